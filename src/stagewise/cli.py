@@ -1,0 +1,114 @@
+"""The command line: one command an entry point of MLproject, with the same parameters.
+
+    stagewise main --config configs/quickstart.yaml
+    stagewise train --config … --split-run <id> --arm curriculum --phase 1 --seed 42 --init-run <id>
+
+Exit codes: 0 done, 1 a failure of ours (with traceback), 2 a mistake of the user's (one line).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stagewise import __version__
+from stagewise.errors import UserError
+
+
+class Group(click.Group):
+    """Ends a command that found a user's mistake with its text on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt as error:
+            click.echo(f"Interrupted. {error}".strip(), err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Group)
+@click.version_option(__version__)
+def main() -> None:
+    """Does the order of training data change how a language model reasons?"""
+
+
+def config_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        default="configs/quickstart.yaml",
+        show_default=True,
+        help="The study.",
+    )(command)
+
+
+# Each command imports what it needs: torch and mlflow take seconds, and `--help` should not.
+
+
+@main.command("main")
+@config_option
+def main_(config: Path) -> None:
+    """The whole study: split, train, evaluate, compare."""
+    from stagewise import pipeline
+
+    pipeline.run(config)
+
+
+@main.command()
+@config_option
+def split(config: Path) -> None:
+    """Split the traces into stages."""
+    from stagewise.steps import common, split
+
+    session = common.open_session(config)
+    _done(common.perform(session, split.specify(session)))
+
+
+@main.command()
+@config_option
+@click.option("--split-run", required=True, help="Run of the split.")
+@click.option("--arm", default="base", show_default=True, help="Which ordering; phase 0 is the same for all.")
+@click.option("--phase", type=int, required=True, help="0 makes the base checkpoint.")
+@click.option("--seed", type=int, required=True, help="One of the study's.")
+@click.option("--init-run", default="", help="Train run that the phase starts from; none for phase 0.")
+def train(config: Path, split_run: str, arm: str, phase: int, seed: int, init_run: str) -> None:
+    """Train one phase of one arm, or make the base checkpoint."""
+    from stagewise.steps import common, train
+    from stagewise.tracking.runs import read
+
+    session = common.open_session(config)
+    parent = read(session.client, init_run, "train") if init_run else None
+    spec = train.specify(session, read(session.client, split_run, "split"), arm, phase, seed, parent)
+    _done(common.perform(session, spec))
+
+
+@main.command("eval")
+@config_option
+@click.option("--split-run", required=True, help="Run of the split, which holds the eval set.")
+@click.option("--train-run", required=True, help="Train run whose checkpoint answers.")
+def eval_(config: Path, split_run: str, train_run: str) -> None:
+    """Let one checkpoint answer the eval set."""
+    from stagewise.steps import common, evaluate
+    from stagewise.tracking.runs import read
+
+    session = common.open_session(config)
+    split, trained = read(session.client, split_run, "split"), read(session.client, train_run, "train")
+    _done(common.perform(session, evaluate.specify(session, split, trained)))
+
+
+@main.command()
+@click.option("--run-id", required=True, help="Pipeline run.")
+def report(run_id: str) -> None:
+    """Compare the checkpoints of a pipeline."""
+    from stagewise.steps import common, report
+
+    with common.recorded_session(run_id) as session:
+        _done(common.perform(session, report.specify(session, report.read_steps(session))))
+
+
+def _done(record: Any) -> None:
+    click.echo(f"run {record.run_id}  manifest sha256 {record.digest}")

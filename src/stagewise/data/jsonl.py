@@ -1,0 +1,85 @@
+"""JSONL, a line at a time: exact lines, each one JSON object, or the reason why not.
+
+    split_lines(b'{"a":1}\\r\\n{}')  ->  (b'{"a":1}', b'\\r\\n'), (b'{}', b'')
+
+Stricter than `json`: a byte order mark, NaN, Infinity and a key that stands twice are refused.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+BOM = b"\xef\xbb\xbf"
+
+
+class Refused(ValueError):
+    """(field, found, expected): why a line is not one JSON object."""
+
+
+def json_line(fields: Mapping[str, Any]) -> bytes:
+    """One JSON object as UTF-8, keys in the order given, without a line ending."""
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+
+
+def split_lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each line and its ending. `splitlines` would also split at a lone CR, and text at U+2028."""
+    *whole, last = data.split(b"\n")
+    for line in whole:
+        yield (line[:-1], b"\r\n") if line.endswith(b"\r") else (line, b"\n")
+    if last:
+        yield last, b""
+
+
+def decoded(line: bytes) -> dict[str, Any]:
+    expected = "one JSON object"
+    if not line.strip():
+        raise Refused(None, "a blank line", expected)
+    if line.startswith(BOM):
+        raise Refused(None, "a byte order mark", "UTF-8 without one")
+    try:
+        value = json.loads(line.decode(), parse_constant=_constant, object_pairs_hook=_pairs)
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{line[error.start]:02x} at column {error.start + 1} ({error.reason})"
+        raise Refused(None, found, "UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise Refused(None, f"malformed JSON ({error.msg} at column {error.colno})", expected) from error
+    except RecursionError as error:
+        raise Refused(None, "JSON nested too deep to read", expected) from error
+    except Refused:
+        raise
+    except ValueError as error:  # Python refuses whole numbers of more than 4,300 digits
+        raise Refused(None, f"a number that cannot be read ({error})", expected) from error
+    if not isinstance(value, dict):
+        raise Refused(None, described(value), expected)
+    return value
+
+
+def _constant(word: str) -> Any:
+    raise Refused(None, word, "JSON, which has no such number")
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refused(twice, "this key twice in one object", "each key once")
+    return fields
+
+
+def described(value: Any) -> str:
+    """What stands there, in words short enough for one line."""
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    kind = {bool: "the boolean", str: "the string"}.get(type(value), "the number")
+    return f"{kind} {shortened(value)}"
+
+
+def shortened(value: Any) -> str:
+    """As JSON in ASCII, which has no line breaks and can always be printed."""
+    shown = json.dumps(value)
+    return shown if len(shown) <= 40 else f"{shown[:39]}…"

@@ -1,0 +1,43 @@
+"""What a user did wrong, each as one readable line.
+
+A subclass of `UserError` is a mistake that its reader can mend: `cli` prints its text without a
+traceback and exits with code 2. Anything else is a failure of ours and keeps its traceback.
+
+    DataError: traces.jsonl: line 3, field "steps": found a string, expected a list of steps
+"""
+
+
+class UserError(Exception):
+    """A mistake of the user's: where, what was found, what was expected, what to do."""
+
+
+class ConfigError(UserError):
+    """The config asks for something that does not exist or does not fit."""
+
+
+class DataError(UserError):
+    """A dataset is not what its reader was promised."""
+
+
+class ModelError(UserError):
+    """A model source or checkpoint cannot be used."""
+
+
+class LineageError(UserError):
+    """A run id given as an input is unknown, of the wrong kind, unfinished or altered."""
+
+
+class TrackingError(UserError):
+    """The tracking server cannot be reached or refuses."""
+
+
+class TrainingError(UserError):
+    """Training cannot go on: a loss that is not finite, an example that does not fit."""
+
+
+def listed(findings: list[str], limit: int = 20) -> str:
+    """The first `limit` findings, a line each, then how many there are in all."""
+    shown = "\n".join(f"  {finding}" for finding in findings[:limit])
+    if len(findings) > limit:
+        shown += f"\n  … {len(findings)} in all, the first {limit} shown"
+    return shown

@@ -1,0 +1,134 @@
+"""A trace as text, as tokens and as labels: the loss on the completion alone, EOS always learned.
+
+The plain template is the original experiment's, prompt, steps and answer, a line each:
+
+    What is 12 × 3?⏎                 prompt: what the model is given
+    12 × 3 = 36⏎36<eos>              completion: what it learns to say, and to stop
+
+Prompt and completion are tokenized apart and then joined, so that the model is trained on exactly the
+prompt tokens that it is given in evaluation.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from stagewise.config import Training
+from stagewise.data.traces import Trace
+from stagewise.errors import ModelError, TrainingError, listed
+
+IGNORED = -100  # the label that torch's cross entropy leaves out
+
+
+class Template(NamedTuple):
+    prompt: Callable[[Any, str], str]  # (tokenizer, prompt) → text given to the model
+    completion: Callable[[Trace], str]
+    strict: str  # the extraction that finds the answer where this template puts it
+
+
+def _lines(trace: Trace, answer: str) -> str:
+    return "\n".join([*(step.content for step in trace.steps), answer])
+
+
+def _chat_prompt(tokenizer: Any, prompt: str) -> str:
+    message = [{"role": "user", "content": prompt}]
+    return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+
+
+TEMPLATES: Mapping[str, Template] = {
+    "plain": Template(
+        lambda _, prompt: f"{prompt}\n",
+        lambda trace: _lines(trace, trace.final_answer),
+        "last_line",
+    ),
+    "gsm8k": Template(
+        lambda _, prompt: f"{prompt}\n",
+        lambda trace: _lines(trace, f"#### {trace.final_answer}"),
+        "gsm8k",
+    ),
+    "chat": Template(
+        _chat_prompt,
+        lambda trace: _lines(trace, trace.final_answer),
+        "last_line",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training example as tokens: `ids[:prompt]` is given, `ids[prompt:]` is completion and EOS."""
+
+    ids: tuple[int, ...]
+    prompt: int
+
+    def labels(self, loss_on: str) -> list[int]:
+        """One label a token; `IGNORED` where no loss is taken."""
+        start = self.prompt if loss_on == "completion" else 0
+        return [IGNORED] * start + list(self.ids[start:])
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The examples of one stage, by (stage, line of its file)."""
+
+    usable: Mapping[tuple[str, int], Example]
+    dropped: int
+    truncated: int
+
+
+def prompt_ids(tokenizer: Any, template: str, prompts: Sequence[str]) -> list[list[int]]:
+    """The tokens that stand before a completion, BOS first where the tokenizer wants one."""
+    texts = [TEMPLATES[template].prompt(tokenizer, prompt) for prompt in prompts]
+    # A chat template writes its own BOS.
+    start = [] if template == "chat" else _bos(tokenizer)
+    return [start + ids for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+
+def _bos(tokenizer: Any) -> list[int]:
+    """`[BOS]` if the tokenizer puts one before a text, else `[]`."""
+    first = tokenizer("a")["input_ids"][:1]
+    return first if first and first[0] == tokenizer.bos_token_id else []
+
+
+def encode(traces: Sequence[Trace], tokenizer: Any, settings: Training, name: str) -> Encoded:
+    """The traces of stage `name` as tokens, each ended by EOS.
+
+    Raises `TrainingError` naming each trace over `max_length` under `too_long: error`, and each whose
+    prompt leaves no room for a completion under `truncate`; `ModelError` for a tokenizer without EOS.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ModelError("the tokenizer has no EOS token, so the model could not learn to stop; set eos_token in it")
+    template = TEMPLATES[settings.template]
+    prompts = prompt_ids(tokenizer, settings.template, [trace.prompt for trace in traces])
+    texts = [template.completion(trace) for trace in traces]
+    completions = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    usable: dict[tuple[str, int], Example] = {}
+    findings, truncated, dropped, limit = [], 0, 0, settings.max_length
+    for position, (trace, prompt, completion) in enumerate(zip(traces, prompts, completions, strict=True)):
+        ids = [*prompt, *completion, tokenizer.eos_token_id]
+        if len(ids) > limit and settings.too_long == "drop":
+            dropped += 1
+            continue
+        if len(ids) > limit:
+            if settings.too_long == "error" or len(prompt) > limit - 2:
+                findings.append(
+                    f"stage {name}, source row {trace.row}: {len(ids)} tokens, {len(prompt)} of them prompt"
+                )
+                continue
+            ids = [*ids[: limit - 1], tokenizer.eos_token_id]
+            truncated += 1
+        usable[name, position] = Example(tuple(ids), len(prompt))
+    if findings:
+        raise TrainingError(
+            f"{len(findings)} traces are longer than training.max_length {limit}; raise it, or set "
+            f"training.too_long to drop or truncate\n{listed(findings)}"
+        )
+    _check_eos(usable.values(), tokenizer.eos_token_id, settings.loss_on)
+    return Encoded(usable, dropped, truncated)
+
+
+def _check_eos(examples: Iterable[Example], eos: int, loss_on: str) -> None:
+    """Holds for every example before anything is trained: EOS is last, and it is learned."""
+    for example in examples:
+        if not (example.ids[-1] == eos == example.labels(loss_on)[-1]):
+            raise AssertionError(f"an example does not end in a learned EOS: {example}")

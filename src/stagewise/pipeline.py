@@ -1,0 +1,207 @@
+"""The whole study: split, base, every phase of every arm and seed, an eval of each, one report.
+
+    run(Path("configs/quickstart.yaml"))
+
+Each step is looked up by its fingerprint first; what a finished run holds already is not done again. Steps
+that are wanted go to a launcher: a process each (`project`), or this process (`inline`).
+"""
+
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stagewise import progress, report
+from stagewise.config import resolved
+from stagewise.hashing import sha256_file
+from stagewise.provenance import environment, scrub
+from stagewise.steps import evaluate, split, train
+from stagewise.steps import report as report_step
+from stagewise.steps.common import Session, Spec, find, link, open_session, perform, record_setup
+from stagewise.steps.train import Target
+from stagewise.tracking.launcher import launch
+from stagewise.tracking.models import register
+from stagewise.tracking.owners import close_abandoned
+from stagewise.tracking.runs import ActiveRun, Record, open_run
+
+Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]
+"""(session, step, the parameters of its entry point) → the step's finished run."""
+
+
+def inline(session: Session, spec: Spec, parameters: Mapping[str, str]) -> Record:
+    return perform(session, spec)
+
+
+def project(session: Session, spec: Spec, parameters: Mapping[str, str]) -> Record:
+    """In a process of its own, as `mlflow run -e <kind>` would start it, in this environment."""
+    launch(
+        session.client,
+        session.experiment_id,
+        spec.kind,
+        spec.name,
+        parameters,
+        parent=str(session.parent),
+    )
+    found = find(session, spec)
+    if found is None:
+        raise AssertionError(f"{spec.name}: its process ended well, but left no finished run of its fingerprint")
+    return found
+
+
+LAUNCHERS: Mapping[str, Launcher] = {"inline": inline, "project": project}
+
+
+def run(config_path: Path) -> str:
+    """Runs the study; returns the id of the pipeline's run."""
+    started = time.perf_counter()
+    session = open_session(config_path)
+    config = session.config
+    with open_run(session.client, session.experiment_id, "pipeline", config.study) as run:
+        for run_id in close_abandoned(session.client, session.experiment_id):
+            progress.say(f"! run {run_id} was left RUNNING by a process that is gone; it is KILLED now")
+        session = dataclasses.replace(session, parent=run.id)
+        progress.say(f"▸ {config.study}: arms {', '.join(config.arms)}, seeds {', '.join(map(str, config.seeds))}")
+        with tempfile.TemporaryDirectory() as folder:
+            # First, so that a study which fails has left its config and code too.
+            code = record_setup(session, run, resolved(config), Path(folder))
+            run.upload(Path(folder))
+            study = _Study(session, LAUNCHERS[config.launcher])
+            study.run_all()
+            checkpoints = _record(session, study, run, code, Path(folder))
+        progress.say(
+            f"✓ {config.study}: {time.perf_counter() - started:.1f} s, {study.reused} of {study.count} steps reused"
+        )
+    _show(session, study, run, checkpoints)
+    return run.id
+
+
+class _Study:
+    """The steps of one study, in order, each reused or launched."""
+
+    def __init__(self, session: Session, launcher: Launcher) -> None:
+        self.session, self.launcher = session, launcher
+        self.config_path = str(session.config_path)
+        self.count = self.reused = 0
+        self.trained: list[Record] = []
+        self.evaluated: list[Record] = []
+
+    def run_all(self) -> None:
+        self.split = self._step(split.specify(self.session), config=self.config_path)
+        config = self.session.config
+        for seed in config.seeds:
+            base = self._train("base", 0, seed, None)
+            for arm in config.arms:
+                parent = base
+                for phase in range(1, train.target(config, arm, 1, seed).phases + 1):
+                    parent = self._train(arm, phase, seed, parent)
+        self._leave_steps()
+        self.report = self._step(report_step.specify(self.session, self.steps), run_id=str(self.session.parent))
+
+    def _train(self, arm: str, phase: int, seed: int, parent: Record | None) -> Record:
+        """Trains a phase and evaluates its checkpoint."""
+        session, split_run = self.session, self.split.run_id
+        spec = train.specify(session, self.split, arm, phase, seed, parent)
+        parameters = {
+            "config": self.config_path,
+            "split_run": split_run,
+            "arm": arm,
+            "phase": str(phase),
+            "seed": str(seed),
+        }
+        if parent is not None:
+            parameters["init_run"] = parent.run_id
+        trained = self._step(spec, **parameters)
+        if trained.run_id not in [record.run_id for record in self.trained]:  # seeds share a pretrained base
+            spec = evaluate.specify(session, self.split, trained)
+            self.trained.append(trained)
+            parameters = {"config": self.config_path, "split_run": split_run, "train_run": trained.run_id}
+            self.evaluated.append(self._step(spec, **parameters))
+        return trained
+
+    def _step(self, spec: Spec, **parameters: str) -> Record:
+        self.count += 1
+        found = find(self.session, spec)
+        if found is None:
+            return self.launcher(self.session, spec, parameters)
+        self.reused += 1
+        progress.say(f"= {spec.name}: unchanged, reused from run {found.run_id}")
+        return found
+
+    @property
+    def steps(self) -> dict[str, Any]:
+        return {
+            "split": self.split.run_id,
+            "train": [record.run_id for record in self.trained],
+            "eval": [record.run_id for record in self.evaluated],
+        }
+
+    def _leave_steps(self) -> None:
+        """On the pipeline's run, where the report step looks them up."""
+        self.session.client.log_text(str(self.session.parent), json.dumps(self.steps, indent=1), report_step.STEPS)
+
+
+def _record(
+    session: Session, study: _Study, run: ActiveRun, code: Mapping[str, Any], out: Path
+) -> list[report.Checkpoint]:
+    """Registers the final checkpoints, copies the report to the pipeline's run, and seals it."""
+    checkpoints = report_step.read_checkpoints(study.trained, study.evaluated)
+    (out / "report").mkdir()
+    for name in report.FILES:
+        (out / "report" / name).write_bytes(study.report.artifact(name))
+    (out / report_step.STEPS).write_text(json.dumps(study.steps, indent=1))
+    registered = [_register(session, record) for record in study.trained if Target.of(record).is_final]
+    runs = {"split": study.split, "report": study.report}
+    runs |= {f"train {Target.of(record).checkpoint}": record for record in study.trained}
+    runs |= {f"eval {Target.of(record).checkpoint}": record for record in study.evaluated}
+    run.tag(study=session.config.study, config_sha256=sha256_file(session.config_path))
+    lines = [f"- {name}: {link(session, record.run_id)}" for name, record in runs.items()]
+    run.describe("\n\n".join([report.verdict(checkpoints), "\n".join(registered), "\n".join(lines)]))
+    digest = run.seal(
+        kind="pipeline",
+        fingerprint=None,
+        config={"part": resolved(session.config), "file_sha256": sha256_file(session.config_path)},
+        code=code,
+        environment=environment(),
+        machine=train.machine(session.config),
+        runs={name: record.reference for name, record in runs.items()},
+        datasets={},
+        artifacts=run.upload(out),
+        model=None,
+        facts={"steps": study.steps, "steps_reused": study.reused, "report": study.report.facts},
+        metrics={},
+    )
+    progress.say(f"  manifest sha256 {digest}")
+    return checkpoints
+
+
+def _register(session: Session, record: Record) -> str:
+    """Registers a final checkpoint under the study's name; returns it in Markdown."""
+    target, model = Target.of(record), record.manifest["outputs"]["model"]
+    alias = f"{target.arm}-s{target.seed}"
+    tags = target.tags | {
+        "weights_sha256": model["weights_sha256"],
+        "manifest_sha256": record.digest,
+        "dataset_sha256": record.facts["source_sha256"],
+    }
+    note = f"{target.checkpoint}: {target.arm}, all {target.phases} phases, seed {target.seed}"
+    name = session.config.study
+    version = register(session.client, session.home / "registry.lock", name, model["model_id"], alias, tags, note)
+    return f"- `models:/{name}@{alias}` is version {version.version}"
+
+
+def _show(session: Session, study: _Study, run: ActiveRun, checkpoints: list[report.Checkpoint]) -> None:
+    """The end of the output: what came out, where the models are, how to look at it."""
+    progress.say(f"\n{report.aligned(report.table(checkpoints))}\n\n{report.verdict(checkpoints)}\n")
+    for each in checkpoints:
+        if each.is_final:
+            progress.say(f"model   models:/{session.config.study}@{each.arm}-s{each.seed}  ({each.model_uri})")
+    page = f"#/experiments/{session.experiment_id}/runs?workflowType=machine_learning"
+    uri = session.client.tracking_uri
+    progress.say(f"record  run {run.id} on {scrub(uri)}")
+    if uri.startswith("http"):
+        progress.say(f"look    {scrub(uri)}/{page}")
+    else:
+        progress.say(f"look    mlflow ui --backend-store-uri {uri}   then http://127.0.0.1:5000/{page}")

@@ -1,0 +1,151 @@
+"""What code ran, and where: commit and uncommitted changes, packages, device, threads.
+
+code_state()   {"commit": "3f2a…", "dirty": false, "remote": "https://…", "package_sha256": "…"}
+environment()  {"python": "3.11.7", "packages": {"torch": "2.13.0", …}, "device": "cpu AVX512", …}
+"""
+
+import ast
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stagewise.hashing import digest_json, folder_digests, sha256, sha256_file
+
+PACKAGE = Path(__file__).parent
+# What a result can depend on; all other packages are recorded, but a change of theirs runs nothing again.
+DECIDING = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "datasets")
+
+
+def code_state() -> dict[str, Any]:
+    """Commit, remote and dirtiness of the repository that this package is run from.
+
+    `diff` (None when clean) holds all that differs from the commit, new files that Python could import
+    among it. Everything but the package's own digest is None where it is not run from a repository.
+    """
+    package = digest_json({path: entry["sha256"] for path, entry in _sources().items()})
+    commit = _git("rev-parse", "HEAD")
+    state: dict[str, Any] = {"commit": commit, "dirty": None, "remote": None, "diff": None, "package_sha256": package}
+    if commit:
+        untracked = _git("ls-files", "--others", "--exclude-standard", "--full-name", ":/*.py") or ""
+        diff = (_git("diff", "HEAD") or "") + "".join(_as_diff(name) for name in untracked.splitlines())
+        state |= {"dirty": bool(diff), "diff": diff or None, "remote": scrub(_git("remote", "get-url", "origin"))}
+    return state
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints, or None where it fails: no repository, no commit, no such remote, no git."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, errors="replace", check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout if arguments[0] == "diff" else done.stdout.strip()
+
+
+def _as_diff(name: str) -> str:
+    top = _git("rev-parse", "--show-toplevel")
+    text = (Path(str(top)) / name).read_text(encoding="utf-8", errors="replace")
+    lines = "".join(f"+{line}\n" for line in text.splitlines())
+    return f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{len(text.splitlines())} @@\n{lines}"
+
+
+def scrub(url: str | None) -> str | None:
+    """A URL without credentials: no user:password@ and no query."""
+    return None if url is None else re.sub(r"\?.*$", "", re.sub(r"//[^/@]*@", "//", url))
+
+
+@cache
+def _sources() -> dict[str, dict[str, Any]]:
+    return {path: entry for path, entry in folder_digests(PACKAGE).items() if path.endswith(".py")}
+
+
+@cache
+def code_digest(module: str) -> str:
+    """sha256 over the sources of `stagewise.<module>` and of all that it imports from this package.
+
+    A step's result can depend on no other code of ours, so an edit elsewhere leaves its fingerprint alone.
+    """
+    seen: set[Path] = set()
+    waiting = [_source(f"stagewise.{module}")]
+    while waiting:
+        path = waiting.pop()
+        if path is not None and path not in seen:
+            seen.add(path)
+            waiting += [_source(name) for name in _imports(path)]
+    return digest_json({path.relative_to(PACKAGE).as_posix(): sha256_file(path) for path in seen})
+
+
+def _source(name: str) -> Path | None:
+    """The file of a module of this package; None for another package's, or for a name within a module."""
+    parts = name.split(".")
+    if parts[0] != "stagewise":
+        return None
+    path = PACKAGE.joinpath(*parts[1:])
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    return path / "__init__.py" if (path / "__init__.py").is_file() else None
+
+
+def _imports(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+@cache
+def packages() -> dict[str, str]:
+    found = ((entry.metadata["Name"], entry.version) for entry in importlib.metadata.distributions())
+    return dict(sorted((name, version) for name, version in found if name))
+
+
+def device_kind(device: str) -> str:
+    """The kind of machine on which bits repeat: the GPU's name, or the CPU's widest vector instructions."""
+    import torch  # heavy, and a split does not need it
+
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
+        return torch.cuda.get_device_name()
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}"
+
+
+def environment() -> dict[str, Any]:
+    """Python, packages and platform: an allow-list; no environment variable, host or home path is in it."""
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "packages": packages(),
+    }
+
+
+def deciding_versions() -> dict[str, str]:
+    installed = {name.lower(): version for name, version in packages().items()}
+    return {name: installed[name] for name in DECIDING if name in installed}
+
+
+def fingerprint(kind: str, module: str, part: Any, inputs: Any, machine: Any) -> str:
+    """sha256 over all that determines a step's result."""
+    return digest_json(
+        {
+            "kind": kind,
+            "config": part,
+            "inputs": inputs,
+            "code": code_digest(module),
+            "packages": deciding_versions(),
+            "python": platform.python_version(),
+            "machine": machine,
+        }
+    )
+
+
+def diff_digest(state: dict[str, Any]) -> str | None:
+    return sha256(state["diff"].encode()) if state["diff"] else None

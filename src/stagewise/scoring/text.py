@@ -1,0 +1,36 @@
+"""A text as tokens, and how a sequence ends in repeats of itself.
+
+    tokens("What is 2.5 × 4?")             ->  ["what", "is", "2.5", "×", "4", "?"]
+    repeated_suffix("x 63 63 63".split())  ->  (3, 1): the last 3 words are repeats with period 1
+
+Scoring and structure cut texts in the same way.
+"""
+
+import re
+from collections.abc import Sequence
+
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]")
+
+
+def tokens(text: str) -> list[str]:
+    """Numbers, words and single signs, in lower case."""
+    return _TOKEN.findall(text.lower())
+
+
+def repeated_suffix(items: Sequence[object]) -> tuple[int, int]:
+    """(length, period) of the longest suffix that holds its period at least twice; (0, 0) without one.
+
+    Linear: borders of the reversed sequence give it: a prefix of length n whose longest border is b has the
+    smallest period n - b (Knuth, Morris and Pratt 1977).
+    """
+    reverse = items[::-1]
+    borders, longest, period = [0] * len(reverse), 0, 0
+    for index in range(1, len(reverse)):
+        border = borders[index - 1]
+        while border and reverse[index] != reverse[border]:
+            border = borders[border - 1]
+        borders[index] = border + (reverse[index] == reverse[border])
+        size = index + 1
+        if 2 * (size - borders[index]) <= size:
+            longest, period = size, size - borders[index]
+    return longest, period

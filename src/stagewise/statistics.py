@@ -1,0 +1,319 @@
+"""What can be concluded about two arms from their right and wrong answers on one fixed eval set. Pure.
+
+    curriculum = {42: np.array([1, 1, 0, 1, …]), 43: …, 44: …}     a seed → one 0 or 1 per eval item
+    result = contrast(curriculum, shuffled)                        the other arm likewise
+    result.test     Contrast(seeds=3, mean=0.0967, sd=0.0208, interval=Interval(low=0.045, high=0.148), …)
+    verdict(result, "curriculum", "shuffled")
+        "Effect: curriculum answers 9.7 points more than shuffled (95 % interval +4.5 to +14.8, p = 0.015, …"
+
+Every difference is a minus b, as a share of the items: 0.03 is 3 points. Whatever cannot be said is None,
+never NaN, so that a result goes into JSON as it stands. docs/statistics.md says which test answers what, and
+how each did in simulations.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, special, stats
+from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from stagewise.errors import DataError
+
+LEVEL, ALPHA, POWER = 0.95, 0.05, 0.8
+DRAWS = 10_000  # of a bootstrap: the ends of a 95 % interval then move by about 1 % of its width
+FLIPS = 2**15  # sign patterns: all of them up to 15 seeds, as many at random above
+SAME = 1e-12  # differences closer than this are equal: one item is a far larger step, rounding a smaller
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    low: float
+    high: float
+    level: float = LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """The test across seeds: does the mean difference of such seeds on this eval set differ from zero?"""
+
+    seeds: int
+    mean: float
+    sd: float | None = None
+    """Standard deviation of the differences between seeds (n - 1); None with one seed."""
+    interval: Interval | None = None
+    t: float | None = None
+    p: float | None = None
+    """Two-sided."""
+    d_z: float | None = None
+    """Effect size: mean / sd (Cohen 1988, for paired data)."""
+    detectable: float | None = None
+    """The smallest difference found with power 0.8; None where it is unknown or beyond 1."""
+    reason: str | None = None
+    """Why there is no test; None where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two checkpoints of one seed on the same items. It says nothing of any other seed."""
+
+    seed: int
+    items: int
+    only_a: int
+    """Discordant items that a alone answered rightly."""
+    only_b: int
+    difference: float
+    p: float
+    """Exact McNemar, two-sided."""
+    interval: Interval | None
+    """Paired bootstrap over the items; None where no item is discordant."""
+    detectable: float | None
+    """The smallest difference McNemar finds with power 0.8 at this discordance; None: it finds none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All that is known of one contrast."""
+
+    items: int
+    test: Contrast
+    pairs: tuple[Pair, ...]
+    """By rising seed."""
+    bootstrap: Interval | None
+    """Hierarchical, seeds and items: a description, too narrow where seeds differ. None with one seed."""
+    sign_flip: float | None
+    """Description likewise: n seeds cannot give less than 2 / 2^n. None with one seed."""
+
+
+def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
+    """Wilson's (1927) score interval for a rate; ValueError unless 0 <= successes <= n and n >= 1."""
+    limits = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Interval(float(limits.low), float(limits.high), level)
+
+
+# --- across seeds -------------------------------------------------------------------------------
+
+
+def paired_t(differences: ArrayLike, level: float = LEVEL) -> Contrast:
+    """Student's (1908) paired t over the differences, one per seed, shape (seeds,); ValueError if not finite.
+
+    One seed gives no test. Neither do differences that are all equal: t is then infinite or 0 / 0, and a few
+    equal counts are no certainty. Both say so in `reason`.
+    """
+    values = np.asarray(differences, dtype=float)
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise ValueError(f"differences: found {differences!r}, expected one finite number per seed")
+    seeds, mean = len(values), float(values.mean())
+    if seeds == 1:
+        return Contrast(1, mean, reason="nothing shows how much another seed would differ")
+    if np.ptp(values) < SAME:
+        reason = f"the difference is equal in all {seeds} seeds: there is no spread to test against"
+        return Contrast(seeds, mean, 0.0, reason=reason)
+    test = stats.ttest_1samp(values, 0.0)
+    limits = test.confidence_interval(level)
+    sd = float(values.std(ddof=1))
+    return Contrast(
+        seeds,
+        mean,
+        sd,
+        Interval(float(limits.low), float(limits.high), level),
+        float(test.statistic),
+        float(test.pvalue),
+        mean / sd,
+        detectable_by_seeds(sd, seeds),
+    )
+
+
+def sign_flip(differences: ArrayLike) -> float:
+    """Fisher's (1935, §21) two-sided p of the mean, shape (seeds,), under random signs; exact to 15 seeds."""
+    data = (np.asarray(differences),)
+    test = stats.permutation_test(data, np.mean, permutation_type="samples", n_resamples=FLIPS, rng=0)
+    return float(test.pvalue)
+
+
+def detectable_by_seeds(sd: float, seeds: int, power: float = POWER, alpha: float = ALPHA) -> float | None:
+    """The smallest mean difference that a paired t over `seeds` >= 2 finds; None where it is beyond 1.
+
+    `sd` is that of the differences between seeds. Such a test rejects with `power` where the noncentral t has
+    that much above the critical value (Cohen 1988, §2.3; G*Power does the same); the far tail is left out.
+    """
+    critical = stats.t.isf(alpha / 2, seeds - 1)
+    # statsmodels' TTestPower fails here at 73, 87, 92 … seeds: it searches through the NaNs of scipy's nct.
+    effect = sd * float(special.nctdtrinc(seeds - 1, 1 - power, critical)) / math.sqrt(seeds)
+    return effect if effect <= 1 else None
+
+
+# --- within one seed ----------------------------------------------------------------------------
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Two-sided p of McNemar's (1947) test, exact: under the null the discordant items are fair coins."""
+    return float(_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+
+
+def bootstrap(discordant: ArrayLike, items: int, level: float = LEVEL, rng: int = 0) -> Interval | None:
+    """Percentile interval of the mean difference; `discordant`: (only_a, only_b) per seed, shape (seeds, 2).
+
+    Seeds are drawn with replacement, then the items of each (Davison & Hinkley 1997, §3.8); with one seed
+    it is the paired bootstrap over items. As an item's difference is +1, -1 or 0, drawing all items is one
+    multinomial draw of these three counts. None without a discordant item: a bootstrap of zeros is a point.
+    """
+    counts = np.asarray(discordant)
+    if not counts.any():
+        return None
+    shares = np.column_stack([counts, items - counts.sum(axis=1)]) / items
+    generator = np.random.default_rng(rng)
+    seeds = generator.integers(len(counts), size=(DRAWS, len(counts)))
+    drawn = generator.multinomial(items, shares[seeds])
+    means = (drawn[..., 0] - drawn[..., 1]).mean(axis=1) / items
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), level)
+
+
+def detectable_by_items(share: float, items: int, power: float = POWER, alpha: float = ALPHA) -> float | None:
+    """The smallest difference that exact McNemar finds, given the share of items that are discordant.
+
+    Its unconditional power (Duffy 1984) is the power at each number of discordant items, weighted by that
+    number's binomial probability. None where even a difference of `share` is not found.
+    """
+    if not share:
+        return None
+    number = stats.binom(items, share)
+    counts = np.arange(number.ppf(1e-12), number.isf(1e-12) + 1)
+    critical = stats.binom.ppf(alpha / 2, counts, 0.5)
+    critical -= stats.binom.cdf(critical, counts, 0.5) > alpha / 2
+
+    def surplus(difference: float) -> float:
+        to_a = (1 + difference / share) / 2
+        found = stats.binom.cdf(critical, counts, to_a) + stats.binom.cdf(critical, counts, 1 - to_a)
+        return float(number.pmf(counts) @ found) - power
+
+    if surplus(share) < 0:
+        return None
+    return float(optimize.brentq(surplus, 0.0, share))
+
+
+def pair(seed: int, a: ArrayLike, b: ArrayLike) -> Pair:
+    """Two checkpoints of one seed; 0 or 1 per item in the same order, shape (items,). DataError otherwise."""
+    right_a, right_b = _right(seed, a), _right(seed, b)
+    if len(right_a) != len(right_b):
+        raise DataError(f"seed {seed}: {len(right_a)} items against {len(right_b)}, expected the same items")
+    items = len(right_a)
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    return Pair(
+        seed,
+        items,
+        only_a,
+        only_b,
+        (only_a - only_b) / items,
+        mcnemar(only_a, only_b),
+        bootstrap([(only_a, only_b)], items),
+        detectable_by_items((only_a + only_b) / items, items),
+    )
+
+
+def _right(seed: int, scores: ArrayLike) -> NDArray[np.bool_]:
+    values = np.asarray(scores)
+    numbers = values.dtype.kind in "biuf"  # isin would take the text "0" for 0, and astype for True
+    if not numbers or values.ndim != 1 or not values.size or not np.isin(values, (0, 1)).all():
+        found = f"{values.dtype} of shape {values.shape}"
+        raise DataError(f"seed {seed}: found {found}, expected a row of 0 and 1, one per item")
+    return values.astype(bool)
+
+
+# --- a contrast, and many -----------------------------------------------------------------------
+
+
+def contrast(a: Mapping[int, ArrayLike], b: Mapping[int, ArrayLike]) -> Result:
+    """Arm a against arm b: for each seed, 0 or 1 per item of the one eval set, shape (items,), in one order.
+
+    DataError where the arms have other seeds, a seed other items, or a score is neither 0 nor 1.
+    """
+    if not a or a.keys() != b.keys():
+        raise DataError(f"seeds {sorted(a)} against {sorted(b)}, expected the same seeds, one at least")
+    pairs = tuple(pair(seed, a[seed], b[seed]) for seed in sorted(a))
+    sizes = {each.items for each in pairs}
+    if len(sizes) > 1:
+        raise DataError(f"seeds with {sorted(sizes)} items, expected one eval set for all seeds")
+    items, several = sizes.pop(), len(pairs) > 1
+    differences = [each.difference for each in pairs]
+    return Result(
+        items,
+        paired_t(differences),
+        pairs,
+        bootstrap([(each.only_a, each.only_b) for each in pairs], items) if several else None,
+        sign_flip(differences) if several else None,
+    )
+
+
+def holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Holm's (1979) adjusted p of the secondary contrasts, by name; ValueError for a p outside 0 to 1.
+
+    A contrast without a test (None) stays None and counts as p = 1: it belongs to the family as planned.
+    """
+    raw = [1.0 if each is None else each for each in p.values()]
+    if not all(0 <= each <= 1 for each in raw):
+        raise ValueError(f"p: found {dict(p)}, expected numbers from 0 to 1")
+    adjusted = dict(zip(p, multipletests(raw, method="holm")[1], strict=True)) if raw else {}
+    return {name: None if each is None else float(adjusted[name]) for name, each in p.items()}
+
+
+def verdict(result: Result, a: str = "a", b: str = "b", adjusted: float | None = None) -> str:
+    """One sentence for people; `adjusted` is Holm's p, which then decides, for a secondary contrast."""
+    test = result.test
+    difference = f"{a} minus {b} is {_points(test.mean)} points"
+    if test.seeds == 1:
+        return _one_seed(result, difference)
+    if test.p is None or test.interval is None:
+        return f"No claim: {difference}; {test.reason}."
+    p = test.p if adjusted is None else adjusted
+    span = f"{_points(test.interval.low)} to {_points(test.interval.high)}"
+    evidence = (
+        f"({100 * test.interval.level:g} % interval {span}, p = {test.p:.2g}"
+        f"{'' if adjusted is None else f', after Holm {adjusted:.2g}'}, d_z = {test.d_z:.2g}, "
+        f"{test.seeds} seeds, {result.items} items)"
+    )
+    least = "no effect of any size is detectable"
+    if test.detectable is not None:
+        least = f"the minimum detectable effect is about {100 * test.detectable:.1f} points"
+    if p >= ALPHA:
+        return f"No effect visible: {difference} {evidence}; {least} (power {POWER})."
+    if test.detectable is None or abs(test.mean) < test.detectable:
+        return f"Effect: {difference} {evidence}; {least} (power {POWER}), so a repeat may miss it."
+    return f"Effect: {difference} {evidence}."
+
+
+def _one_seed(result: Result, difference: str) -> str:
+    only = result.pairs[0]
+    return (
+        f"One seed: no claim, since {result.test.reason}; of the two checkpoints of seed {only.seed}, "
+        f"{difference} ({only.only_a} items right in the first alone, {only.only_b} in the second alone, "
+        f"of {only.items}; exact McNemar p = {only.p:.2g})."
+    )
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"
+
+
+# --- several samples an item --------------------------------------------------------------------
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    """Chance that k of the samples hold a right one: 1 - C(n-c, k) / C(n, k) (Chen et al. 2021, eq. 1)."""
+    if not (0 <= right <= samples and 1 <= k <= samples):
+        raise ValueError(f"pass@{k} of {samples} samples, {right} right: expected both within the samples")
+    return 1 - math.comb(samples - right, k) / math.comb(samples, k)
+
+
+def majority(answers: Sequence[str | None]) -> str | None:
+    """The answer most samples give (Wang et al. 2023); samples without an answer do not vote.
+
+    Of equally frequent answers the first given wins, which is a fair draw as samples are exchangeable.
+    """
+    votes = Counter(answer for answer in answers if answer is not None)
+    return votes.most_common(1)[0][0] if votes else None

@@ -1,0 +1,199 @@
+"""What every step shares: the session it works in, and how it is done once and recorded.
+
+session = open_session(Path("configs/quickstart.yaml"))
+record = perform(session, split.specify(session))          # a finished run, made now or found
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from stagewise import progress
+from stagewise.config import Config, load, resolved
+from stagewise.hashing import sha256_file
+from stagewise.provenance import code_state, environment, fingerprint
+from stagewise.tracking import store
+from stagewise.tracking.datasets import DatasetRef, log_datasets
+from stagewise.tracking.models import is_whole
+from stagewise.tracking.runs import (
+    OUT,
+    ActiveRun,
+    Record,
+    download,
+    find_finished,
+    open_run,
+    read,
+    read_any,
+    work_folder,
+)
+
+ASKED = "config/asked.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Config, tracking server and places of one command."""
+
+    config: Config
+    config_path: Path
+    client: store.Client
+    experiment_id: str
+    home: Path
+    parent: str | None = None  # the run below which new runs are nested
+
+    @property
+    def base(self) -> Path:
+        """What relative paths in the config are relative to."""
+        return self.config_path.parent
+
+
+def open_session(config_path: Path) -> Session:
+    """Reads the config and reaches the server. The experiment is the launcher's, else the study's own."""
+    config = load(config_path)
+    client = store.connect()
+    experiment_id = store.launched_experiment() or store.experiment(client, config.study)
+    return Session(config, config_path.absolute(), client, experiment_id, store.home())
+
+
+@contextmanager
+def recorded_session(pipeline_run: str) -> Iterator[Session]:
+    """A session with the config that a pipeline's run recorded, for steps that are made from its record."""
+    client = store.connect()
+    run = read_any(client, pipeline_run, "pipeline")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_bytes(download(client, pipeline_run, ASKED))
+        experiment_id = store.launched_experiment() or run.info.experiment_id
+        yield Session(load(path), path, client, experiment_id, store.home(), pipeline_run)
+
+
+@dataclass(slots=True)
+class Made:
+    """What a step's body has to say about what it made, beside the files in its folder."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    model: dict[str, Any] | None = None
+    datasets: list[DatasetRef] = field(default_factory=list)
+    summary: list[str] = field(default_factory=list)
+    """For the line that ends the step."""
+    description: str = ""
+    """Markdown for the run's page; its first line says what came out."""
+    resumed: bool = False
+    """Whether it went on from what an earlier run had saved."""
+
+
+class Spec(NamedTuple):
+    """A step that is wanted: what determines its result, and how it is done."""
+
+    kind: str
+    name: str  # of the run
+    doing: str  # for the line that starts the step
+    module: str  # whose code, with all that it imports of this package, determines the result
+    part: Mapping[str, Any]  # of the resolved config
+    inputs: Mapping[str, Any]  # digests of what goes in
+    runs: Mapping[str, Record]  # that it is made from
+    machine: Mapping[str, Any]  # device and threads, where they determine the result
+    tags: Mapping[str, str]
+    body: Callable[[ActiveRun, Path], Made]  # works in the folder and fills its subfolder `out`
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.kind, self.module, self.part, self.inputs, self.machine)
+
+
+def find(session: Session, spec: Spec) -> Record | None:
+    """A finished run of an equal fingerprint, with everything that it made."""
+    record = find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint)
+    return record if record is not None and is_whole(record) else None
+
+
+def perform(session: Session, spec: Spec) -> Record:
+    """Does the step, unless a process that did the same at the same time was first."""
+    with _alone(session.home / "work", spec):
+        found = find(session, spec)
+        if found is not None:
+            store.discard_launched_run(session.client, found.run_id)
+            return found
+        return _perform(session, spec)
+
+
+@contextmanager
+def _alone(folder: Path, spec: Spec) -> Iterator[None]:
+    """Holds the step's lock, which the system takes back from a process that dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{spec.fingerprint}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.say(f"▸ {spec.name}: another process is at it; waiting for what it makes")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _perform(session: Session, spec: Spec) -> Record:
+    folder = session.home / "work" / spec.fingerprint
+    with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent) as run:
+        with progress.step(spec.name, spec.doing) as results, work_folder(folder, run) as (work, earlier):
+            run.tag(fingerprint=spec.fingerprint, **spec.tags)
+            code = record_setup(session, run, spec.part, work / OUT)
+            made = spec.body(run, work)
+            results += made.summary
+            if made.resumed:
+                run.tag(resumed_from=earlier)
+            log_datasets(session.client, run.id, made.datasets)
+            artifacts = run.upload(work / OUT)
+            run.describe(f"{made.description}\n\n{links(session, spec.runs)}")
+            run.seal(
+                kind=spec.kind,
+                fingerprint=spec.fingerprint,
+                config={"part": spec.part, "file_sha256": sha256_file(session.config_path)},
+                code=code,
+                environment=environment(),
+                machine=spec.machine,
+                runs={name: record.reference for name, record in spec.runs.items()},
+                datasets={dataset.name: dataset.entry for dataset in made.datasets},
+                artifacts=artifacts,
+                model=made.model,
+                facts=made.facts,
+                metrics=made.metrics,
+            )
+    return read(session.client, run.id, spec.kind)
+
+
+def record_setup(session: Session, run: ActiveRun, part: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Params, and the files that say how the run was made; returns the state of the code."""
+    state = code_state()
+    run.params(part)
+    run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
+    diff = state.pop("diff")
+    files = {
+        ASKED: session.config_path.read_text(encoding="utf-8"),
+        "config/resolved.json": json.dumps(resolved(session.config), indent=1, ensure_ascii=False),
+        "environment.json": json.dumps(environment(), indent=1),
+    } | ({"code.diff": diff} if diff else {})
+    for name, text in files.items():
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text(text, encoding="utf-8", newline="")
+    return state
+
+
+def links(session: Session, runs: Mapping[str, Record]) -> str:
+    """Markdown links to the runs that a step was made from."""
+    lines = [f"- made from **{name}**: {link(session, record.run_id)}" for name, record in runs.items()]
+    if session.parent:
+        lines.append(f"- part of {link(session, session.parent, 'the pipeline')}")
+    return "\n".join(lines)
+
+
+def link(session: Session, run_id: str, text: str = "") -> str:
+    return f"[{text or run_id[:8]}](#/experiments/{session.experiment_id}/runs/{run_id})"

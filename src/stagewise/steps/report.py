@@ -1,0 +1,80 @@
+"""The report step: the pipeline's eval runs, compared in Markdown, JSON and figures."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stagewise import predictions, report
+from stagewise.hashing import canonical_json
+from stagewise.steps.common import Made, Session, Spec, link
+from stagewise.steps.train import CURVE, Target
+from stagewise.tracking.runs import OUT, ActiveRun, Record, download, read
+
+STEPS = "steps.json"  # of the pipeline run: {"split": id, "train": [ids], "eval": [ids in the same order]}
+
+
+def read_steps(session: Session) -> dict[str, Any]:
+    """The ids of the steps of the session's pipeline, which may still be at work."""
+    steps: dict[str, Any] = json.loads(download(session.client, str(session.parent), STEPS))
+    return steps
+
+
+def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
+    trained = [read(session.client, run_id, "train") for run_id in steps["train"]]
+    evaluated = [read(session.client, run_id, "eval") for run_id in steps["eval"]]
+    runs = {f"eval {Target.of(each).checkpoint}": each for each in evaluated}
+
+    def body(run: ActiveRun, work: Path) -> Made:
+        return _body(session, trained, evaluated, work / OUT)
+
+    return Spec(
+        kind="report",
+        name="report",
+        doing=f"comparing {len(evaluated)} checkpoints",
+        module="steps.report",
+        part={"study": session.config.study},
+        inputs={name: record.manifest["outputs"]["artifacts"] for name, record in runs.items()}
+        | {f"train {record.run_id}": record.manifest["outputs"]["artifacts"] for record in trained},
+        runs=runs,
+        machine={},
+        tags={},
+        body=body,
+    )
+
+
+def read_checkpoints(trained: list[Record], evaluated: list[Record]) -> list[report.Checkpoint]:
+    return [_checkpoint(train, answers) for train, answers in zip(trained, evaluated, strict=True)]
+
+
+def _checkpoint(trained: Record, evaluated: Record) -> report.Checkpoint:
+    target = Target.of(trained)
+    model = trained.manifest["outputs"]["model"]
+    return report.Checkpoint(
+        name=target.checkpoint,
+        arm=target.arm,
+        phase=target.phase,
+        phases=target.phases,
+        seed=target.seed,
+        eval_run=evaluated.run_id,
+        train_run=trained.run_id,
+        model_uri=f"models:/{model['model_id']}",
+        rows=predictions.decode(evaluated.artifact("predictions.jsonl")),
+        counted=trained.facts["counted_so_far"],
+        curve=[(point["step"], point["loss"]) for point in json.loads(trained.artifact(CURVE))],
+    )
+
+
+def _body(session: Session, trained: list[Record], evaluated: list[Record], out: Path) -> Made:
+    checkpoints = read_checkpoints(trained, evaluated)
+    study = session.config.study
+    links = {record.run_id: link(session, record.run_id) for record in (*trained, *evaluated)}
+    (out / "comparison.json").write_bytes(canonical_json(report.comparison(study, checkpoints)))
+    (out / "report.md").write_text(report.markdown(study, checkpoints, links), encoding="utf-8")
+    report.figures(checkpoints, out)
+    best = report.best_final(checkpoints)
+    return Made(
+        facts={"best_final": best.name, "checkpoints": len(checkpoints)},
+        summary=[f"best final checkpoint {best.name}"],
+        description=report.verdict(checkpoints),
+    )

@@ -1,0 +1,131 @@
+"""The split step: source → stages and eval set, with counts, criteria in words and a histogram."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stagewise import modeling
+from stagewise import split as core
+from stagewise.config import Config, ScratchModel, resolved
+from stagewise.data.leakage import overlap
+from stagewise.data.sources import load_items, load_traces
+from stagewise.data.traces import Dataset, Item, Trace
+from stagewise.errors import ConfigError, DataError, listed
+from stagewise.steps.common import Made, Session, Spec
+from stagewise.tracking.datasets import DatasetRef
+from stagewise.tracking.runs import OUT, ActiveRun
+
+
+def specify(session: Session) -> Spec:
+    config = session.config
+    source, items = load_traces(config.data.train, session.base), load_items(config.data.eval, session.base)
+    part = resolved(config)
+
+    def body(run: ActiveRun, work: Path) -> Made:
+        return _body(session, source, items, run, work / OUT)
+
+    stages = [{key: value for key, value in stage.items() if key != "epochs"} for stage in part["split"]["stages"]]
+    return Spec(
+        kind="split",
+        name="split",
+        doing=f"{len(source.rows):,} traces of {source.name} into {len(config.split.stages)} stages",
+        module="steps.split",
+        # Epochs are the training's: a change of theirs leaves the stages as they are.
+        part={"data": part["data"], "split": part["split"] | {"stages": stages}},
+        inputs={"train": source.sha256, "eval": items.sha256},
+        runs={},
+        machine={},
+        tags={},
+        body=body,
+    )
+
+
+def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: ActiveRun, folder: Path) -> Made:
+    config = session.config
+    found = overlap(source.rows, items.rows)
+    if found and config.data.leakage == "error":
+        raise DataError(_leakage(source, items, found))
+    counter = _token_counter(config, session.base, session.home)
+    stages = core.assign(source, config.split, config.data.duplicates == "drop", counter)
+    stats = core.stats(source, items, stages, found)
+    _write(folder, config, source, items, stages, stats)
+    sizes = {name: len(traces) for name, traces in stages.traces.items()}
+    said = [f"{name} {size:,}" for name, size in sizes.items()] + [f"eval {len(items.rows):,}"]
+    run.metrics({f"split/{name}": size for name, size in sizes.items()} | {"split/eval": len(items.rows)})
+    stage_refs = [
+        DatasetRef(name, entry["sha256"], entry["traces"], "training", f"stages/{name}.jsonl")
+        for name, entry in stats["stages"].items()
+    ]
+    return Made(
+        facts={
+            "source": {"name": source.name, "sha256": source.sha256, "rows": len(source.rows)},
+            "eval": {"name": items.name, "sha256": items.sha256, "rows": len(items.rows)},
+            "stages": {name: {"sha256": e["sha256"], "rows": e["traces"]} for name, e in stats["stages"].items()},
+        },
+        datasets=[
+            DatasetRef(f"source {source.name}"[:100], source.sha256, len(source.rows), "source", source.name),
+            *stage_refs,
+            DatasetRef("eval", items.sha256, len(items.rows), "eval", items.name),
+        ],
+        summary=said,
+        description=f"**Split** into {', '.join(said)}.\n\n{core.criteria(config.split, stages)}",
+    )
+
+
+def _leakage(source: Dataset[Trace], items: Dataset[Item], found: list[Any]) -> str:
+    findings = [f"line {row + 1} of {source.name} is item {item} ({how})" for row, item, how in found]
+    return (
+        f"{source.name}: {len(found)} training prompts stand in the eval set {items.name}; take them out, or set "
+        f"data.leakage to allow\n{listed(findings)}"
+    )
+
+
+def _token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:
+    """Counts tokens with the study's tokenizer; it is loaded only when the signal is tokens."""
+
+    def count(texts: Any) -> list[int]:
+        if isinstance(config.model, ScratchModel):
+            raise ConfigError(
+                "split.quantiles.signal: found tokens with a model from scratch, whose tokenizer is made from the "
+                "stages; use characters or steps"
+            )
+        tokenizer = modeling.create(config.model, 0, [], base, home).tokenizer
+        return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+
+    return count
+
+
+def _write(
+    folder: Path,
+    config: Config,
+    source: Dataset[Trace],
+    items: Dataset[Item],
+    stages: core.Stages,
+    stats: dict[str, Any],
+) -> None:
+    (folder / "stages").mkdir()
+    for name in stages.traces:
+        (folder / "stages" / f"{name}.jsonl").write_bytes(stages.file(name))
+    (folder / "eval.jsonl").write_bytes(items.rebuilt())
+    for name, value in (("rows.json", core.rows(source, stages)), ("split_stats.json", stats)):
+        (folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "split_criteria.md").write_text(core.criteria(config.split, stages), encoding="utf-8")
+    histogram(stages, folder / "histogram.png")
+
+
+def histogram(stages: core.Stages, path: Path) -> None:
+    """Traces by number of steps, stacked by stage."""
+    from matplotlib.figure import Figure  # a second of import that only this needs
+
+    steps = {name: [len(trace.steps) for trace in traces] for name, traces in stages.traces.items()}
+    highest = max(max(counts) for counts in steps.values())
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    bottom = [0] * (highest + 1)
+    for name, counts in steps.items():
+        heights = [counts.count(value) for value in range(highest + 1)]
+        axes.bar(range(highest + 1), heights, bottom=bottom, label=f"stage {name} ({len(counts):,})")
+        bottom = [below + height for below, height in zip(bottom, heights, strict=True)]
+    axes.set(xlabel="steps in the trace", ylabel="traces", title="Traces by number of steps")
+    axes.legend()
+    figure.savefig(path, dpi=120, metadata={"Software": None})

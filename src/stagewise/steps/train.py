@@ -1,0 +1,359 @@
+"""The train step: one phase of one arm for one seed, from its parent's checkpoint to its own.
+
+Phase 0 makes the base model a checkpoint like any other, so that every arm starts from the same bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+
+from stagewise import formatting, modeling, plan, training
+from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
+from stagewise.data.traces import Trace, parse_traces
+from stagewise.errors import ConfigError, LineageError, ModelError
+from stagewise.hashing import digest_json, folder_digests, sha256_file
+from stagewise.progress import Bar
+from stagewise.provenance import device_kind
+from stagewise.steps.common import Made, Session, Spec
+from stagewise.tracking.datasets import DatasetRef
+from stagewise.tracking.journal import Journal
+from stagewise.tracking.models import fetch_checkpoint, log_checkpoint
+from stagewise.tracking.runs import OUT, ActiveRun, Record
+
+BASE = "base"
+ORDER = "order.json"
+CURVE = "curve.json"
+STATE = "state/optimizer.safetensors"
+
+
+class Target(NamedTuple):
+    """Which phase of which chain; phase 0 is the base, whose seed is None where all seeds share it."""
+
+    arm: str
+    phase: int
+    seed: int | None
+    phases: int
+
+    @property
+    def checkpoint(self) -> str:
+        return f"{self.arm}-{self.phase}{'' if self.seed is None else f'-s{self.seed}'}"
+
+    def run_name(self, kind: str) -> str:
+        """What tells runs apart comes first: MLflow's list of runs shows about 14 characters."""
+        seed = "" if self.seed is None else f" s{self.seed}"
+        return f"{self.arm[0]}{self.phase}{seed} {kind} · {self.arm}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.phase == self.phases > 0
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {"arm": self.arm, "phase": str(self.phase), "seed": str(self.seed)}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"arm": self.arm, "phase": self.phase, "seed": self.seed, "phases": self.phases}
+
+    @classmethod
+    def of(cls, record: Record) -> "Target":
+        facts = record.facts
+        return cls(facts["arm"], facts["phase"], facts["seed"], facts["phases"])
+
+
+def target(config: Config, arm: str, phase: int, seed: int) -> Target:
+    """Raises `ConfigError` for an arm, phase or seed that the study does not have."""
+    if seed not in config.seeds:
+        raise ConfigError(f"seed: found {seed}, expected one of {', '.join(map(str, config.seeds))}")
+    if phase == 0:
+        # A pretrained model is the same for every seed, so its checkpoint is made once.
+        return Target(BASE, 0, seed if isinstance(config.model, ScratchModel) else None, 0)
+    if arm not in config.arms:
+        raise ConfigError(f"arm: found {arm!r}, expected one of {', '.join(config.arms)}")
+    phases = 1 if arm == "flat" else len(config.split.stages)
+    if not 1 <= phase <= phases:
+        raise ConfigError(f"phase: found {phase}, expected 0 for the base model, or 1 to {phases} of {arm}")
+    return Target(arm, phase, seed, phases)
+
+
+def machine(config: Config) -> dict[str, Any]:
+    """What bits depend on besides versions."""
+    return {"device": device_kind(config.compute.device), "threads": training.threads(config.compute)}
+
+
+def specify(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> Spec:
+    """The phase as a step. Raises `LineageError` for a parent that is not of this chain."""
+    config, wanted = session.config, target(session.config, arm, phase, seed)
+    chain = _chain_digest(config, split)
+    resolved_config = resolved(config)
+    part: dict[str, Any] = {"arm": wanted.facts}
+    runs = {"split": split}
+    if phase == 0:
+        # Other training settings make another study, with a base of its own in its record.
+        part |= {"model": resolved_config["model"], "chain": chain}
+        stages = split.facts["stages"] if isinstance(config.model, ScratchModel) else None  # for its tokenizer
+        inputs = {"source": _source_digest(config, session.base), "stages": stages}
+    else:
+        if parent is None:
+            raise LineageError(f"{arm} phase {phase}: needs init_run, the id of the run of phase {phase - 1}")
+        _check_parent(parent, wanted, chain)
+        part |= {"training": resolved_config["training"], "split": resolved_config["split"]}
+        part["arm"] |= {"order": resolved_config["arms"][arm]}
+        inputs = {"stages": split.facts["stages"], "parent": parent.manifest["outputs"]["model"]["files"]}
+        if STATE in parent.manifest["outputs"]["artifacts"]:
+            inputs["optimizer"] = parent.manifest["outputs"]["artifacts"][STATE]
+        runs["parent"] = parent
+
+    def body(run: ActiveRun, work: Path) -> Made:
+        if parent is None or phase == 0:
+            return _make_base(session, split, seed, wanted, run, work)
+        return _train(session, split, wanted, parent, run, work)
+
+    what = f"phase {phase} of {wanted.phases}" if phase else "the base model"
+    return Spec(
+        kind="train",
+        name=wanted.run_name("train"),
+        doing=f"{what}{'' if wanted.seed is None else f', seed {seed}'}",
+        module="steps.train",
+        part=part,
+        inputs=inputs,
+        runs=runs,
+        machine=machine(config),
+        tags=wanted.tags,
+        body=body,
+    )
+
+
+def _chain_digest(config: Config, split: Record) -> str:
+    """Shared by all checkpoints that may stand in one chain: the same model, training and stages."""
+    part = resolved(config)
+    return digest_json({key: part[key] for key in ("model", "training", "split")} | {"stages": split.facts["stages"]})
+
+
+def _check_parent(parent: Record, wanted: Target, chain: str) -> None:
+    found = parent.facts
+    expected = {
+        "arm": wanted.arm if wanted.phase > 1 else BASE,
+        "phase": wanted.phase - 1,
+        "seed": None if found["seed"] is None and found["phase"] == 0 else wanted.seed,
+        "chain": chain,
+    }
+    for key, value in expected.items():
+        if found[key] != value:
+            name = "model, training, split or stages" if key == "chain" else key
+            raise LineageError(
+                f"run {parent.run_id}: cannot be the parent of {wanted.checkpoint}: found {name} {found[key]}, "
+                f"expected {value}"
+            )
+
+
+def _source_digest(config: Config, base: Path) -> Any:
+    """What a local model source holds, by digest; a hub's revision is a digest already, and in the config."""
+    if isinstance(config.model, FolderModel):
+        if not (base / config.model.path).is_dir():
+            raise ModelError(f"model.path: {base / config.model.path}: no such folder")
+        return folder_digests(base / config.model.path)
+    if isinstance(config.model, GGUFModel):
+        return sha256_file(modeling.gguf_file(config.model.gguf, base))
+    return None
+
+
+# --- what is done -------------------------------------------------------------------------------
+
+
+def _make_base(session: Session, split: Record, seed: int, wanted: Target, run: ActiveRun, work: Path) -> Made:
+    config = session.config
+    training.set_up(config.compute)
+    complete = formatting.TEMPLATES[config.training.template].completion
+    texts = [
+        text
+        for traces in _read_stages(config, split).values()
+        for trace in traces
+        for text in (f"{trace.prompt}\n", complete(trace))
+    ]
+    loaded = modeling.create(config.model, seed, texts, session.base, session.home)
+    return _finish(session, split, wanted, None, loaded, training.Outcome(), {}, run, work)
+
+
+def _train(session: Session, split: Record, wanted: Target, parent: Record, run: ActiveRun, work: Path) -> Made:
+    config = session.config
+    accelerator = training.set_up(config.compute, config.training.precision)
+    loaded = modeling.load(fetch_checkpoint(run, parent, work / "parent"))
+    encoded = encode_stages(config, split, loaded.tokenizer)
+    phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
+    steps = phases[wanted.phase - 1].steps
+    bar = Bar(len(steps), "steps")
+    with Journal(run) as journal:
+
+        def on_step(report: training.StepReport) -> None:
+            journal.add(report.step, _step_metrics(report))
+            bar.advance(note=f"loss {report.loss:.3f}")
+
+        outcome, optimizer = training.train(
+            loaded.model,
+            loaded.tokenizer.pad_token_id,
+            {key: example for stage in encoded.values() for key, example in stage.usable.items()},
+            steps,
+            config.training,
+            _schedule(config, phases, wanted.phase),
+            # The n-th phases of all arms draw their dropout from the same seed.
+            1000 * (wanted.seed or 0) + wanted.phase,
+            accelerator,
+            training.Saving.of(config.training, work / "checkpoints"),
+            _parent_optimizer(parent),
+            on_step,
+        )
+    bar.close()
+    if config.training.schedule_scope == "continuous" and wanted.phase < wanted.phases:
+        _save_optimizer(optimizer, work / OUT)
+    counts = {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
+    return _finish(session, split, wanted, parent, loaded, outcome, counts, run, work)
+
+
+def _read_stages(config: Config, split: Record) -> dict[str, tuple[Trace, ...]]:
+    layout = config.data.train.layout
+    names = [stage.name for stage in config.split.stages]
+    return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout).rows for name in names}
+
+
+def encode_stages(config: Config, split: Record, tokenizer: Any) -> dict[str, formatting.Encoded]:
+    return {
+        name: formatting.encode(traces, tokenizer, config.training, name)
+        for name, traces in _read_stages(config, split).items()
+    }
+
+
+def plan_arm(config: Config, encoded: Mapping[str, formatting.Encoded], arm: str, seed: int) -> tuple[plan.Phase, ...]:
+    positions = {name: [position for _, position in stage.usable] for name, stage in encoded.items()}
+    epochs = {stage.name: stage.epochs for stage in config.split.stages}
+    return plan.build(positions, epochs, arm, config.arms[arm], seed, config.training.batch_size)
+
+
+def _schedule(config: Config, phases: tuple[plan.Phase, ...], phase: int) -> training.Schedule:
+    counts = [len(each.steps) for each in phases]
+    if config.training.schedule_scope == "continuous":
+        return training.Schedule(sum(counts[: phase - 1]), sum(counts))
+    return training.Schedule(0, counts[phase - 1])
+
+
+def _save_optimizer(state: training.OptimizerState, out: Path) -> None:
+    tensors, scalars = state
+    (out / STATE).parent.mkdir()
+    safetensors.torch.save_file(tensors, out / STATE, metadata={"scalars": json.dumps(scalars)})
+
+
+def _parent_optimizer(parent: Record) -> training.OptimizerState | None:
+    """The optimizer's state at the parent's end, where the parent left one."""
+    if STATE not in parent.manifest["outputs"]["artifacts"]:
+        return None
+    data = parent.artifact(STATE)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return safetensors.torch.load(data), json.loads(header["__metadata__"]["scalars"])
+
+
+def _step_metrics(report: training.StepReport) -> dict[str, float]:
+    return {
+        "train/loss": report.loss,
+        "train/learning_rate": report.learning_rate,
+        "train/grad_norm": report.grad_norm,
+        "train/tokens_per_second": round(report.tokens / report.seconds, 1),
+    }
+
+
+# --- what is recorded ---------------------------------------------------------------------------
+
+
+def _finish(
+    session: Session,
+    split: Record,
+    wanted: Target,
+    parent: Record | None,
+    loaded: modeling.Loaded,
+    outcome: training.Outcome,
+    counts: dict[str, Any],
+    run: ActiveRun,
+    work: Path,
+) -> Made:
+    checkpoint = work / "checkpoint"
+    modeling.save(loaded, checkpoint)
+    so_far = _order_so_far(parent, outcome)
+    (work / OUT / ORDER).write_text(json.dumps(so_far), encoding="utf-8")
+    (work / OUT / CURVE).write_text(json.dumps([asdict(report) for report in outcome.curve]), encoding="utf-8")
+    instances = [plan.Instance(*entry) for phase in so_far for entry in phase]
+    totals = {name: int(outcome.total(name)) for name in ("examples", "loss_tokens", "tokens", "padding")}
+    totals["optimizer_steps"] = len(outcome.curve)
+    facts = wanted.facts | {
+        "chain": _chain_digest(session.config, split),
+        "source_sha256": split.facts["source"]["sha256"],
+        "parameters": modeling.parameters(loaded.model),
+        "order_sha256": plan.order_digest(outcome.consumed),
+        "multiset_sha256": plan.multiset_digest(instances),
+        "counted": totals,
+        "counted_so_far": {
+            key: value + (parent.facts["counted_so_far"][key] if parent else 0) for key, value in totals.items()
+        },
+        "examples_left_out": counts,
+        "resumed_at_step": outcome.resumed_at,
+        "passed_over": outcome.passed_over,
+        "allow_inexact": session.config.training.allow_inexact,
+    }
+    description, summary = _in_words(wanted, parent, loaded, outcome, facts)
+    model = log_checkpoint(
+        run, checkpoint, wanted.checkpoint, _model_params(wanted, parent, facts), wanted.tags, description
+    )
+    stages = {} if parent is None else split.facts["stages"]
+    used = {instance.stage for instance in outcome.consumed}
+    last = {"train/loss_last": outcome.curve[-1].loss} if outcome.curve else {}
+    run.metrics({f"train/{name}": value for name, value in totals.items()} | last)
+    return Made(
+        facts=facts,
+        metrics=last,
+        model=model,
+        datasets=[
+            DatasetRef(name, stages[name]["sha256"], stages[name]["rows"], "training", f"stages/{name}.jsonl")
+            for name in sorted(used)
+        ],
+        summary=summary,
+        description=description,
+        resumed=outcome.resumed_at > 0,
+    )
+
+
+def _order_so_far(parent: Record | None, outcome: training.Outcome) -> list[list[plan.Instance]]:
+    """The instances that went through the model, a list for each phase up to this one."""
+    if parent is None:
+        return []
+    return [*json.loads(parent.artifact(ORDER)), outcome.consumed]
+
+
+def _model_params(wanted: Target, parent: Record | None, facts: dict[str, Any]) -> dict[str, Any]:
+    before = parent.manifest["outputs"]["model"] if parent else {"name": "none", "model_id": "none"}
+    return wanted.facts | {
+        "parent_model": before["name"],
+        "parent_model_id": before["model_id"],
+        "order_sha256": facts["order_sha256"],
+        "multiset_sha256": facts["multiset_sha256"],
+    }
+
+
+def _in_words(
+    wanted: Target, parent: Record | None, loaded: modeling.Loaded, outcome: training.Outcome, facts: dict[str, Any]
+) -> tuple[str, list[str]]:
+    if parent is None:
+        size = f"{facts['parameters']:,} parameters"
+        return f"**Base model** {wanted.checkpoint}: {size}, {len(loaded.tokenizer):,} tokens.", [size]
+    counted = facts["counted"]
+    seconds = outcome.total("seconds")
+    summary = [
+        f"{counted['examples']:,} examples in {counted['optimizer_steps']:,} steps",
+        f"loss {outcome.curve[0].loss:.3f} → {outcome.curve[-1].loss:.3f}",
+        f"{counted['tokens'] / seconds:,.0f} tokens/s",
+    ]
+    if outcome.resumed_at:
+        summary.append(f"resumed at step {outcome.resumed_at}")
+    before = parent.manifest["outputs"]["model"]["name"]
+    return f"**{wanted.checkpoint}**, trained on from {before}: {', '.join(summary)}.", summary

@@ -1,0 +1,77 @@
+"""Metrics by step, sent in batches from a thread of their own, so that training does not wait for a server.
+
+with Journal(run) as journal:
+    journal.add(step=1, values={"train/loss": 3.9})
+# here every point is on the server, or an error was raised
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from mlflow.entities import Metric
+
+from stagewise.tracking.runs import ActiveRun
+
+BATCH = 1000  # metrics that one request may carry
+PAUSE = 2.0  # seconds between requests
+
+
+class Journal:
+    def __init__(self, run: ActiveRun) -> None:
+        self.run = run
+        self.waiting: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
+        self.added = self.sent = 0
+        self.error: Exception | None = None
+        self.thread = threading.Thread(target=self._send_all, daemon=True)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes note of the values. Raises what the sending of earlier ones raised."""
+        if self.error is not None:
+            raise self.error
+        now = int(time.time() * 1000)
+        for key, value in values.items():
+            self.waiting.put(Metric(key, value, now, step))
+            self.added += 1
+
+    def _send_all(self) -> None:
+        """Sends what waits, at most once a pause, until the end mark comes out of the queue."""
+        ended = False
+        while not ended:
+            batch: list[Metric] = []
+            deadline = time.monotonic() + PAUSE
+            while len(batch) < BATCH and not ended and (left := deadline - time.monotonic()) > 0:
+                try:
+                    metric = self.waiting.get(timeout=left)
+                except queue.Empty:
+                    break
+                if metric is None:
+                    ended = True
+                else:
+                    batch.append(metric)
+            try:
+                if batch:
+                    self.run.client.log_batch(self.run.id, metrics=batch)
+                    self.sent += len(batch)
+            except Exception as error:  # handed to the thread that trains
+                self.error = error
+                return
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Waits until all is sent. What went wrong in sending is raised, unless the body raised first."""
+        self.waiting.put(None)
+        self.thread.join()
+        if error is None:
+            if self.error is not None:
+                raise self.error
+            if self.sent != self.added:
+                raise AssertionError(f"{self.added} points were added and {self.sent} sent")

@@ -1,0 +1,100 @@
+"""Checkpoints as MLflow LoggedModels: logged, fetched with every digest checked, registered.
+
+A LoggedModel of ours is a folder of safetensors weights, config, generation config and tokenizer under
+`model/`, as `from_pretrained` reads it. Its parent is a param, since MLflow shows a model's params.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+from stagewise.errors import LineageError, TrackingError
+from stagewise.hashing import folder_digests, weights_digest
+from stagewise.tracking.runs import ActiveRun, Record, flatten
+
+FOLDER = "model"
+
+
+def log_checkpoint(
+    run: ActiveRun, folder: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str], note: str
+) -> dict[str, Any]:
+    """Logs a checkpoint's folder as an output of the run; returns how the manifest names it.
+
+    It is READY only once every file was seen on the server at its size; else it is FAILED.
+    """
+    files = folder_digests(folder)
+    model = run.client.create_logged_model(
+        run.experiment_id, name, run.id, {MLFLOW_RUN_NOTE: note, **tags}, flatten(params), "causal-lm"
+    )
+    status = LoggedModelStatus.FAILED
+    try:
+        run.client.log_model_artifacts(model.model_id, str(folder), FOLDER)
+        sizes = _sizes(run.client, model.model_id)
+        lost = [path for path, entry in files.items() if sizes.get(f"{FOLDER}/{path}") != entry["size"]]
+        if lost:
+            raise TrackingError(f"model {model.model_id}: files did not arrive whole: {', '.join(lost)}")
+        status = LoggedModelStatus.READY
+    finally:
+        run.client.finalize_logged_model(model.model_id, status)
+    run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
+    return {"model_id": model.model_id, "name": name, "files": files, "weights_sha256": weights_digest(folder)}
+
+
+def _sizes(client: MlflowClient, model_id: str, path: str | None = None) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for entry in client.list_logged_model_artifacts(model_id, path):
+        sizes |= _sizes(client, model_id, entry.path) if entry.is_dir else {entry.path: entry.file_size or 0}
+    return sizes
+
+
+def is_whole(record: Record) -> bool:
+    """Whether the run's model, if it made one, is there with every file at its size."""
+    model = record.manifest["outputs"]["model"]
+    if model is None:
+        return True
+    try:
+        sizes = _sizes(record.client, model["model_id"])
+    except MlflowException:
+        return False
+    return all(sizes.get(f"{FOLDER}/{path}") == entry["size"] for path, entry in model["files"].items())
+
+
+def fetch_checkpoint(run: ActiveRun, record: Record, folder: Path) -> Path:
+    """The checkpoint that a train run made, as an input of `run`, in `folder`; each file's digest is checked."""
+    model = record.manifest["outputs"]["model"]
+    run.client.log_inputs(run.id, models=[LoggedModelInput(model["model_id"])])
+    try:
+        folder.mkdir()
+        path = Path(mlflow.artifacts.download_artifacts(f"models:/{model['model_id']}", dst_path=str(folder))) / FOLDER
+    except (MlflowException, OSError) as error:
+        raise LineageError(f"run {record.run_id}: its model {model['model_id']} cannot be fetched: {error}") from error
+    found = folder_digests(path)
+    for name in sorted(found.keys() | model["files"].keys()):
+        if found.get(name) != model["files"].get(name):
+            raise LineageError(
+                f"run {record.run_id}: model file {name} was altered: found {found.get(name)}, "
+                f"expected {model['files'].get(name)}"
+            )
+    return path
+
+
+def register(
+    client: MlflowClient, lock: Path, name: str, model_id: str, alias: str, tags: Mapping[str, str], note: str
+) -> ModelVersion:
+    """The version of registered model `name` for this LoggedModel, made where there is none, under `alias`."""
+    with FileLock(lock):  # of two studies that end at once, the second finds the first one's version
+        versions = client.search_model_versions(f"name = '{name}'")
+        version = next((version for version in versions if version.model_id == model_id), None)
+        if version is None:
+            version = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
+            client.update_model_version(name, version.version, note)
+        client.set_registered_model_alias(name, alias, version.version)
+    return version

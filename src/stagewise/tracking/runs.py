@@ -1,0 +1,263 @@
+"""Runs of the record: opened, filled, sealed and closed; and found and read again by their id.
+
+with open_run(session, "split", "split", parent) as run:
+    run.params({"data.train.path": "traces.jsonl"})
+    run.upload(folder)                       # every file, and it is checked that each one arrived
+    run.seal(...)                            # manifest.json, its digest as a tag; then FINISHED
+"""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+
+from stagewise import manifest as manifests
+from stagewise.errors import LineageError, TrackingError, UserError
+from stagewise.hashing import canonical_json, sha256, sha256_file
+from stagewise.tracking.owners import OWNER, owner_tag
+
+KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
+OUT = "out"  # the part of a step's folder that is uploaded
+PARAM_LIMIT, BATCH = 6000, 100  # characters of a param's value, and params of a request, that MLflow takes
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRun:
+    """A run that this process is filling."""
+
+    client: MlflowClient
+    id: str
+    experiment_id: str
+    started: str
+
+    def tag(self, **tags: str) -> None:
+        """Sets `stagewise.<name>` tags."""
+        self.client.log_batch(self.id, tags=[RunTag(f"stagewise.{key}", value) for key, value in tags.items()])
+
+    def describe(self, markdown: str) -> None:
+        self.client.set_tag(self.id, MLFLOW_RUN_NOTE, markdown)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Logs nested values under dotted names; lists as canonical JSON, over-long values by their sha256."""
+        flat = [Param(key, value) for key, value in flatten(values).items()]
+        for start in range(0, len(flat), BATCH):
+            self.client.log_batch(self.id, params=flat[start : start + BATCH])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0, model_id: str | None = None, **dataset: str) -> None:
+        """Logs metrics, linked to a model and to a dataset (`dataset_name`, `dataset_digest`) where given."""
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            self.id, metrics=[Metric(key, value, now, step, model_id, **dataset) for key, value in values.items()]
+        )
+
+    def mark_table(self, path: str) -> None:
+        """Has MLflow's UI show a JSON artifact (`columns`, `data`) as a table, also across runs."""
+        self.client.set_tag(self.id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([{"path": path, "type": "table"}]))
+
+    def upload(self, folder: Path) -> dict[str, Any]:
+        """Logs every file below `folder`; returns `{path: {sha256, size}}`, each seen on the server at its size."""
+        entries = {
+            path.relative_to(folder).as_posix(): {"sha256": sha256_file(path), "size": path.stat().st_size}
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        self.client.log_artifacts(self.id, str(folder))
+        sizes = artifact_sizes(self.client, self.id)
+        for path, entry in entries.items():
+            if sizes.get(path) != entry["size"]:
+                raise TrackingError(
+                    f"run {self.id}: artifact {path}: logged {entry['size']} bytes, found {sizes.get(path)}"
+                )
+        return entries
+
+    def seal(self, **parts: Any) -> str:
+        """Writes the manifest, the last thing a run records; returns its digest."""
+        built = manifests.build(**parts, started=self.started, ended=now())
+        data, digest = manifests.encode(built)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / manifests.FILE
+            path.write_bytes(data)
+            self.client.log_artifact(self.id, str(path))
+        self.client.set_tag(self.id, SEAL, digest)
+        return digest
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else canonical_json(value).decode()
+            flat[f"{prefix}{key}"] = text if len(text) <= PARAM_LIMIT else f"sha256:{sha256(text.encode())}"
+    return flat
+
+
+@contextmanager
+def open_run(
+    client: MlflowClient, experiment_id: str, kind: str, name: str, parent: str | None = None
+) -> Iterator[ActiveRun]:
+    """A run for the body to fill: the one that MLflow's launcher made for this process, else a new one.
+
+    It ends FINISHED, FAILED where the body raises, KILLED on Ctrl-C or SIGTERM; never RUNNING.
+    """
+    tags = {KIND: kind, MLFLOW_RUN_NAME: name, OWNER: owner_tag()}
+    if parent is not None:
+        tags[MLFLOW_PARENT_RUN_ID] = parent
+    # The launcher's run is taken once: a step that runs inside this process opens a run of its own.
+    launched = os.environ.pop("MLFLOW_RUN_ID", None)
+    if launched is not None:
+        run_id = launched
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    else:
+        run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
+    try:
+        with _sigterm_raises():
+            yield ActiveRun(client, run_id, experiment_id, now())
+    except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt)
+        if isinstance(error, UserError):
+            client.set_tag(run_id, "stagewise.error", str(error)[:5000])
+        client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
+        raise
+    client.set_terminated(run_id, status="FINISHED")
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM becomes KeyboardInterrupt, so that whoever ends the process politely lets the run be closed."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"signal {number}")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A finished run, as its sealed manifest tells it."""
+
+    client: MlflowClient
+    run_id: str
+    manifest: dict[str, Any]
+    digest: str  # of the manifest
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return dict(self.manifest["facts"])
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """How a run that is made from this one names it."""
+        return {"run_id": self.run_id, "manifest_sha256": self.digest}
+
+    def artifact(self, path: str) -> bytes:
+        """An artifact's bytes, held against the digest in the manifest."""
+        entry = self.manifest["outputs"]["artifacts"].get(path)
+        if entry is None:
+            raise LineageError(f"run {self.run_id}: its manifest names no artifact {path}")
+        data = download(self.client, self.run_id, path)
+        if sha256(data) != entry["sha256"]:
+            raise LineageError(
+                f"run {self.run_id}: artifact {path} was altered: "
+                f"found sha256 {sha256(data)}, expected {entry['sha256']}"
+            )
+        return data
+
+
+def download(client: MlflowClient, run_id: str, path: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
+        except (MlflowException, OSError) as error:
+            raise LineageError(f"run {run_id}: artifact {path} cannot be fetched: {error}") from error
+
+
+def read_any(client: MlflowClient, run_id: str, kind: str) -> Run:
+    """The run of this id and kind, whatever its status. Raises `LineageError` for any other."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise LineageError(f"run {run_id!r}: no such run on this tracking server") from error
+    found = run.data.tags.get(KIND)
+    if found != kind:
+        raise LineageError(f"run {run_id}: found a run of kind {found or 'unknown to stagewise'}, expected {kind}")
+    return run
+
+
+def read(client: MlflowClient, run_id: str, kind: str) -> Record:
+    """The finished run of this id and kind. Raises `LineageError` for any other, and for a broken seal."""
+    run = read_any(client, run_id, kind)
+    if run.info.status != "FINISHED":
+        raise LineageError(f"run {run_id}: found a {kind} run that is {run.info.status}, expected FINISHED")
+    data = download(client, run_id, manifests.FILE)
+    expected = run.data.tags.get(SEAL)
+    if sha256(data) != expected:
+        raise LineageError(f"run {run_id}: manifest.json was altered: found sha256 {sha256(data)}, expected {expected}")
+    return Record(client, run_id, manifests.decode(data), sha256(data))
+
+
+def artifact_sizes(client: MlflowClient, run_id: str, path: str | None = None) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for entry in client.list_artifacts(run_id, path):
+        sizes |= artifact_sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size or 0}
+    return sizes
+
+
+def find_finished(client: MlflowClient, experiment_id: str, kind: str, fingerprint: str) -> Record | None:
+    """The earliest finished run of this fingerprint whose seal holds and whose files are all there."""
+    query = f"attributes.status = 'FINISHED' and tags.`{FINGERPRINT}` = '{fingerprint}'"
+    for run in client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"]):
+        try:
+            record = read(client, run.info.run_id, kind)
+        except LineageError:
+            continue  # it no longer stands, so the step is done again; `verify` says what broke
+        sizes = artifact_sizes(client, record.run_id)
+        artifacts = record.manifest["outputs"]["artifacts"]
+        if all(sizes.get(path) == entry["size"] for path, entry in artifacts.items()):
+            return record
+    return None
+
+
+@contextmanager
+def work_folder(folder: Path, run: ActiveRun) -> Iterator[tuple[Path, str]]:
+    """The step's own folder, with an empty `out` in it, and the run that worked there before ('' if none).
+
+    It is removed once the server holds what was made. After a failure or a kill it stays, so that the same
+    step can go on from what it saved; the run that left it so is closed.
+    """
+    marker = folder / "run"
+    earlier = marker.read_text() if marker.is_file() else ""
+    if earlier and run.client.get_run(earlier).info.status == "RUNNING":
+        run.client.set_terminated(earlier, status="KILLED")
+    for name in (OUT, "parent", "checkpoint"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / OUT).mkdir(parents=True)
+    marker.write_text(run.id)
+    yield folder, earlier
+    shutil.rmtree(folder)

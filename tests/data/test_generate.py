@@ -1,0 +1,337 @@
+import json
+import re
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stagewise.data import generate
+from stagewise.data.generate.draw import Draw
+from stagewise.data.leakage import fold, overlap
+from stagewise.data.traces import Trace, parse_items, parse_traces
+from stagewise.errors import ConfigError, DataError
+from stagewise.hashing import sha256
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[Trace, ...]:
+    return parse_traces(generate.traces(3, 9000), "generated").rows
+
+
+def family(trace: Trace) -> str:
+    return json.loads(trace.line)["meta"]["family"]
+
+
+# --- same seed, same bytes --------------------------------------------------------------------
+
+
+TRACES = "b39b34593eccd96b99ea3909a1cf545ecc1864bd0e536757b93991eb5ee36cf4"
+ITEMS = "68d141b420481941e63b5da14ea9c4652cee0cf56716042bee1248861ce14d2f"
+
+
+def test_the_bytes_are_the_same_on_every_platform_and_python():
+    """A digest that changes means that old seeds no longer give their data: raise `GENERATOR` then."""
+    assert sha256(generate.traces(7, 500)) == TRACES
+    assert sha256(generate.items(7, 200)) == ITEMS
+
+
+def test_a_draw_is_sha256_of_key_and_counter():
+    draw = Draw("key")
+    expected = [int(sha256(f"key:{k}".encode())[:16], 16) % 90 + 10 for k in range(5)]
+    assert list(draw.numbers(5, 10, 99)) == expected
+
+
+def test_a_longer_set_starts_with_a_shorter_one_and_a_seed_counts():
+    assert generate.traces(1, 60).startswith(generate.traces(1, 20))
+    assert generate.items(1, 60).startswith(generate.items(1, 20))
+    assert generate.traces(1, 20) != generate.traces(2, 20)
+
+
+def test_the_order_of_asking_changes_nothing():
+    one = {"families": ["parity", "addition"], "categories": ["reasoning", "synthetic"]}
+    other = {name: asked[::-1] for name, asked in one.items()}
+    assert generate.traces(1, 20, **one) == generate.traces(1, 20, **other)
+
+
+# --- every step is true -----------------------------------------------------------------------
+
+TERM = r"-?\d+"
+EXPRESSION = rf"{TERM}(?:[-+×÷]-?\d+)*"
+RELATION = re.compile(rf"({EXPRESSION})([=<>])({EXPRESSION})")
+
+
+def value(expression: str) -> Fraction:
+    """Exact, products before sums; `0+-3` has a sum of a negative number."""
+    tokens = re.findall(r"(?:(?<=[-+×÷])-|^-)?\d+|[-+×÷]", expression)
+    total, product = Fraction(0), Fraction(tokens[0])
+    for operator, number in zip(tokens[1::2], map(Fraction, tokens[2::2]), strict=True):
+        if operator in "×÷":
+            product = product * number if operator == "×" else product / number
+        else:
+            total, product = total + product, number if operator == "+" else -number
+    return total + product
+
+
+def test_the_checker_itself():
+    assert value("0+-3") == -3
+    assert value("-8-9") == -17
+    assert value("2+3×4-6÷4") == Fraction(25, 2)
+
+
+def test_every_relation_in_every_step_is_true(many):
+    checked = 0
+    for trace in many:
+        for step in trace.steps:
+            relations = RELATION.findall(step.content)
+            assert sum(map(step.content.count, "=<>")) == len(relations), step
+            for left, sign, right in relations:
+                a, b = value(left), value(right)
+                assert {"=": a == b, "<": a < b, ">": a > b}[sign], step
+                checked += 1
+    assert checked > 10_000
+
+
+def test_the_last_step_ends_in_the_answer_and_says_so(many):
+    for trace in many:
+        *before, last = trace.steps
+        assert re.search(rf"(?:^|[ =]){re.escape(trace.final_answer)}$", last.content), trace
+        assert last.type == "result"
+        assert {step.type for step in before} <= {"calculation"}
+        assert 1 <= len(trace.steps) <= 6
+
+
+NUMBER = r"(-?\d+)"
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(NUMBER, text)]
+
+
+def solved(name: str, prompt: str) -> str:
+    """The answer worked out from the prompt alone, in another way than the generator's."""
+    found, word = numbers(prompt), re.findall(r"\b[A-Z]+\b", prompt)
+    if name in ("addition", "subtraction", "multiplication", "running_sum"):
+        return str(value(re.search(EXPRESSION, prompt)[0]))
+    if name == "division":
+        return f"{found[0] // found[1]} remainder {found[0] % found[1]}"
+    if name == "digit_sum":
+        return str(sum(map(int, re.search(r"\d+", prompt)[0])))
+    if name == "sequence":
+        return str(found[-1] + found[1] - found[0])
+    if name == "parity":
+        return ["even", "odd"][value(re.search(EXPRESSION, prompt)[0]) % 2 == 1]
+    if name == "comparison":
+        return str(max(found)) if found[0] != found[1] else "equal"
+    if name == "extremes":
+        return str(max(found) if "largest" in prompt else min(found))
+    if name == "reversal":
+        return "".join(reversed(word[-1]))
+    if name == "sorting":
+        return "".join(sorted(word[-1]))
+    if name == "letter_count":
+        return str(word[-1].count(word[-2]))
+    if name == "repetition":
+        return word[-1] * found[0]
+    return STORIES[name](prompt, found)
+
+
+def percentage(prompt: str, found: list[int]) -> str:
+    part = Fraction(found[0] * found[1], 100)
+    return str(found[1] - part if "off" in prompt else part)
+
+
+def unit_price(prompt: str, found: list[int]) -> str:
+    one = Fraction(found[1], found[0])
+    if "change" in prompt:
+        return f"${found[2] - found[3] * one}"
+    return f"${found[2] * one}"
+
+
+def speed_time(prompt: str, found: list[int]) -> str:
+    start = found.pop(0) if "fter" in prompt else 0
+    return str(start + sum(hours * speed for hours, speed in zip(found[::2], found[1::2], strict=True)))
+
+
+TIMES = {"weeks": 168 * 3600, "days": 24 * 3600, "hours": 3600, "minutes": 60, "seconds": 1}
+LENGTHS = {"km": 100_000, "m": 100, "cm": 1, "yards": 36, "feet": 12, "inches": 1}
+SIZES = {**TIMES, **LENGTHS, "kg": 1_000_000, "g": 1000, "mg": 1}
+
+
+def conversion(prompt: str, _: list[int]) -> str:
+    target = re.search(r"to (\w+)", prompt)[1]
+    given = sum(int(amount) * SIZES[unit] for amount, unit in re.findall(r"(\d+)\s+(\w+)", prompt))
+    return str(Fraction(given, SIZES[target]))
+
+
+STORIES = {
+    "percentage": percentage,
+    "unit_price": unit_price,
+    "speed_time": speed_time,
+    "conversion": conversion,
+}
+
+
+def test_every_answer_is_right(many):
+    for trace in many:
+        assert solved(family(trace), trace.prompt) == trace.final_answer, trace
+
+
+def test_steps_without_a_relation_are_true_too(many):
+    """Strings and parities: what a step says is done so far is what the words say."""
+    for trace in many:
+        name, contents = family(trace), [step.content for step in trace.steps]
+        word = re.findall(r"\b[A-Z]+\b", trace.prompt)
+        if name == "reversal":
+            taken = [re.match(r"[A-Z]+", content)[0] for content in contents]
+            assert "".join(taken)[::-1] == word[-1]
+        elif name == "sorting":
+            left = word[-1]
+            for content in contents:
+                first, rest = re.match(r"take ([A-Z]) left ([A-Z]+)", content).groups()
+                assert first == min(left)
+                assert rest == left.replace(first, "", 1)
+                left = rest
+        elif name == "letter_count":
+            read = [re.fullmatch(r"([A-Z]+) so (\d+)", content).groups() for content in contents]
+            assert "".join(letters for letters, _ in read) == word[-1]
+            counts = [sum(letters.count(word[-2]) for letters, _ in read[: k + 1]) for k in range(len(read))]
+            assert [int(count) for _, count in read] == counts
+        elif name == "repetition":
+            assert contents == [f"{k} {word[-1] * k}" for k in range(1, len(contents) + 1)]
+        elif name == "parity":
+            terms = [int(re.match(TERM, content)[0]) for content in contents]
+            for place, content in enumerate(contents):
+                said = re.findall("even|odd", content)
+                true = [terms[place], sum(terms[: place + 1])][: len(said)]
+                assert said == [["even", "odd"][number % 2] for number in true]
+
+
+def test_what_is_carried_and_done_so_far_is_right(many):
+    for trace in many:
+        if family(trace) not in ("addition", "subtraction", "multiplication"):
+            continue
+        for step in trace.steps[:-1]:
+            result, kind, moved, done = re.search(r"=(\d+) (carry|borrow) (\d+) so (\d+)$", step.content).groups()
+            assert trace.final_answer.lstrip("-").zfill(len(done)).endswith(done)
+            assert int(result) == (10 * int(moved) if kind == "carry" else 0) + int(done[0])
+
+
+# --- what is asked for is what comes ----------------------------------------------------------
+
+
+def test_categories_have_their_steps_and_all_families_come(many):
+    steps = {name: Counter() for name in generate.CATEGORIES}
+    for trace in many:
+        steps[trace.category][len(trace.steps)] += 1
+    assert set(steps["synthetic"]) == set(steps["golden_style"]) == {1, 2}
+    assert set(steps["reasoning"]) == {2, 3, 4, 5, 6}
+    assert set(steps["edge_case"]) <= {1, 2}
+    assert min(map(Counter.total, steps.values())) > 900
+    assert Counter(map(family, many)) == dict.fromkeys(generate.FAMILIES, 500)
+    assert len(generate.FAMILIES) >= 12
+
+
+def test_a_trace_says_where_it_is_from():
+    (trace,) = parse_traces(generate.traces(5, 1, families=["sorting"], categories=["synthetic"]), "g").rows
+    assert json.loads(trace.line)["meta"] == {
+        "dataset": "stagewise-generated",
+        "generator": generate.GENERATOR,
+        "seed": 5,
+        "category": "synthetic",
+        "family": "sorting",
+        "index": 0,
+    }
+
+
+@pytest.mark.parametrize("name", list(generate.FAMILIES))
+def test_every_family_gives_every_number_of_steps_it_declares(name):
+    problems = generate.FAMILIES[name]
+    assert 2 in problems.steps
+    assert set(problems.steps) <= set(generate.STEPS)
+    for steps in problems.steps:
+        rows = parse_traces(generate.traces(1, 5, [name], ["synthetic", "reasoning"], [steps]), "g").rows
+        assert {len(trace.steps) for trace in rows} == {steps}
+
+
+@pytest.mark.parametrize("name", list(generate.FAMILIES))
+def test_edge_cases_differ_from_the_rest_and_are_enough(name):
+    edges = parse_items(generate.items(1, 5, [name], ["edge_case"]), "g").rows
+    assert {(item.section, item.difficulty) for item in edges} == {("edge_case", "easy")}
+    assert not any(re.fullmatch(r"[A-Z].*[^.?][.?]", item.prompt) for item in edges)
+
+
+def test_items_are_labelled():
+    rows = parse_items(generate.items(4, 360), "g").rows
+    assert {item.section for item in rows} == {"core", "trace_sensitive", "edge_case"}
+    assert {item.difficulty for item in rows} == {"easy", "medium", "hard"}
+    assert Counter(item.category for item in rows) == dict.fromkeys(generate.FAMILIES, 20)
+    hard = parse_items(generate.items(4, 20, ["addition"], ["reasoning"], [4, 5, 6]), "g").rows
+    assert {(item.difficulty, item.section) for item in hard} == {("hard", "trace_sensitive")}
+
+
+# --- training and eval never share a problem --------------------------------------------------
+
+names = st.none() | st.lists(st.sampled_from(list(generate.FAMILIES)), min_size=1, unique=True)
+seeds = st.integers(0, 10**6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds, seeds, names, names)
+def test_no_training_prompt_stands_in_an_eval_set(train_seed, eval_seed, train_families, eval_families):
+    traces = parse_traces(generate.traces(train_seed, 300, train_families), "t").rows
+    items = parse_items(generate.items(eval_seed, 40, eval_families), "e").rows
+    assert overlap(traces, items) == []
+    assert len({fold(item.prompt) for item in items}) == len(items)
+
+
+def test_whole_small_domains_are_divided(many):
+    """One-step percentages are few: a training set holds most of them, and still no eval prompt."""
+    asked = {"families": ["percentage"], "categories": ["synthetic", "golden_style"], "steps": [1]}
+    traces = parse_traces(generate.traces(1, 1500, **asked), "t").rows
+    items = parse_items(generate.items(1, 10, **asked), "e").rows
+    assert overlap(traces, items) == []
+    plain = {fold(trace.prompt.removeprefix(generate.GOLDEN)) for trace in traces}
+    assert not plain & {fold(item.prompt.removeprefix(generate.GOLDEN)) for item in items}
+
+
+@given(st.sampled_from(list(generate.FAMILIES.values())), seeds, st.sampled_from(generate.ODD))
+def test_a_categorys_wording_keeps_the_problem_on_its_side(family_, seed, odd):
+    for operands in (family_.edges(Draw(f"{seed}")), family_.operands(Draw(f"{seed}"), 2)):
+        prompt = family_.solve(*operands).prompt
+        assert prompt[0].isalpha()
+        assert prompt[-1] in ".?"
+        assert prompt[-2].isalnum()
+        assert fold(odd.format(prompt[:-1])) == fold(prompt)
+        assert fold(generate.GOLDEN + prompt) == f"{fold(generate.GOLDEN)} {fold(prompt)}"
+
+
+def test_one_problem_in_eight_is_reserved():
+    problems = [generate.FAMILIES["addition"].solve(a, b) for a in range(10, 100) for b in range(10, 100)]
+    assert 0.115 < sum(map(generate.reserved, problems)) / len(problems) < 0.135
+
+
+# --- what cannot be had -----------------------------------------------------------------------
+
+
+def test_a_set_that_cannot_be_drawn_is_an_error():
+    with pytest.raises(DataError, match="no further problem of family 'percentage' for eval"):
+        generate.items(1, 200, families=["percentage"], categories=["synthetic"], steps=[1])
+    with pytest.raises(DataError, match="family 'unit_price'"):
+        generate.traces(1, 1, families=["unit_price"], steps=[6])
+
+
+@pytest.mark.parametrize(
+    ("asked", "known"),
+    [
+        ({"families": ["adition"]}, "addition"),
+        ({"families": []}, "addition"),
+        ({"categories": ["reason"]}, "reasoning"),
+        ({"steps": [7]}, "6"),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones(asked, known):
+    for make in (generate.traces, generate.items):
+        with pytest.raises(ConfigError, match=known):
+            make(1, 1, **asked)

@@ -1,0 +1,123 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stagewise import checkpoints
+from stagewise.errors import TrainingError
+
+
+def trained() -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    return layer, optimizer
+
+
+def save(folder: Path, *steps: int, keep: int = 5) -> None:
+    layer, optimizer = trained()
+    for step in steps:
+        checkpoints.save(folder, step, layer, optimizer, {"consumed": [step]}, keep)
+
+
+def newest(folder: Path, allow_inexact: bool = False) -> checkpoints.Found:
+    return checkpoints.newest(folder, allow_inexact)
+
+
+def test_what_is_saved_is_restored(tmp_path: Path) -> None:
+    save(tmp_path, 3)
+    rng = torch.get_rng_state()
+    layer, optimizer = trained()
+    fresh = torch.nn.Linear(3, 2)
+    fresh_optimizer = torch.optim.AdamW(fresh.parameters())
+    torch.manual_seed(123)
+    path = newest(tmp_path).folder
+    assert path is not None
+    assert checkpoints.restore(path, fresh, fresh_optimizer)["consumed"] == [3]
+    assert torch.equal(fresh.weight, layer.weight)
+    ours, theirs = (checkpoints.optimizer_state(each)[0] for each in (fresh_optimizer, optimizer))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert torch.equal(torch.get_rng_state(), rng)
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    save(tmp_path, 1, 2, 10, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000010"]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: flip(path / "model.safetensors"), "model.safetensors does not have the digest"),
+        (lambda path: (path / "optimizer.safetensors").write_bytes(b""), "optimizer.safetensors does not have"),
+        (lambda path: (path / "model.safetensors").unlink(), "model.safetensors does not have"),
+        (lambda path: (path / "digests.json").unlink(), "it was never completed"),
+        (lambda path: (path / "digests.json").write_text("{"), "it was never completed"),
+        (lambda path: [shutil.rmtree(path), path.mkdir()], "it was never completed"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path: Path, damage: Any, reason: str) -> None:
+    save(tmp_path, 1, 2)
+    damage(tmp_path / "step-00000002")
+    found = newest(tmp_path)
+    assert found.folder == tmp_path / "step-00000001"
+    assert found.passed_over[0].startswith("step-00000002: ")
+    assert reason in found.passed_over[0]
+
+
+@pytest.mark.parametrize("name", ["optimizer.safetensors", "rng.safetensors"])
+def test_lost_state_is_refused_unless_allowed(tmp_path: Path, name: str) -> None:
+    save(tmp_path, 1, 2)
+    (tmp_path / "step-00000002" / name).unlink()
+    with pytest.raises(TrainingError, match=rf"found no {name}(.|\n)*training\.allow_inexact"):
+        newest(tmp_path)
+    assert newest(tmp_path, allow_inexact=True).folder == tmp_path / "step-00000002"
+
+
+def test_nothing_saved_is_nothing_found(tmp_path: Path) -> None:
+    assert newest(tmp_path / "none") == checkpoints.Found(None, [])
+
+
+def test_a_save_that_was_cut_off_leaves_no_checkpoint_and_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    partial = tmp_path / "step-00000002.partial"
+    partial.mkdir()
+    (partial / "model.safetensors").write_bytes(b"half")
+    assert newest(tmp_path).folder == tmp_path / "step-00000001"
+    save(tmp_path, 2)
+    assert newest(tmp_path).folder == tmp_path / "step-00000002"
+
+
+def test_a_full_disk_inside_a_save_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 1)
+
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(tmp_path, 2)
+    assert newest(tmp_path).folder == tmp_path / "step-00000001"
+
+
+def test_float32_state_of_bfloat16_weights_is_kept(tmp_path: Path) -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, 2, dtype=torch.bfloat16))
+    optimizer = torch.optim.SGD([parameter])
+    state = torch.tensor([[1.0001, 2.0], [3.0, 4.0]])
+    checkpoints.restore_optimizer(optimizer, {"0.average": state}, {"0.count": 7})
+    tensors, scalars = checkpoints.optimizer_state(optimizer)
+    assert tensors["0.average"].dtype == torch.float32
+    assert torch.equal(tensors["0.average"], state)
+    assert json.loads(json.dumps(scalars)) == {"0.count": 7}

@@ -1,0 +1,299 @@
+"""Extraction, match and score: hand-made outputs, one a rule of docs/scoring.md, and wild ones."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stagewise.errors import ConfigError
+from stagewise.scoring import DEFAULT_CHAIN, EXTRACTORS, MATCHERS, find_answer, score, verifier
+from stagewise.scoring.scope import drifts, scoped
+from stagewise.scoring.text import repeated_suffix
+from stagewise.scoring.values import value
+from stagewise.scoring.verifier import MatchTimeout, equal_by_math_verify
+
+# Text that outputs are made of, so that the patterns meet each other in every order.
+PIECES = [
+    "5",
+    "1,000",
+    "3.",
+    "½",
+    " x ",
+    "\\boxed{",
+    "\\frac{1}",
+    "####",
+    "Answer:",
+    "ANSWER:",
+    "check: ",
+    "A. ",
+    "Step 1",
+]
+WILD = st.lists(
+    st.sampled_from([*PIECES, *"\n ?=×()%$-}", "the answer is ", "What is ", "Paris is "]) | st.text(max_size=5)
+).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "text"),
+    [
+        ("gsm8k", "48/2 = 24\n#### 72", "72"),
+        ("gsm8k", "#### 1\nno\n#### $1,000.50 ", "$1,000.50"),
+        ("gsm8k", "72", None),
+        ("boxed", r"so \boxed{\frac{1}{2}} it is", r"\frac{1}{2}"),
+        ("boxed", r"\boxed{1} then \boxed{ 2 }", "2"),
+        ("boxed", r"\boxed{1", None),
+        ("boxed", "1", None),
+        ("inspect", "ANSWER: 72 apples\nbye", "72 apples"),
+        ("inspect", "Answer: 72", None),
+        ("answer_is", "Answer: 72", "72"),
+        ("answer_is", "**Answer:** 72 apples.", "72"),
+        ("answer_is", "So the answer is $7.50.", "7.50"),
+        ("answer_is", "So the answer is Paris, of course. Yes.", "Paris, of course"),
+        ("answer_is", "The answer is 12 + 3 = 15.", "15"),
+        ("answer_is", "42 is the answer.\n42 is", "42"),
+        ("answer_is", "Answer:\n\nStep 1", None),
+        ("last_line", "12 × 3 = 36\n36\n", "36"),
+        ("last_line", "Final result: 63", "63"),
+        ("last_line", "x\nnosaer", "nosaer"),
+        ("last_line", "12 × 3 = 36", None),
+        ("last_line", "Each item costs $15.0", None),
+        ("last_line", "What now?", None),
+        ("last_line", "", None),
+        ("statement", "A hexagon has 6 sides, so 12 is the next number", "12"),
+        ("statement", "8 × 9 = 72 hours", "72"),
+        ("statement", "That is 50% of 80", None),
+        ("statement", "It is a 3-dimensional shape", None),
+        ("statement", "I think = 8 + 9", None),
+        ("last_number", "about $1,000 in all", "$1,000"),
+        ("last_number", "2 4 8 16", None),
+        ("last_number", "63 is greater than 100 - 37", None),
+        ("last_number", "it is not 63", None),
+        ("last_number", "from 15 + 2", None),
+    ],
+)
+def test_each_convention_on_an_example_of_its_own(name: str, output: str, text: str | None) -> None:
+    found = EXTRACTORS[name](output)
+    assert (found.text if found else None) == text
+    if found:
+        assert found.rule == name
+        assert output[slice(*found.span)] == text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output", "text"),
+    [
+        ("What is 15 + 27?", "15 + 27 = 42 15 + 27 = 42 15 + 2", "42"),
+        ("What is 8 × 7?", r"since 8 \times 7 = 56", "56"),
+        ("What is 5 + 3?", "25 + 3 = 28 and 2 × 5 + 3 = 13", None),
+        ("What is the capital of France?", "Paris is the capital of France, you know", "Paris"),
+        ("What is the capital of France?", "The capital of France is Paris", "Paris"),
+        ("What is the square root of 49?", "so 7 is the square root of 49.", "7"),
+        ("3+3=?", "3+3=6\n\n6+6=12", "6"),
+        ("What is 25% of 80?", "25% of 80 is 20.\n25% of 80 is 25% of 80", "20"),
+        ("Calculate: (5)", "5 = 5", None),
+    ],
+)
+def test_the_question_completed(prompt: str, output: str, text: str | None) -> None:
+    found = EXTRACTORS["restated"](output, prompt)
+    assert (found.text if found else None) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        ("1,000", 1000),
+        ("1000.0", 1000),
+        ("1/2", Fraction(1, 2)),
+        ("0.5", Fraction(1, 2)),
+        ("50 %", Fraction(1, 2)),
+        ("50 percent", Fraction(1, 2)),
+        (r"\dfrac{1}{2}", Fraction(1, 2)),
+        (r"$180\text{\textdegree}$", 180),
+        ("x = 5", 5),
+        ("-5", -5),
+        ("−5", -5),
+        ("$31.5", Fraction(63, 2)),
+        ("Seven", 7),
+        ("72 hours.", 72),
+        ("7 liters/min", 7),
+        ("40 cm²", 40),
+        (".5", Fraction(1, 2)),
+        ("007", 7),
+        ("1/0", None),
+        ("", None),
+        ("2^5", None),
+        ("5 + 3", None),
+        ("6 million", None),
+        ("12 apples and 3 pears", None),
+        ("1,00", None),
+        ("3:15", None),
+        ("13 squared", None),
+        ("1" * 5000, None),
+    ],
+)
+def test_the_value_of_a_number(text: str, worth: Fraction | None) -> None:
+    assert value(text) == worth
+
+
+@pytest.mark.parametrize(
+    ("matcher", "answer", "expected", "equal"),
+    [
+        ("exact", " 42\n", "42", True),
+        ("exact", "42.0", "42", False),
+        ("normalised", "The Paris!", "paris", True),
+        ("normalised", "'nosaer'", "nosaer", True),
+        ("normalised", "-5", "5", False),
+        ("normalised", "3:15.", "3:15", True),
+        ("normalised", "the", "a", False),
+        ("number", "1,000", "1000.0", True),
+        ("number", "50%", "0.5", True),
+        ("number", "0.5", "50 %", True),
+        ("number", "50%", "50", True),
+        ("number", "5000%", "50", False),
+        ("number", "3/4", "0.75", True),
+        ("number", "Paris", "Paris", False),
+        ("math_verify", r"\frac{\sqrt{4}}{4}", "0.5", True),
+        ("math_verify", "x^2 + 1", "1 + x^2", True),
+        ("math_verify", r"\sqrt{3}", "2", False),
+        ("math_verify", "5", "5", False),  # nothing to do for it: the other matchers settle this
+        ("math_verify", r"\frac{", "5", False),
+    ],
+)
+def test_each_matcher(matcher: str, answer: str, expected: str, equal: bool) -> None:
+    assert MATCHERS[matcher](answer, expected) is equal
+
+
+def test_a_comparison_that_takes_too_long_is_counted_apart_and_the_next_one_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    endless = "9^{9^{9^{9^{9}}}}"
+    monkeypatch.setattr(verifier, "SECONDS", 0.5)
+    with pytest.raises(MatchTimeout):
+        equal_by_math_verify(endless, "1 + x^2")
+    judged = score(f"#### {endless}", "5", match=["exact", "math_verify"], strict="gsm8k")
+    assert (judged.flexible, judged.timed_out) == (False, True)
+    monkeypatch.undo()
+    assert equal_by_math_verify("x^2 + 1", "1 + x^2")
+
+
+@pytest.mark.parametrize(
+    ("output", "strict", "flexible"),
+    [
+        ("12 × 3 = 36\n36", True, True),
+        ("12 × 3 = 36. So the answer is 36.", False, True),
+        ("36\n12 × 3 = 30\n30", False, False),
+        ("63\n63\n63", False, False),
+        ("I like 36 better than 12 × 3", False, False),
+        ("36 is greater than 30", False, False),
+        ("It can't be 36 is not what I mean", False, False),
+        ("", False, False),
+    ],
+)
+def test_strict_wants_the_format_and_flexible_the_answer(output: str, strict: bool, flexible: bool) -> None:
+    judged = score(output, "36", prompt="What is 12 × 3?")
+    assert (judged.strict, judged.flexible) == (strict, flexible)
+
+
+def test_a_format_of_its_own() -> None:
+    assert score("so\n#### 36", "36", strict="gsm8k").strict
+    assert not score("so\n36", "36", strict="gsm8k").strict
+    assert score("so\n1. a\n2. b", "1. a\n2. b").strict, "an answer of two lines is the last two lines"
+
+
+def test_a_repeated_answer_is_an_answer_and_a_cut_one_is_not() -> None:
+    assert score("63\n63\n63", "63").flexible
+    looping = score("63\n63\n63\n6", "63", finish_reason="length")
+    assert (looping.strict, looping.flexible) == (False, True), "it did not end by itself"
+    assert not score("100 - 37 = 6", "6", prompt="What is 100 - 37?", finish_reason="length").flexible
+    cut = "15 + 27 = 42 15 + 27 = 42 15 + 27 = 42 15 + 2"
+    assert not score(cut, "2", prompt="What is 15 + 27?", finish_reason="length").flexible
+    assert score(cut, "42", prompt="What is 15 + 27?", finish_reason="length").flexible
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output", "answer"),
+    [
+        # Rule 5: the prompt, or a calculation out of it, said again.
+        ("3+3=?", "3+3=?\n\n3+3=?", None),
+        ("True or false: 2 + 2 = 4", "True\n2 + 2 = 4", "True"),
+        ("What is 42?", "What is 42?\n42", "42"),
+        # Rule 6: other questions.
+        ("How many sides has a square?", "A square has 4 sides.\nHow many sides has a hexagon?\nIt has 6.", "4"),
+        ("What is 1 + 1?", "What is 2 + 2?\n4\nWhat is 1 + 1?\n2", "2"),
+        ("What is 1 + 1?", "What is 2 + 2?\n2", None),
+        ("What is 1 + 1?", "1 + 1 = 2. Is that right? Yes, it is 2.", "2"),
+        # Rule 4: headings, options and checks.
+        ("How many zeros in a million?", "There are 6 zeros in it.\n\nResult\n2 of 2", "6"),
+        ("What is 1 + 1?", "A. 1\nB. 2\nC. 3\n", None),
+        ("What is the area?", "Area = 30 Check: 30 ÷ 2 = 15", "30"),
+    ],
+)
+def test_what_answers_the_question(prompt: str, output: str, answer: str | None) -> None:
+    found = find_answer(output, prompt=prompt, finish_reason="stop")
+    assert (found.text if found else None) == answer
+
+
+def test_the_last_unit_is_dropped_only_where_the_limit_may_have_cut_it() -> None:
+    for output, kept in [
+        ("it is 4\nso 4", "it is 4\n"),
+        ("It is 4. So it", "It is 4. "),
+        ("It is 4 Check: 4 is", "It is 4 "),
+        ("the result is 4", "the result is "),
+        ("It is four.", "It is four."),
+        ("It is 49.", "It is "),
+        ("4\n", "4\n"),
+    ]:
+        assert scoped(output, "", "length").rstrip("\n") == kept.rstrip("\n")
+    assert scoped("it is 4\nso 4", "", "stop") == "it is 4\nso 4"
+
+
+def test_drift_is_a_question_that_is_not_the_prompts() -> None:
+    assert drifts("What is 1 + 1?\nWhat is 2 + 2?", "What is 1 + 1?")
+    assert not drifts("What is 1 + 1?\nIt is 2. Is that right?", "What is 1 + 1?")
+
+
+def test_unknown_names_are_refused_with_the_valid_ones() -> None:
+    for wrong in ({"extract": ["last_word"]}, {"strict": "last_word"}, {"match": ["last_word"]}):
+        with pytest.raises(ConfigError, match=r"last_word; valid are .*\b(gsm8k|normalised)\b"):
+            score("1", "1", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [("", (0, 0)), ("a", (0, 0)), ("ab", (0, 0)), ("xaa", (2, 1)), ("xabcabcab", (8, 3)), ("aabaab", (6, 3))],
+)
+def test_the_longest_repeated_suffix(text: str, suffix: tuple[int, int]) -> None:
+    assert repeated_suffix(text) == suffix
+
+
+@given(st.text(alphabet="ab", max_size=20))
+def test_the_longest_repeated_suffix_is_what_trying_all_finds(text: str) -> None:
+    fits = [
+        (size, period)
+        for size in range(2, len(text) + 1)
+        for period in range(1, size // 2 + 1)
+        if all(text[-i] == text[-i - period] for i in range(1, size - period + 1))
+    ]
+    longest = max((size for size, _ in fits), default=0)
+    assert repeated_suffix(text) == (longest, min((p for s, p in fits if s == longest), default=0))
+
+
+@given(WILD, WILD, st.sampled_from(["stop", "length"]))
+def test_any_output_is_scored_and_every_span_says_where(output: str, prompt: str, finish_reason: str) -> None:
+    left = scoped(output, prompt, finish_reason)
+    assert len(left) == len(output)
+    assert all(kept in (char, "\n") for kept, char in zip(left, output, strict=True))
+    judged = score(output, "5", prompt=prompt, finish_reason=finish_reason, match=["exact", "normalised", "number"])
+    if judged.extraction:
+        assert left[slice(*judged.extraction.span)] == judged.extraction.text or judged.strict
+    for name in DEFAULT_CHAIN:
+        found = EXTRACTORS[name](output, prompt)
+        assert found is None or output[slice(*found.span)] == found.text
+
+
+@given(WILD, WILD)
+def test_matching_is_symmetric_and_an_answer_matches_itself(left: str, right: str) -> None:
+    for name in ("exact", "normalised", "number"):
+        assert MATCHERS[name](left, right) == MATCHERS[name](right, left)
+    assert MATCHERS["exact"](left, left)
