@@ -14,6 +14,7 @@ from stagewise import pipeline
 from stagewise.data.traces import parse_traces
 from stagewise.errors import DataError, ModelError
 from stagewise.hashing import sha256
+from stagewise.tracking.store import connect
 from stagewise.tracking.runs import download, read
 
 
@@ -162,6 +163,7 @@ def test_a_second_run_reuses_every_step_and_a_change_repeats_what_it_reaches(
     output = capsys.readouterr().out
     assert "10 of 10 steps reused" in output
     assert "▸ c1" not in output
+    assert len(connect().search_model_versions("name = 'tiny'")) == 1
     # Longer answers concern evaluation alone; checkpoints stay.
     pipeline.run(write_config(**small, evaluation={"max_new_tokens": 9}))
     output = capsys.readouterr().out
@@ -196,8 +198,6 @@ def statuses(client: Any) -> list[str]:
 def test_a_mistake_fails_the_run_and_leaves_none_running(
     store: Any, tmp_path: Path, error: type[Exception], expected: str, changes: dict[str, Any]
 ) -> None:
-    from stagewise.tracking.store import connect
-
     (tmp_path / "empty.jsonl").write_bytes(b"")
     (tmp_path / "hollow").mkdir()
     (tmp_path / "hollow" / "config.json").write_text("{}")

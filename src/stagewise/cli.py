@@ -111,4 +111,4 @@ def report(run_id: str) -> None:
 
 
 def _done(record: Any) -> None:
-    click.echo(f"run {record.run_id}  manifest sha256 {record.digest}")
+    click.echo(f"  run {record.run_id}  manifest sha256 {record.digest}")

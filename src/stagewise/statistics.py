@@ -2,9 +2,9 @@
 
     curriculum = {42: np.array([1, 1, 0, 1, …]), 43: …, 44: …}     a seed → one 0 or 1 per eval item
     result = contrast(curriculum, shuffled)                        the other arm likewise
-    result.test     Contrast(seeds=3, mean=0.0967, sd=0.0208, interval=Interval(low=0.045, high=0.148), …)
+    result.test       Contrast(seeds=3, mean=0.0133, sd=0.0404, interval=Interval(-0.087, 0.114, 0.95), …)
     verdict(result, "curriculum", "shuffled")
-        "Effect: curriculum answers 9.7 points more than shuffled (95 % interval +4.5 to +14.8, p = 0.015, …"
+        "No effect visible: curriculum minus shuffled is +1.3 points (95 % interval -8.7 to +11.4, p = 0.6…"
 
 Every difference is a minus b, as a share of the items: 0.03 is 3 points. Whatever cannot be said is None,
 never NaN, so that a result goes into JSON as it stands. docs/statistics.md says which test answers what, and
@@ -218,8 +218,7 @@ def pair(seed: int, a: ArrayLike, b: ArrayLike) -> Pair:
 
 def _right(seed: int, scores: ArrayLike) -> NDArray[np.bool_]:
     values = np.asarray(scores)
-    numbers = values.dtype.kind in "biuf"  # isin would take the text "0" for 0, and astype for True
-    if not numbers or values.ndim != 1 or not values.size or not np.isin(values, (0, 1)).all():
+    if values.ndim != 1 or not values.size or not np.isin(values, (0, 1)).all():
         found = f"{values.dtype} of shape {values.shape}"
         raise DataError(f"seed {seed}: found {found}, expected a row of 0 and 1, one per item")
     return values.astype(bool)
@@ -280,10 +279,11 @@ def verdict(result: Result, a: str = "a", b: str = "b", adjusted: float | None =
     least = "no effect of any size is detectable"
     if test.detectable is not None:
         least = f"the minimum detectable effect is about {100 * test.detectable:.1f} points"
+    least += f" (power {POWER}{'' if adjusted is None else ', before Holm'})"
     if p >= ALPHA:
-        return f"No effect visible: {difference} {evidence}; {least} (power {POWER})."
+        return f"No effect visible: {difference} {evidence}; {least}."
     if test.detectable is None or abs(test.mean) < test.detectable:
-        return f"Effect: {difference} {evidence}; {least} (power {POWER}), so a repeat may miss it."
+        return f"Effect: {difference} {evidence}; {least}, so a repeat may miss it."
     return f"Effect: {difference} {evidence}."
 
 
@@ -297,7 +297,7 @@ def _one_seed(result: Result, difference: str) -> str:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    return f"{100 * share:+z.1f}"
 
 
 # --- several samples an item --------------------------------------------------------------------

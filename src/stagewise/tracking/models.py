@@ -4,6 +4,8 @@ A LoggedModel of ours is a folder of safetensors weights, config, generation con
 `model/`, as `from_pretrained` reads it. Its parent is a param, since MLflow shows a model's params.
 """
 
+import contextlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,9 +94,11 @@ def register(
     """The version of registered model `name` for this LoggedModel, made where there is none, under `alias`."""
     with FileLock(lock):  # of two studies that end at once, the second finds the first one's version
         versions = client.search_model_versions(f"name = '{name}'")
-        version = next((version for version in versions if version.model_id == model_id), None)
+        source = f"models:/{model_id}"
+        version = next((version for version in versions if version.source == source), None)
         if version is None:
-            version = mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
+            with contextlib.redirect_stderr(io.StringIO()):  # it says on stderr what it did; our own lines do
+                version = mlflow.register_model(source, name, tags=dict(tags))
             client.update_model_version(name, version.version, note)
         client.set_registered_model_alias(name, alias, version.version)
     return version

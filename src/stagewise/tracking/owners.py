@@ -7,7 +7,6 @@ Never age alone: a run may rightly take days.
 """
 
 import json
-import os
 import platform
 from typing import Any
 
@@ -19,8 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 from stagewise.tracking.store import SQLITE
 
 OWNER = "stagewise.owner"
-# Two clocks are compared, the process table's and MLflow's, each rounded to hundredths of a second.
-SLACK = 2.0
+SLACK = 2.0  # seconds between the clocks of the process table and of MLflow
 
 
 def owner_tag() -> str:
@@ -70,7 +68,9 @@ def _launcher_is_gone(client: MlflowClient, run: Run) -> bool:
     if not ours or not client.tracking_uri.startswith(SQLITE):
         return False
     started = run.info.start_time / 1000
-    return not any(_may_have_launched(process, started) for process in psutil.process_iter())
+    # A launcher makes one run, and the one above this process made this process's.
+    own = {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
+    return not any(_may_have_launched(process, started) for process in psutil.process_iter() if process.pid not in own)
 
 
 def _may_have_launched(process: Any, started: float) -> bool:
@@ -80,4 +80,4 @@ def _may_have_launched(process: Any, started: float) -> bool:
     except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
         return False
     launches = any("mlflow" in part for part in command) and "run" in command
-    return old_enough and launches and process.pid != os.getpid()
+    return old_enough and launches

@@ -10,6 +10,7 @@ import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from stagewise.errors import TrackingError
 from stagewise.provenance import scrub
@@ -66,7 +67,7 @@ def _answering(uri: str) -> MlflowClient:
     try:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         first = str(error).splitlines()[0]
         raise TrackingError(f"tracking server {scrub(uri)}: does not answer as one: {first}") from error
     return client

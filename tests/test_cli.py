@@ -1,0 +1,135 @@
+"""The command line as a user sees it: in a process, by its output and exit code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Finished
+
+ROOT = Path(__file__).parents[1]
+MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
+
+
+def stagewise(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stagewise", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def of(finished: Finished, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return stagewise(*arguments, **finished.store.environment)
+
+
+def is_a_users_mistake(done: subprocess.CompletedProcess[str], expected: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def run_id(finished: Finished, kind: str, name: str = "") -> str:
+    return next(str(run.info.run_id) for run in finished.runs(kind) if run.info.run_name.startswith(name))
+
+
+def test_entry_points_and_commands_are_the_same_with_the_same_parameters() -> None:
+    from stagewise import cli
+
+    for name, entry in MLPROJECT["entry_points"].items():
+        command = cli.main.commands[name]
+        options = {parameter.name: parameter for parameter in command.params}
+        assert set(options) == set(entry["parameters"])
+        assert command.help
+        for parameter, declared in entry["parameters"].items():
+            assert declared["type"] == "string"
+            assert f"--{parameter.replace('_', '-')} {{{parameter}}}" in entry["command"]
+            assert options[parameter].help
+            if "default" in declared:
+                assert str(options[parameter].default) == declared["default"]
+
+
+def test_help_comes_without_loading_torch() -> None:
+    code = "import sys\nfrom stagewise import cli\nassert 'torch' not in sys.modules and 'mlflow' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, check=False)
+    assert done.returncode == 0
+    assert "The whole study" in stagewise("--help").stdout
+
+
+def test_a_missing_config_is_one_line(store: Any) -> None:
+    is_a_users_mistake(stagewise("main", "--config", "none.yaml"), "none.yaml: no such config file")
+
+
+def test_an_unknown_key_is_one_line(store: Any, write_config: Any) -> None:
+    is_a_users_mistake(stagewise("main", "--config", str(write_config(colour="red"))), "colour: unknown key")
+
+
+def test_a_server_that_is_not_there_is_one_line(write_config: Any, tmp_path: Path) -> None:
+    done = stagewise(
+        "main", "--config", str(write_config()), MLFLOW_TRACKING_URI="http://127.0.0.1:9", STAGEWISE_HOME=str(tmp_path)
+    )
+    is_a_users_mistake(done, "tracking server http://127.0.0.1:9: cannot be reached")
+
+
+def test_an_unknown_run_is_one_line(finished: Finished) -> None:
+    done = of(finished, "eval", "--config", str(finished.config), "--split-run", "0" * 32, "--train-run", "1" * 32)
+    is_a_users_mistake(done, "no such run on this tracking server")
+
+
+def test_a_run_of_the_wrong_kind_is_one_line(finished: Finished) -> None:
+    split = run_id(finished, "split")
+    done = of(finished, "eval", "--config", str(finished.config), "--split-run", split, "--train-run", split)
+    is_a_users_mistake(done, "found a run of kind split, expected train")
+    is_a_users_mistake(of(finished, "report", "--run-id", split), "found a run of kind split, expected pipeline")
+
+
+@pytest.mark.parametrize(
+    ("arm", "phase", "seed", "parent", "expected"),
+    [
+        ("curriculum", "2", "1", "b0", "found arm base, expected curriculum"),
+        ("flat", "1", "1", "c1", "found arm curriculum, expected base"),
+        ("curriculum", "3", "1", "c1", "found phase 1, expected 2"),
+        ("curriculum", "9", "1", "c3", "phase: found 9, expected 0 for the base model, or 1 to 3"),
+        ("sideways", "1", "1", "b0", "arm: found 'sideways', expected one of curriculum, flat"),
+        ("curriculum", "1", "2", "b0", "seed: found 2, expected one of 1"),
+        ("curriculum", "1", "1", "", "needs init_run"),
+    ],
+)
+def test_a_parent_of_another_chain_is_one_line(
+    finished: Finished, arm: str, phase: str, seed: str, parent: str, expected: str
+) -> None:
+    done = of(
+        finished,
+        *("train", "--config", str(finished.config), "--split-run", run_id(finished, "split")),
+        *("--arm", arm, "--phase", phase, "--seed", seed),
+        *(["--init-run", run_id(finished, "train", parent)] if parent else []),
+    )
+    is_a_users_mistake(done, expected)
+
+
+def test_a_parent_of_another_config_is_refused(finished: Finished, write_config: Any) -> None:
+    done = of(
+        finished,
+        *("train", "--config", str(write_config(training={"learning_rate": 0.5}))),
+        *("--split-run", run_id(finished, "split"), "--arm", "curriculum", "--phase", "1", "--seed", "1"),
+        *("--init-run", run_id(finished, "train", "b0")),
+    )
+    is_a_users_mistake(done, "found model, training, split or stages")
+
+
+def test_a_step_done_before_is_found_by_its_command(finished: Finished) -> None:
+    done = of(finished, "split", "--config", str(finished.config))
+    assert done.returncode == 0, done.stderr
+    assert run_id(finished, "split") in done.stdout
+
+
+def test_the_report_of_a_finished_study_can_be_asked_for_again(finished: Finished) -> None:
+    done = of(finished, "report", "--run-id", finished.run_id)
+    assert done.returncode == 0, done.stderr
+    assert run_id(finished, "report") in done.stdout

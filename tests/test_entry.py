@@ -1,0 +1,137 @@
+"""Real `mlflow run`s of a clone of this repository, as a user starts them."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import TINY
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+pytestmark = pytest.mark.entry
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A repository with this checkout's files, committed: what is not committed yet is tested too."""
+    target = tmp_path / "clone"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    for command in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "one"],
+    ):
+        subprocess.run(["git", *command], cwd=target, check=True)
+    return target
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY | {"arms": ["flat"], "launcher": "project"}, sort_keys=False))
+    return path
+
+
+def mlflow_run(folder: Path, *arguments: str, path: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """`mlflow run` from `folder`, which no tracking server is named for."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHONPATH"))}
+    clean |= {"PATH": f"{path or BIN}{os.pathsep}{os.environ['PATH']}", "STAGEWISE_HOME": str(folder.parent / "home")}
+    return subprocess.run(
+        [str(BIN / "mlflow"), "run", *arguments],
+        cwd=folder,
+        env=clean | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+
+
+def statuses(folder: Path) -> list[str]:
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        return sorted(
+            status for (status,) in database.execute("select status from runs where lifecycle_stage='active'")
+        )
+
+
+def test_mlflow_run_does_the_study_in_processes_of_their_own(clone: Path, config: Path) -> None:
+    done = mlflow_run(clone, ".", "--env-manager", "local", "-P", f"config={config}")
+    assert done.returncode == 0, done.stdout
+    assert "flat-1-s1" in done.stdout
+    assert statuses(clone) == ["FINISHED"] * 7  # pipeline, split, base, flat, an eval each, report
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
+    assert status.stdout == "", "a run leaves files behind that git does not ignore"
+
+
+def test_mlflow_run_of_a_git_address_writes_where_it_was_started(clone: Path, config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("launcher: project", "launcher: inline"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = mlflow_run(elsewhere, f"file://{clone}", "--env-manager", "local", "-P", f"config={config}")
+    assert done.returncode == 0, done.stdout
+    assert statuses(elsewhere) == ["FINISHED"] * 7
+
+
+def test_a_mistake_in_a_step_fails_the_whole_run_with_its_line(clone: Path, config: Path) -> None:
+    value = TINY | {"launcher": "project", "training": TINY["training"] | {"max_length": 8}}
+    config.write_text(yaml.safe_dump(value, sort_keys=False))
+    done = mlflow_run(clone, ".", "--env-manager", "local", "-P", f"config={config}")
+    assert done.returncode != 0
+    assert "longer than training.max_length 8" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "RUNNING" not in statuses(clone)
+
+
+def test_without_conda_mlflow_says_so_and_the_next_start_closes_its_run(clone: Path, config: Path) -> None:
+    """The README tells of both."""
+    config.write_text(config.read_text().replace("launcher: project", "launcher: inline"))
+    if shutil.which("conda"):
+        pytest.skip("there is a conda here")
+    done = mlflow_run(clone, ".", "-P", f"config={config}")
+    assert "Could not find Conda executable at conda" in done.stdout
+    assert statuses(clone) == ["RUNNING"]
+    done = mlflow_run(clone, ".", "--env-manager", "local", "-P", f"config={config}")
+    assert done.returncode == 0, done.stdout
+    assert "was left RUNNING by a process that is gone; it is KILLED now" in done.stdout
+    assert statuses(clone) == ["FINISHED"] * 7 + ["KILLED"]
+
+
+@pytest.mark.slow
+def test_uv_makes_the_environment_of_conda_yaml(clone: Path, config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("launcher: project", "launcher: inline"))
+    # Elsewhere than the user's own, so that it is made anew.
+    done = mlflow_run(
+        clone, ".", "--env-manager", "uv", "-P", f"config={config}", MLFLOW_ENV_ROOT=str(tmp_path / "environments")
+    )
+    assert done.returncode == 0, done.stdout
+    assert statuses(clone) == ["FINISHED"] * 7
+
+
+def test_a_changed_working_tree_is_recorded_with_its_diff(clone: Path, config: Path) -> None:
+    config.write_text(config.read_text().replace("launcher: project", "launcher: inline"))
+    with (clone / "src" / "stagewise" / "errors.py").open("a") as file:
+        file.write("\n# changed\n")
+    done = mlflow_run(clone, ".", "--env-manager", "local", "-P", f"config={config}")
+    assert done.returncode == 0, done.stdout
+    with sqlite3.connect(clone / "mlflow.db") as database:
+        dirty: list[Any] = database.execute("select distinct value from tags where key='stagewise.dirty'").fetchall()
+    assert dirty == [("true",)]
+    diffs = list((clone / "mlruns").rglob("code.diff"))
+    assert len(diffs) == 7
+    assert "+# changed" in diffs[0].read_text()

@@ -1,0 +1,140 @@
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stagewise import manifest
+from stagewise.errors import DataError, LineageError
+from stagewise.tracking import runs
+from stagewise.tracking.store import connect, experiment
+
+
+@pytest.fixture
+def client(store: Any) -> Any:
+    return connect()
+
+
+@pytest.fixture
+def study(client: Any) -> str:
+    return experiment(client, "study")
+
+
+EMPTY: dict[str, Any] = {
+    name: {}
+    for name in ("config", "code", "environment", "machine", "runs", "datasets", "artifacts", "facts", "metrics")
+} | {"fingerprint": "f" * 64, "model": None}
+
+
+def finished(client: Any, study: str, folder: Path, kind: str = "split") -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "file.txt").write_text("content")
+    with runs.open_run(client, study, kind, "a run") as run:
+        run.tag(fingerprint="f" * 64)
+        run.seal(kind=kind, **EMPTY | {"artifacts": run.upload(folder)})
+    return run.id
+
+
+def status(client: Any, run_id: str) -> str:
+    return str(client.get_run(run_id).info.status)
+
+
+def test_a_sealed_run_is_read_again(client: Any, study: str, tmp_path: Path) -> None:
+    record = runs.read(client, finished(client, study, tmp_path / "out"), "split")
+    assert record.artifact("file.txt") == b"content"
+    assert record.manifest["schema"] == manifest.SCHEMA
+    assert status(client, record.run_id) == "FINISHED"
+
+
+def test_an_unknown_run_a_wrong_kind_and_an_unfinished_run_are_refused(client: Any, study: str, tmp_path: Path) -> None:
+    with pytest.raises(LineageError, match="no such run on this tracking server"):
+        runs.read(client, "0" * 32, "split")
+    run_id = finished(client, study, tmp_path / "out")
+    with pytest.raises(LineageError, match="found a run of kind split, expected train"):
+        runs.read(client, run_id, "train")
+    with runs.open_run(client, study, "split", "at work") as run, pytest.raises(LineageError, match="that is RUNNING"):
+        runs.read(client, run.id, "split")
+
+
+def artifact(client: Any, run_id: str, path: str) -> Path:
+    return Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://")) / path
+
+
+@pytest.mark.parametrize("path", ["file.txt", "manifest.json"])
+def test_an_altered_file_is_found_when_it_is_read(client: Any, study: str, tmp_path: Path, path: str) -> None:
+    run_id = finished(client, study, tmp_path / "out")
+    altered = artifact(client, run_id, path)
+    altered.write_bytes(altered.read_bytes() + b" ")
+    with pytest.raises(LineageError, match=f"{path} was altered: found sha256"):
+        runs.read(client, run_id, "split").artifact("file.txt")
+
+
+def test_a_finished_step_is_found_unless_it_lost_something(client: Any, study: str, tmp_path: Path) -> None:
+    first, second = (finished(client, study, tmp_path / "out") for _ in range(2))
+    found = runs.find_finished(client, study, "split", "f" * 64)
+    assert found is not None
+    assert found.run_id == first
+    artifact(client, first, "file.txt").unlink()
+    found = runs.find_finished(client, study, "split", "f" * 64)
+    assert found is not None
+    assert found.run_id == second
+    assert runs.find_finished(client, study, "split", "0" * 64) is None
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(DataError("bad"), "FAILED"), (ValueError("ours"), "FAILED"), (KeyboardInterrupt(), "KILLED")],
+)
+def test_a_body_that_raises_does_not_leave_a_run_running(
+    client: Any, study: str, raised: BaseException, expected: str
+) -> None:
+    with pytest.raises(type(raised)), runs.open_run(client, study, "split", "a run") as run:
+        raise raised
+    assert status(client, run.id) == expected
+
+
+def test_sigterm_closes_the_run(client: Any, study: str) -> None:
+    with pytest.raises(KeyboardInterrupt), runs.open_run(client, study, "split", "a run") as run:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert status(client, run.id) == "KILLED"
+
+
+def test_the_launchers_run_is_taken_once(client: Any, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = client.create_run(study).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", launched)
+    with (
+        runs.open_run(client, study, "pipeline", "outer") as outer,
+        runs.open_run(client, study, "split", "in") as inner,
+    ):
+        assert outer.id == launched
+        assert inner.id != launched
+
+
+def test_params_are_dotted_and_over_long_values_are_named_by_digest(client: Any, study: str) -> None:
+    with runs.open_run(client, study, "split", "a run") as run:
+        run.params({"data": {"path": "x", "list": [1, "é"]}, "long": "y" * 6001, "none": None, "empty": {}})
+    params = client.get_run(run.id).data.params
+    assert params["data.path"] == "x"
+    assert params["data.list"] == '[1,"é"]'
+    assert params["none"] == "null"
+    assert params["empty"] == "{}"
+    assert params["long"].startswith("sha256:")
+    assert len(params["long"]) == 71
+
+
+def test_a_folder_left_by_a_killed_run_closes_it_and_keeps_what_it_saved(
+    client: Any, study: str, tmp_path: Path
+) -> None:
+    earlier = client.create_run(study).info.run_id
+    (tmp_path / "work" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "work" / "out").mkdir()
+    (tmp_path / "work" / "out" / "half").touch()
+    (tmp_path / "work" / "run").write_text(earlier)
+    with runs.open_run(client, study, "train", "again") as run:
+        with runs.work_folder(tmp_path / "work", run) as (work, found):
+            assert found == earlier
+            assert sorted(path.name for path in work.iterdir()) == ["checkpoints", "out", "run"]
+            assert list((work / "out").iterdir()) == []
+        assert not (tmp_path / "work").exists()
+    assert status(client, earlier) == "KILLED"
