@@ -14,8 +14,8 @@ from stagewise import pipeline
 from stagewise.data.traces import parse_traces
 from stagewise.errors import DataError, ModelError
 from stagewise.hashing import sha256
-from stagewise.tracking.store import connect
 from stagewise.tracking.runs import download, read
+from stagewise.tracking.store import connect
 
 
 def manifest(finished: Finished, run: Any) -> dict[str, Any]:

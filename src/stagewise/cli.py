@@ -106,8 +106,8 @@ def report(run_id: str) -> None:
     """Compare the checkpoints of a pipeline."""
     from stagewise.steps import common, report
 
-    with common.recorded_session(run_id) as session:
-        _done(common.perform(session, report.specify(session, report.read_steps(session))))
+    session = common.recorded_session(run_id)
+    _done(common.perform(session, report.specify(session, report.read_steps(session))))
 
 
 def _done(record: Any) -> None:

@@ -322,6 +322,16 @@ class Evaluation(Section):
         return known(names, MATCHERS, "match")
 
 
+class Primary(Section):
+    """The one contrast that the study is about, fixed before it runs; all others are secondary."""
+
+    arm: Name = "curriculum"
+    against: Name = "shuffled"
+    """`shuffled` is the control: it differs from `curriculum` in order alone."""
+    measure: Literal["flexible", "strict"] = "flexible"
+    """Compared after the last phase, on the whole eval set."""
+
+
 class Compute(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU where there is one."""
@@ -347,6 +357,7 @@ class Config(Section):
     """Orderings to train: `curriculum`, `reversed`, `shuffled`, `flat` with nothing behind the name, or a
     name of your own with a list of the stages, in the order of its phases."""
     evaluation: Evaluation = Evaluation()
+    primary: Primary = Primary()
     compute: Compute = Compute()
     launcher: Literal["project", "inline"] = "project"
     """`project`: each step a process of its own, through MLflow; `inline`: all in one process."""
@@ -384,13 +395,16 @@ def known(names: tuple[str, ...], valid: Any, what: str) -> tuple[str, ...]:
 
 def load(path: Path) -> Config:
     """Reads and checks a config file; every mistake in it is one line of a `ConfigError`."""
+    return parse(read(path), str(path))
+
+
+def read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file; configs/quickstart.yaml is one to start from") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    return parse(text, str(path))
 
 
 def parse(text: str, name: str) -> Config:

@@ -16,7 +16,6 @@ from typing import Any
 
 from stagewise import progress, report
 from stagewise.config import resolved
-from stagewise.hashing import sha256_file
 from stagewise.provenance import environment, scrub
 from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
@@ -147,22 +146,24 @@ def _record(
     session: Session, study: _Study, run: ActiveRun, code: Mapping[str, Any], out: Path
 ) -> list[report.Checkpoint]:
     """Registers the final checkpoints, copies the report to the pipeline's run, and seals it."""
+    config = session.config
     checkpoints = report_step.read_checkpoints(study.trained, study.evaluated)
     (out / "report").mkdir()
-    for name in report.FILES:
+    for name in report_step.FILES:
         (out / "report" / name).write_bytes(study.report.artifact(name))
     (out / report_step.STEPS).write_text(json.dumps(study.steps, indent=1))
     registered = [_register(session, record) for record in study.trained if Target.of(record).is_final]
     runs = {"split": study.split, "report": study.report}
     runs |= {f"train {Target.of(record).checkpoint}": record for record in study.trained}
     runs |= {f"eval {Target.of(record).checkpoint}": record for record in study.evaluated}
-    run.tag(study=session.config.study, config_sha256=sha256_file(session.config_path))
+    run.tag(study=session.config.study, config_sha256=session.config_sha256)
     lines = [f"- {name}: {link(session, record.run_id)}" for name, record in runs.items()]
-    run.describe("\n\n".join([report.verdict(checkpoints), "\n".join(registered), "\n".join(lines)]))
+    said = [report.verdict(config.primary, checkpoints), report.best_in_words(checkpoints)]
+    run.describe("\n\n".join([*said, "\n".join(registered), "\n".join(lines)]))
     digest = run.seal(
         kind="pipeline",
         fingerprint=None,
-        config={"part": resolved(session.config), "file_sha256": sha256_file(session.config_path)},
+        config={"part": resolved(session.config), "file_sha256": session.config_sha256},
         code=code,
         environment=environment(),
         machine=train.machine(session.config),
@@ -194,7 +195,8 @@ def _register(session: Session, record: Record) -> str:
 
 def _show(session: Session, study: _Study, run: ActiveRun, checkpoints: list[report.Checkpoint]) -> None:
     """The end of the output: what came out, where the models are, how to look at it."""
-    progress.say(f"\n{report.aligned(report.table(checkpoints))}\n\n{report.verdict(checkpoints)}\n")
+    progress.say(f"\n{report.aligned(report.table(checkpoints))}\n")
+    progress.say(f"{report.best_in_words(checkpoints)}\n{report.verdict(session.config.primary, checkpoints)}\n")
     for each in checkpoints:
         if each.is_final:
             progress.say(f"model   models:/{session.config.study}@{each.arm}-s{each.seed}  ({each.model_uri})")

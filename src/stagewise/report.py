@@ -6,12 +6,12 @@ markdown(…)                the same for people
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from stagewise import predictions
-from stagewise.statistics import wilson
+from stagewise import predictions, statistics
+from stagewise.config import Primary
+from stagewise.statistics import Result, contrast, holm, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,18 @@ class Checkpoint:
         return self.phase == self.phases and self.phase > 0
 
 
-FILES = ("report.md", "comparison.json", "accuracy.png", "loss.png")
 GROUPS = ("section", "category", "difficulty")
 
 
-def comparison(study: str, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
+def comparison(study: str, primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
+    contrasts = all_contrasts(primary, checkpoints)
     return {
         "schema": "stagewise.comparison/1",
         "study": study,
+        "verdict": verdict(primary, checkpoints),
         "checkpoints": [_compare(checkpoint) for checkpoint in checkpoints],
+        "primary": primary.model_dump(),
+        "contrasts": {name: asdict(result) for name, result in contrasts.items()},
     }
 
 
@@ -67,6 +70,48 @@ def _compare(checkpoint: Checkpoint) -> dict[str, Any]:
         "trained_on": dict(checkpoint.counted),
         **{f"by_{group}": predictions.by(checkpoint.rows, group) for group in GROUPS},
     }
+
+
+# --- what can be concluded ----------------------------------------------------------------------
+
+
+def all_contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str, Result]:
+    """The primary arm's final checkpoints against those of every other arm; `a - b` names them."""
+    finals: dict[str, dict[int, Any]] = {}
+    for each in checkpoints:
+        if each.is_final and each.seed is not None:
+            finals.setdefault(each.arm, {})[each.seed] = [int(row[primary.measure]) for row in each.rows]
+    if primary.arm not in finals:
+        return {}
+    others = [arm for arm in finals if arm != primary.arm]
+    return {_contrast_name(primary.arm, arm): contrast(finals[primary.arm], finals[arm]) for arm in others}
+
+
+def _contrast_name(arm: str, against: str) -> str:
+    return f"{arm} - {against}"
+
+
+def verdict(primary: Primary, checkpoints: Sequence[Checkpoint]) -> str:
+    """What the study shows about order, in one sentence; of a study without its control, that it shows nothing."""
+    result = all_contrasts(primary, checkpoints).get(_contrast_name(primary.arm, primary.against))
+    if result is None:
+        return (
+            f"No claim about order: the primary contrast, {primary.arm} against {primary.against}, needs both arms, "
+            "and this study does not train them."
+        )
+    return statistics.verdict(result, primary.arm, primary.against)
+
+
+def secondary(primary: Primary, checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """A sentence for every other contrast, its p adjusted for their number."""
+    contrasts = all_contrasts(primary, checkpoints)
+    contrasts.pop(_contrast_name(primary.arm, primary.against), None)
+    adjusted = holm({name: result.test.p for name, result in contrasts.items()})
+    sentences = []
+    for name, result in contrasts.items():
+        arm, _, against = name.partition(" - ")
+        sentences.append(statistics.verdict(result, arm, against, adjusted[name]))
+    return sentences
 
 
 def best_final(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
@@ -94,27 +139,31 @@ def table(checkpoints: Sequence[Checkpoint]) -> list[list[str]]:
     return rows
 
 
-def verdict(checkpoints: Sequence[Checkpoint]) -> str:
-    """One sentence. Which arm is ahead is said of this eval set alone: claims about order need seeds and a control."""
+def best_in_words(checkpoints: Sequence[Checkpoint]) -> str:
     best = best_final(checkpoints)
-    finals = [f"{each.name} {each.right}/{len(each.rows)}" for each in checkpoints if each.is_final]
-    return (
-        f"Best final checkpoint: {best.name} answers {best.right} of {len(best.rows)} items rightly "
-        f"({best.right / len(best.rows):.1%}). Final checkpoints: {', '.join(finals)}. "
-        "This compares checkpoints on one eval set; it is no claim about the effect of order."
-    )
+    return f"Best final checkpoint: {best.name}, {best.right} of {len(best.rows)} right."
 
 
-def markdown(study: str, checkpoints: Sequence[Checkpoint], links: Mapping[str, str]) -> str:
+def markdown(study: str, primary: Primary, checkpoints: Sequence[Checkpoint], links: Mapping[str, str]) -> str:
     """`links` maps run ids to Markdown links."""
-    parts = [f"# {study}", verdict(checkpoints), "## Checkpoints", _markdown_table(table(checkpoints))]
-    parts.append("`flexible` counts right answers wherever they stand in the output; `strict` wants them where the")
-    parts[-1] += " template puts them, and the model to have stopped by itself. Intervals are Wilson's."
+    parts = [
+        f"# {study}",
+        verdict(primary, checkpoints),
+        best_in_words(checkpoints),
+        "## Checkpoints",
+        _markdown_table(table(checkpoints)),
+        "`flexible` counts right answers wherever they stand in the output; `strict` wants them where the template "
+        "puts them, and the model to have stopped by itself. Intervals are Wilson's, over items.",
+        "## Other contrasts",
+        "\n".join(f"- {sentence}" for sentence in secondary(primary, checkpoints)) or "None.",
+        "`flat` and `reversed` are baselines: schedule, optimizer resets or step sizes may separate them from "
+        "`curriculum` beside order. Checkpoints of earlier phases have seen different data and are not compared.",
+    ]
     for group in GROUPS:
         names = sorted({row[group] or "none" for row in checkpoints[0].rows})
         if names != ["none"]:
             parts += [f"## Right by {group}", _markdown_table(_by_group(checkpoints, group, names))]
-    parts += ["## Figures", "![accuracy by phase](accuracy.png)", "![training loss](loss.png)", "## Runs"]
+    parts += ["## Figures", "![accuracy by checkpoint](accuracy.png)", "![training loss](loss.png)", "## Runs"]
     parts.append(
         "\n".join(f"- {each.name}: train {links[each.train_run]}, eval {links[each.eval_run]}" for each in checkpoints)
     )
@@ -145,55 +194,3 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         )
         for row in rows
     )
-
-
-# --- figures ------------------------------------------------------------------------------------
-
-
-def figures(checkpoints: Sequence[Checkpoint], folder: Path) -> None:
-    """accuracy.png and loss.png."""
-    from matplotlib.figure import Figure  # a second of import that only this needs
-
-    chains = _chains(checkpoints)
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for (arm, seed), chain in chains.items():
-        shares = [100 * each.right / len(each.rows) for each in chain]
-        spans = [wilson(each.right, len(each.rows)) for each in chain]
-        errors = [
-            [share - 100 * span.low for share, span in zip(shares, spans, strict=True)],
-            [100 * span.high - share for share, span in zip(shares, spans, strict=True)],
-        ]
-        # Along training done, so that an arm of one phase and an arm of three end at the same place.
-        steps = [each.counted["optimizer_steps"] for each in chain]
-        axes.errorbar(steps, shares, errors, marker="o", capsize=3, label=f"{arm} s{seed}")
-    axes.set(
-        xlabel="optimizer steps",
-        ylabel="right, % (flexible, 95 % Wilson)",
-        ylim=(0, 100),
-        title="Accuracy by checkpoint",
-    )
-    axes.legend()
-    figure.savefig(folder / "accuracy.png", dpi=120, metadata={"Software": None})
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for (arm, seed), chain in chains.items():
-        before, points = 0, list[tuple[int, float]]()
-        for each in chain:
-            points += [(before + step, loss) for step, loss in each.curve]
-            before = each.counted["optimizer_steps"]
-        axes.plot(*zip(*points, strict=True), label=f"{arm} s{seed}", linewidth=1)
-    axes.set(xlabel="optimizer steps", ylabel="training loss", title="Training loss")
-    axes.legend()
-    figure.savefig(folder / "loss.png", dpi=120, metadata={"Software": None})
-
-
-def _chains(checkpoints: Sequence[Checkpoint]) -> dict[tuple[str, int | None], list[Checkpoint]]:
-    """The checkpoints of each arm and seed by phase, each beginning with its base."""
-    bases = {each.seed: each for each in checkpoints if each.phase == 0}
-    chains: dict[tuple[str, int | None], list[Checkpoint]] = {}
-    for each in checkpoints:
-        if each.phase:
-            start = [bases[each.seed if each.seed in bases else None]]
-            chains.setdefault((each.arm, each.seed), start).append(each)
-    return chains

@@ -40,6 +40,10 @@ def test_a_server_that_fails_fails_the_step() -> None:
 
 
 def test_the_bodys_own_error_comes_first() -> None:
-    with pytest.raises(KeyError), Journal(Run(Client(fails_at=0))) as kept:  # type: ignore[arg-type]
-        kept.add(1, {"loss": 1.0})
-        raise KeyError
+    def body() -> None:
+        with Journal(Run(Client(fails_at=0))) as kept:  # type: ignore[arg-type]
+            kept.add(1, {"loss": 1.0})
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        body()

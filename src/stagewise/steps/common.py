@@ -5,7 +5,6 @@ record = perform(session, split.specify(session))          # a finished run, mad
 """
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from stagewise import progress
-from stagewise.config import Config, load, resolved
-from stagewise.hashing import sha256_file
+from stagewise.config import Config, parse, resolved
+from stagewise.config import read as read_config
+from stagewise.hashing import sha256
 from stagewise.provenance import code_state, environment, fingerprint
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
@@ -41,6 +41,7 @@ class Session:
     """Config, tracking server and places of one command."""
 
     config: Config
+    config_text: str  # as it was read once: an edit while a study runs changes nothing
     config_path: Path
     client: store.Client
     experiment_id: str
@@ -52,25 +53,27 @@ class Session:
         """What relative paths in the config are relative to."""
         return self.config_path.parent
 
+    @property
+    def config_sha256(self) -> str:
+        return sha256(self.config_text.encode())
+
 
 def open_session(config_path: Path) -> Session:
     """Reads the config and reaches the server. The experiment is the launcher's, else the study's own."""
-    config = load(config_path)
+    text = read_config(config_path)
+    config = parse(text, str(config_path))
     client = store.connect()
     experiment_id = store.launched_experiment() or store.experiment(client, config.study)
-    return Session(config, config_path.absolute(), client, experiment_id, store.home())
+    return Session(config, text, config_path.absolute(), client, experiment_id, store.home())
 
 
-@contextmanager
-def recorded_session(pipeline_run: str) -> Iterator[Session]:
+def recorded_session(pipeline_run: str) -> Session:
     """A session with the config that a pipeline's run recorded, for steps that are made from its record."""
     client = store.connect()
     run = read_any(client, pipeline_run, "pipeline")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "config.yaml"
-        path.write_bytes(download(client, pipeline_run, ASKED))
-        experiment_id = store.launched_experiment() or run.info.experiment_id
-        yield Session(load(path), path, client, experiment_id, store.home(), pipeline_run)
+    text = download(client, pipeline_run, ASKED).decode()
+    experiment_id = store.launched_experiment() or run.info.experiment_id
+    return Session(parse(text, ASKED), text, Path(ASKED), client, experiment_id, store.home(), pipeline_run)
 
 
 @dataclass(slots=True)
@@ -156,7 +159,7 @@ def _perform(session: Session, spec: Spec) -> Record:
             run.seal(
                 kind=spec.kind,
                 fingerprint=spec.fingerprint,
-                config={"part": spec.part, "file_sha256": sha256_file(session.config_path)},
+                config={"part": spec.part, "file_sha256": session.config_sha256},
                 code=code,
                 environment=environment(),
                 machine=spec.machine,
@@ -177,7 +180,7 @@ def record_setup(session: Session, run: ActiveRun, part: Mapping[str, Any], out:
     run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
     diff = state.pop("diff")
     files = {
-        ASKED: session.config_path.read_text(encoding="utf-8"),
+        ASKED: session.config_text,
         "config/resolved.json": json.dumps(resolved(session.config), indent=1, ensure_ascii=False),
         "environment.json": json.dumps(environment(), indent=1),
     } | ({"code.diff": diff} if diff else {})

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stagewise import predictions, report
+from stagewise import figures, predictions, report
+from stagewise.config import resolved
 from stagewise.hashing import canonical_json
 from stagewise.steps.common import Made, Session, Spec, link
 from stagewise.steps.train import CURVE, Target
 from stagewise.tracking.runs import OUT, ActiveRun, Record, download, read
 
+FILES = ("report.md", "comparison.json", figures.ACCURACY, figures.LOSS)
 STEPS = "steps.json"  # of the pipeline run: {"split": id, "train": [ids], "eval": [ids in the same order]}
 
 
@@ -33,7 +35,7 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
         name="report",
         doing=f"comparing {len(evaluated)} checkpoints",
         module="steps.report",
-        part={"study": session.config.study},
+        part={"study": session.config.study, "primary": resolved(session.config)["primary"]},
         inputs={name: record.manifest["outputs"]["artifacts"] for name, record in runs.items()}
         | {f"train {record.run_id}": record.manifest["outputs"]["artifacts"] for record in trained},
         runs=runs,
@@ -67,14 +69,14 @@ def _checkpoint(trained: Record, evaluated: Record) -> report.Checkpoint:
 
 def _body(session: Session, trained: list[Record], evaluated: list[Record], out: Path) -> Made:
     checkpoints = read_checkpoints(trained, evaluated)
-    study = session.config.study
+    study, primary = session.config.study, session.config.primary
     links = {record.run_id: link(session, record.run_id) for record in (*trained, *evaluated)}
-    (out / "comparison.json").write_bytes(canonical_json(report.comparison(study, checkpoints)))
-    (out / "report.md").write_text(report.markdown(study, checkpoints, links), encoding="utf-8")
-    report.figures(checkpoints, out)
+    (out / "comparison.json").write_bytes(canonical_json(report.comparison(study, primary, checkpoints)))
+    (out / "report.md").write_text(report.markdown(study, primary, checkpoints, links), encoding="utf-8")
+    figures.draw(checkpoints, out)
     best = report.best_final(checkpoints)
     return Made(
         facts={"best_final": best.name, "checkpoints": len(checkpoints)},
         summary=[f"best final checkpoint {best.name}"],
-        description=report.verdict(checkpoints),
+        description=f"{report.verdict(primary, checkpoints)}\n\n{report.best_in_words(checkpoints)}",
     )
