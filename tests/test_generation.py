@@ -1,3 +1,10 @@
+import gc
+import subprocess
+import sys
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -5,59 +12,123 @@ import torch
 from models import FAMILIES, loaded
 
 from stagewise.config import Evaluation
-from stagewise.generation import generate
+from stagewise.errors import ModelError
+from stagewise.generation import Answer, Decoder, Prompt, generate, kept, seed_of
 
-PROMPTS = [[5, 9, 3], [7], [11, 4, 6, 8, 2, 10, 3, 3], [12, 5], [9, 9, 9, 9, 9]]
+IDS = [[5, 9, 3], [7], [11, 4, 6, 8, 2, 10, 3, 3], [12, 5], [9, 9, 9, 9, 9]]
+
+
+def prompts(ids: Sequence[Sequence[int]] = IDS) -> list[Prompt]:
+    return [Prompt(f"item-{i}", "", each, seed_of(0, f"item-{i}", 0)) for i, each in enumerate(ids)]
 
 
 def settings(**changes: Any) -> Evaluation:
-    return Evaluation(**({"batch_size": 4, "max_new_tokens": 12} | changes))
+    return Evaluation(**({"max_new_tokens": 12} | changes))
+
+
+def answers(made: Any, asked: Sequence[Prompt] | None = None, batch_size: int = 4, **changes: Any) -> list[Answer]:
+    return generate(Decoder(made, settings(**changes)), prompts() if asked is None else asked, batch_size)
+
+
+def with_ends(made: Any, count: int) -> Any:
+    """The model with more ends, tokens that it says often, so that rows end at different times."""
+    model = loaded().model if made is None else made.model
+    model.generation_config.eos_token_id = list(range(1, 1 + count))
+    return made
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_batch_says_what_each_prompt_alone_says(family: str, seed: int) -> None:
     made = loaded(family, seed=seed)
-    together = generate(made, PROMPTS, settings())
-    assert together == generate(made, PROMPTS, settings(batch_size=1))
+    together = answers(made)
+    assert together == answers(made, batch_size=1)
     assert len({answer.text for answer in together}) > 1  # or the model would say one thing whatever it is given
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, made: Any, script: list[int]) -> None:
-    def answer(input_ids: torch.Tensor, **_: Any) -> torch.Tensor:
-        tail = torch.tensor([script] * input_ids.shape[0])
-        return torch.cat([input_ids, tail], dim=1)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_end_leave_the_batch_and_the_others_say_the_same(family: str, seed: int) -> None:
+    made = with_ends(loaded(family, seed=seed), 12)
+    generator = torch.Generator().manual_seed(seed)
+    many = prompts([torch.randint(2, 40, (1 + i % 9,), generator=generator).tolist() for i in range(24)])
+    together = answers(made, many, batch_size=24, max_new_tokens=40)
+    assert together == answers(made, many, batch_size=1, max_new_tokens=40)
+    assert len({answer.tokens for answer in together}) > 3
 
-    monkeypatch.setattr(made.model, "generate", answer)
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_it_says_what_transformers_says(family: str) -> None:
+    made = loaded(family)
+    for ids, answer in zip(IDS, answers(made), strict=True):
+        output = made.model.generate(
+            input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=12, do_sample=False
+        )
+        said = output[0, len(ids) :].tolist()
+        assert answer.tokens == len(said)
+        assert answer.text == made.tokenizer.decode(said, skip_special_tokens=True)
+
+
+def test_a_row_that_has_ended_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, widths, real = with_ends(loaded(), 12), list[int](), Decoder._next
+
+    def counted(self: Decoder, logits: torch.Tensor, rows: Any) -> torch.Tensor:
+        widths.append(len(logits))
+        return real(self, logits, rows)
+
+    monkeypatch.setattr(Decoder, "_next", counted)
+    given = answers(made, batch_size=5)
+    assert sum(widths) == sum(answer.tokens for answer in given)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, made: Any, script: Sequence[int]) -> None:
+    said = iter(script)
+
+    def forward(input_ids: torch.Tensor, **_: Any) -> Any:
+        logits = torch.zeros(input_ids.shape[0], 1, len(made.tokenizer))
+        logits[..., next(said)] = 9.0
+        return SimpleNamespace(logits=logits)
+
+    monkeypatch.setattr(made.model, "forward", forward)
 
 
 def test_eos_ends_an_answer_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     made = loaded()
     ids = made.tokenizer("42")["input_ids"]
     scripted(monkeypatch, made, [*ids, made.tokenizer.eos_token_id, *ids])
-    (answer,) = generate(made, [[5]], settings())
-    assert (answer.text, answer.tokens, answer.finish_reason) == ("42", 3, "stop")
+    assert answers(made, prompts([[5]])) == [Answer("42", 3, "stop")]
 
 
 def test_an_answer_without_end_says_length(monkeypatch: pytest.MonkeyPatch) -> None:
     made = loaded()
     scripted(monkeypatch, made, made.tokenizer("4242")["input_ids"])
-    (answer,) = generate(made, [[5]], settings())
-    assert (answer.text, answer.tokens, answer.finish_reason) == ("4242", 4, "length")
+    assert answers(made, prompts([[5]]), max_new_tokens=4) == [Answer("4242", 4, "length")]
 
 
 def test_a_stop_text_is_cut_with_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     made = loaded()
     scripted(monkeypatch, made, made.tokenizer("42\nWhat")["input_ids"])
-    (answer,) = generate(made, [[5]], settings(stop=("\n",)))
-    assert (answer.text, answer.tokens, answer.finish_reason) == ("42", 3, "stop")
+    assert answers(made, prompts([[5]]), stop=("2\nW", "\n")) == [Answer("42", 3, "stop")]
+
+
+def test_a_near_tie_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loaded()
+
+    def forward(input_ids: torch.Tensor, **_: Any) -> Any:
+        logits = torch.zeros(input_ids.shape[0], 1, len(made.tokenizer))
+        logits[..., 7], logits[..., 8] = 9.0, 9.0 - 4e-6
+        return SimpleNamespace(logits=logits)
+
+    monkeypatch.setattr(made.model, "forward", forward)
+    (answer,) = answers(made, prompts([[5]]))
+    assert (answer.tokens, answer.near_ties) == (12, 12)
 
 
 def test_a_stop_text_ends_real_generation() -> None:
     made = loaded()
-    (free,) = generate(made, [[5, 9, 3]], settings())
+    (free,) = answers(made, prompts([[5, 9, 3]]))
     assert len(free.text) > 2
-    (stopped,) = generate(made, [[5, 9, 3]], settings(stop=(free.text[2],)))
+    (stopped,) = answers(made, prompts([[5, 9, 3]]), stop=(free.text[2],))
     assert stopped.text == free.text[: free.text.index(free.text[2])]
     assert stopped.finish_reason == "stop"
     assert stopped.tokens < free.tokens
@@ -65,6 +136,113 @@ def test_a_stop_text_ends_real_generation() -> None:
 
 def test_every_prompt_has_its_answer_in_the_order_given() -> None:
     made, told = loaded(), list[int]()
-    answers = generate(made, PROMPTS, settings(batch_size=2), told.append)
+    given = generate(Decoder(made, settings()), prompts(), 2, on_batch=told.append)
     assert told == [2, 2, 1]
-    assert answers[3] == generate(made, [PROMPTS[3]], settings())[0]
+    assert given[3] == answers(made, [prompts()[3]])[0]
+
+
+# --- sampling -----------------------------------------------------------------------------------
+
+
+def test_a_sample_depends_on_its_seed_and_on_neither_batch_nor_order() -> None:
+    made, warm = loaded(), {"temperature": 1.0}
+    given = answers(made, batch_size=5, **warm)
+    assert answers(made, prompts()[::-1], batch_size=2, **warm)[::-1] == given
+    other = [prompt._replace(seed=seed_of(0, prompt.item, 1)) for prompt in prompts()]
+    assert answers(made, other, **warm) != given
+    assert answers(made) != given
+
+
+def test_a_tiny_nucleus_is_greedy() -> None:
+    made = loaded()
+    assert answers(made, temperature=1.0, top_p=1e-6) == answers(made)
+
+
+def test_samples_have_the_models_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loaded()
+    wanted = {3: 0.5, 4: 0.3, 5: 0.15, 6: 0.05}
+
+    def forward(input_ids: torch.Tensor, **_: Any) -> Any:
+        logits = torch.full((input_ids.shape[0], 1, len(made.tokenizer)), -1e9)
+        for token, probability in wanted.items():
+            logits[..., token] = 2 * torch.tensor(probability).log()  # temperature 2 halves it again
+        return SimpleNamespace(logits=logits)
+
+    def shares(top_p: float) -> dict[int, float]:
+        decoder = Decoder(made, settings(max_new_tokens=1, temperature=2.0, top_p=top_p))
+        rows = [decoder._row(Prompt("", "", [5], seed)) for seed in range(4000)]
+        decoder._decode(rows)
+        said = [row.said[0] for row in rows]
+        return {token: said.count(token) / len(said) for token in set(said)}
+
+    monkeypatch.setattr(made.model, "forward", forward)
+    everything = shares(1.0)
+    assert everything.keys() == wanted.keys()
+    assert all(abs(everything[token] - wanted[token]) < 0.03 for token in wanted)
+    nucleus = shares(0.7)  # 0.5 is not enough, 0.8 is
+    assert nucleus.keys() == {3, 4}
+    assert abs(nucleus[3] - 0.625) < 0.03
+
+
+# --- what cannot be answered --------------------------------------------------------------------
+
+
+def test_logits_that_are_no_numbers_are_one_line() -> None:
+    made = loaded()
+    with torch.no_grad():
+        made.model.lm_head.weight[4] = float("nan")
+    with pytest.raises(ModelError, match=r"item item-2: the model's logits are not finite at token 1 of the answer"):
+        answers(made)
+
+
+def test_a_prompt_beyond_the_models_positions_is_one_line() -> None:
+    with pytest.raises(ModelError, match=r"item item-2: 8 tokens and evaluation.max_new_tokens 250 are more than the"):
+        answers(loaded("gpt2"), max_new_tokens=250)
+
+
+# --- resuming -----------------------------------------------------------------------------------
+
+CHILD = """
+import os, sys
+from pathlib import Path
+from models import loaded
+from test_generation import prompts, settings
+from stagewise.generation import Decoder, generate
+
+count = 0
+def kill(size):
+    global count
+    count += size
+    if count >= 4:
+        os.kill(os.getpid(), 9)
+
+generate(Decoder(loaded(), settings()), prompts(), 2, Path(sys.argv[1]), kill)
+"""
+
+
+def test_after_a_kill_only_what_is_not_on_the_disk_is_asked(tmp_path: Path) -> None:
+    path = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
+    code = f"import sys; sys.path[:0] = {path}\n{CHILD}"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    assert kept(tmp_path) == 4
+    (tmp_path / "000002.partial").write_text('{"prom')  # as a kill in the middle of a write leaves it
+    asked = []
+    decoder = Decoder(loaded(), settings())
+
+    def engine(batch: Sequence[Prompt]) -> list[Answer]:
+        asked.extend(prompt.item for prompt in batch)
+        return decoder(batch)
+
+    given = generate(engine, prompts(), 2, tmp_path)
+    assert asked == ["item-1"]  # the shortest, so the last
+    assert given == generate(decoder, prompts(), 2)
+    assert kept(tmp_path) == 5
+
+
+def test_the_model_is_freed_with_its_engine() -> None:
+    made = loaded()
+    seen = weakref.ref(made.model)
+    answers(made)
+    del made
+    gc.collect()
+    assert seen() is None

@@ -301,11 +301,40 @@ class Training(Section):
         return rate
 
 
+class Server(Section):
+    """An OpenAI-compatible server (vLLM, SGLang, llama.cpp, …). Its key comes from the environment
+    variable OPENAI_API_KEY alone."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$")]
+    """What stands before `/completions`, such as `http://127.0.0.1:8000/v1`; no name and password in it."""
+    model: Annotated[str, Field(min_length=1)]
+    """The name under which the server knows the checkpoint. That it is the checkpoint is its word alone."""
+    concurrency: Annotated[int, Field(ge=1)] = 16
+    """Requests under way at a time."""
+    timeout: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds of silence after which a request has failed."""
+    retries: Annotated[int, Field(ge=0)] = 4
+    """How often a request that failed is sent again, after 0.5, 1, 2, … seconds."""
+
+
 class Evaluation(Section):
+    engine: Literal["transformers", "openai"] = "transformers"
+    """`transformers`: the checkpoint itself, in this process; `openai`: `server` answers."""
+    server: Server | None = None
     batch_size: Annotated[int, Field(ge=1)] = 32
+    """Prompts answered at once; what a killed evaluation has answered is kept batch by batch."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 128
-    stop: tuple[str, ...] = ()
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end an answer, besides EOS; they are cut from the output."""
+    samples_per_item: Annotated[int, Field(ge=1)] = 1
+    """Answers to each item. The first is the one that counts as right or wrong; all together give pass@k
+    and majority@k."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 takes the likeliest token each time."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Sampling is among the likeliest tokens that together have this probability."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of sampling; each sample of each item has a seed of its own made from it."""
     extract: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_CHAIN
     """Ways to find the answer in the output; the first that finds one decides."""
     match: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_MATCH
@@ -320,6 +349,14 @@ class Evaluation(Section):
     @classmethod
     def _matchers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return known(names, MATCHERS, "match")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.engine == "openai") != (self.server is not None):
+            raise ValueError("engine openai and a server belong together: give both or neither")
+        if self.samples_per_item > 1 and not self.temperature:
+            raise ValueError("samples_per_item above 1 needs a temperature above 0, or all samples are equal")
+        return self
 
 
 class Primary(Section):

@@ -35,6 +35,10 @@ class TrainingError(UserError):
     """Training cannot go on: a loss that is not finite, an example that does not fit."""
 
 
+class ServerError(UserError):
+    """The server that answers prompts refuses, stalls, or does not say what was asked."""
+
+
 def listed(findings: list[str], limit: int = 20) -> str:
     """The first `limit` findings, a line each, then how many there are in all."""
     shown = "\n".join(f"  {finding}" for finding in findings[:limit])

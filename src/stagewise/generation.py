@@ -1,21 +1,36 @@
-"""Greedy answers to prompts, in batches, longest prompts first.
+"""Answers to prompts, in batches, longest prompts first; what a killed run has answered is not asked again.
 
-    answers = generate(loaded, [[5, 17, 3], …], settings, on_batch=bar.advance)
-    Answer(text="12 × 3 = 36\\n36", tokens=11, finish_reason="stop")
+    engine = Decoder(loaded, settings)
+    answers = generate(engine, [Prompt("eval-001", "What is 12 × 3?\\n", [5, 17, 3], seed=0), …], 32, folder)
+    Answer(text="12 × 3 = 36\\n36", tokens=11, finish_reason="stop", near_ties=0)
 
-Prompts are padded on the left, and sorted by length so that little is padded. Batches are made from the
-whole list, so a prompt's batch does not depend on how the work is cut up.
+Batches are made from the whole list, so a prompt's batch does not depend on what was answered before.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from transformers import GenerationConfig
+from transformers import DynamicCache
 
 from stagewise.config import Evaluation
+from stagewise.errors import ModelError
+from stagewise.hashing import sha256
 from stagewise.modeling import Loaded
+
+# Two logits so many units in the last place apart may change places when a batch is summed in another order.
+NEAR = 8
+
+
+class Prompt(NamedTuple):
+    item: str  # the id of the item, for messages
+    text: str
+    ids: Sequence[int]
+    seed: int  # of this one answer, where it is sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,66 +38,188 @@ class Answer:
     text: str  # without EOS, and without a stop text and what follows it
     tokens: int  # generated, EOS included
     finish_reason: str  # "stop": EOS or a stop text; "length": max_new_tokens was reached
+    near_ties: int | None = 0  # tokens whose runner-up was as likely up to rounding; None: it is not known
+
+
+Engine = Callable[[Sequence[Prompt]], list[Answer]]
 
 
 def generate(
-    loaded: Loaded,
-    prompts: Sequence[Sequence[int]],
-    settings: Evaluation,
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    batch_size: int,
+    folder: Path | None = None,
     on_batch: Callable[[int], None] = lambda count: None,
 ) -> list[Answer]:
-    """One answer for each prompt (token ids), in the order given."""
+    """One answer for each prompt, in the order given. Batches found in `folder` are taken from there, and
+    each new one is kept there before the next is begun."""
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index].ids))
     answers: dict[int, Answer] = {}
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    for start in range(0, len(order), settings.batch_size):
-        batch = order[start : start + settings.batch_size]
-        answers.update(zip(batch, _generate_batch(loaded, [prompts[i] for i in batch], settings), strict=True))
+    for number, start in enumerate(range(0, len(order), batch_size)):
+        batch = order[start : start + batch_size]
+        path = folder / f"{number:06d}.json" if folder else None
+        made = _kept(path, batch)
+        if made is None:
+            made = engine([prompts[index] for index in batch])
+            _keep(path, batch, made)
+        answers.update(zip(batch, made, strict=True))
         on_batch(len(batch))
     return [answers[index] for index in range(len(prompts))]
 
 
-@torch.inference_mode()
-def _generate_batch(loaded: Loaded, prompts: Sequence[Sequence[int]], settings: Evaluation) -> list[Answer]:
-    model, tokenizer = loaded
-    width = max(len(prompt) for prompt in prompts)
-    ids = [[tokenizer.pad_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    ends = _eos(model, tokenizer)
-    output = model.generate(
-        input_ids=torch.tensor(ids, device=model.device),
-        attention_mask=torch.tensor(mask, device=model.device),
-        # A config of our own: a model's may ask for sampling, or for another length.
-        generation_config=GenerationConfig(
-            do_sample=False,
-            max_new_tokens=settings.max_new_tokens,
-            eos_token_id=sorted(ends),
-            pad_token_id=tokenizer.pad_token_id,
-            stop_strings=list(settings.stop) or None,
-        ),
-        tokenizer=tokenizer if settings.stop else None,
-    )
-    return [_answer(tokenizer, row[width:].tolist(), ends, settings.stop) for row in output]
+def kept(folder: Path) -> int:
+    """How many prompts `generate` finds answered in the folder."""
+    return sum(len(json.loads(path.read_bytes())["prompts"]) for path in folder.glob("*.json"))
 
 
-def _eos(model: Any, tokenizer: Any) -> set[int]:
-    """EOS of the tokenizer, and those that the model's own generation config adds (chat models have several)."""
-    more = model.generation_config.eos_token_id
-    return {tokenizer.eos_token_id, *(more if isinstance(more, list) else [more] if more is not None else [])}
+def _kept(path: Path | None, batch: list[int]) -> list[Answer] | None:
+    if path is None or not path.is_file():
+        return None
+    found = json.loads(path.read_bytes())
+    assert found["prompts"] == batch, f"{path} holds prompts {found['prompts']}, expected {batch}"
+    return [Answer(*entry) for entry in found["answers"]]
 
 
-def _answer(tokenizer: Any, ids: list[int], ends: set[int], stop: Sequence[str]) -> Answer:
-    """Cuts what the batch's other rows added: everything after this row's first EOS or stop text."""
-    end = next((index for index, token in enumerate(ids) if token in ends), None)
-    said = ids if end is None else ids[:end]
-    text = tokenizer.decode(said, skip_special_tokens=True)
-    cuts = [text.index(stopper) for stopper in stop if stopper in text]
-    if cuts:
-        text = text[: min(cuts)]
-        said = next(said[:count] for count in range(len(said) + 1) if _covers(tokenizer, said[:count], stop))
-    ended = end is not None or bool(cuts)
-    return Answer(text, len(said) + (end is not None and not cuts), "stop" if ended else "length")
+def _keep(path: Path | None, batch: list[int], answers: list[Answer]) -> None:
+    """Whole or not at all: flushed to the disk, then renamed."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with open(partial, "w") as file:
+        json.dump({"prompts": batch, "answers": [astuple(answer) for answer in answers]}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
 
 
-def _covers(tokenizer: Any, ids: list[int], stop: Sequence[str]) -> bool:
-    text = tokenizer.decode(ids, skip_special_tokens=True)
-    return any(stopper in text for stopper in stop)
+def seed_of(seed: int, item: str, sample: int) -> int:
+    """The seed of one sample of one item: neither its batch nor its place in the list has a part in it."""
+    return int(sha256(f"{seed}/{item}/{sample}".encode())[:8], 16)
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text up to the first stop text."""
+    return text[: min([text.index(stopper) for stopper in stop if stopper in text], default=None)]
+
+
+# --- in this process ----------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Row:
+    """One prompt of a batch, and what the model has said to it."""
+
+    prompt: Prompt
+    draws: torch.Tensor  # in [0, 1), one for each token that may be sampled
+    said: list[int] = field(default_factory=list)
+    near_ties: int = 0
+    ended: bool = False
+
+
+class Decoder:
+    """The engine of this process: the checkpoint itself, and a loop in which a row that has ended costs nothing
+    more: `model.generate` goes on computing every row until the last one ends."""
+
+    def __init__(self, loaded: Loaded, settings: Evaluation) -> None:
+        self.model, self.tokenizer = loaded
+        self.settings = settings
+        # Chat models have ends of their own in their generation config.
+        more = self.model.generation_config.eos_token_id
+        more = more if isinstance(more, list) else [more]
+        self.ends = {self.tokenizer.eos_token_id, *(end for end in more if end is not None)}
+        self.positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
+
+    def __call__(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        rows = [self._row(prompt) for prompt in prompts]
+        self._decode(rows)
+        return [self._answer(row) for row in rows]
+
+    def _row(self, prompt: Prompt) -> _Row:
+        longest = len(prompt.ids) + self.settings.max_new_tokens
+        if self.positions is not None and longest > self.positions:
+            raise ModelError(
+                f"item {prompt.item}: {len(prompt.ids)} tokens and evaluation.max_new_tokens "
+                f"{self.settings.max_new_tokens} are more than the {self.positions} that the model is made for"
+            )
+        generator = torch.Generator().manual_seed(prompt.seed)
+        return _Row(prompt, torch.rand(self.settings.max_new_tokens, generator=generator))
+
+    @torch.inference_mode()
+    def _decode(self, rows: list[_Row]) -> None:
+        """Fills `said` of every row."""
+        device = self.model.device
+        cache = DynamicCache(config=self.model.config)
+        feed, mask = (torch.tensor(values, device=device) for values in self._padded(rows))
+        for _ in range(self.settings.max_new_tokens):
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -feed.shape[1] :]
+            output = self.model(
+                input_ids=feed,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            tokens = self._next(output.logits[:, -1], rows)
+            going = [index for index, row in enumerate(rows) if not row.ended]
+            if not going:
+                return
+            if len(going) < len(rows):
+                rows, keep = [rows[index] for index in going], torch.tensor(going, device=device)
+                cache.batch_select_indices(keep)
+                tokens, mask = tokens[keep], mask[keep]
+            feed = tokens[:, None]
+            mask = torch.cat([mask, torch.ones_like(feed)], dim=1)
+
+    def _padded(self, rows: Sequence[_Row]) -> Iterator[list[list[int]]]:
+        """Token ids padded on the left, and which of them are real."""
+        width = max(len(row.prompt.ids) for row in rows)
+        yield [[self.tokenizer.pad_token_id] * (width - len(row.prompt.ids)) + list(row.prompt.ids) for row in rows]
+        yield [[0] * (width - len(row.prompt.ids)) + [1] * len(row.prompt.ids) for row in rows]
+
+    def _next(self, logits: torch.Tensor, rows: Sequence[_Row]) -> torch.Tensor:
+        """The next token of each row, which is told of it."""
+        best, tokens = logits.max(dim=-1)
+        slack = NEAR * torch.finfo(logits.dtype).eps * best.abs()
+        near = (logits >= (best - slack)[:, None]).sum(dim=-1) > 1
+        if self.settings.temperature:
+            draws = torch.stack([row.draws[len(row.said)] for row in rows]).to(logits.device)
+            tokens = _sample(logits.float(), draws, self.settings.temperature, self.settings.top_p)
+        # In one piece, since the GPU is waited for each time.
+        said = torch.stack([tokens, near, best.isfinite()]).tolist()
+        for row, token, is_near, is_finite in zip(rows, *said, strict=True):
+            if not is_finite:
+                raise ModelError(
+                    f"item {row.prompt.item}: the model's logits are not finite at token {len(row.said) + 1} of the "
+                    "answer; the checkpoint is broken, or its dtype too narrow"
+                )
+            row.said.append(token)
+            row.near_ties += is_near
+            row.ended = token in self.ends or self._stopped(row)
+        return tokens
+
+    def _stopped(self, row: _Row) -> bool:
+        if not self.settings.stop:
+            return False
+        text = self._text(row.said)
+        return any(stopper in text for stopper in self.settings.stop)
+
+    def _text(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def _answer(self, row: _Row) -> Answer:
+        said = row.said[:-1] if row.said[-1] in self.ends else row.said
+        text = cut(self._text(said), self.settings.stop)
+        return Answer(text, len(row.said), "stop" if row.ended else "length", row.near_ties)
+
+
+def _sample(logits: torch.Tensor, draws: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+    """A token of each row from the smallest set of likeliest tokens that has `top_p` (Holtzman et al. 2020),
+    where the row's draw falls in their cumulative probability."""
+    probabilities, order = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+    cumulative = probabilities.cumsum(dim=-1)
+    last = (cumulative - probabilities < top_p).sum(dim=-1, keepdim=True) - 1
+    wanted = draws[:, None] * cumulative.gather(-1, last)
+    place = torch.searchsorted(cumulative, wanted, right=True).minimum(last)
+    return order.gather(-1, place)[:, 0]

@@ -59,6 +59,12 @@ def load(folder: Path, dtype: str = "auto") -> Loaded:
         return _checked(*_pretrained(str(folder), dtype), str(folder))
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer alone, where something else holds the weights."""
+    with _readable(str(folder)):
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+
+
 def save(loaded: Loaded, folder: Path) -> None:
     """Weights, config, generation config and tokenizer; what `load` reads."""
     loaded.model.save_pretrained(folder)

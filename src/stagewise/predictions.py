@@ -9,7 +9,11 @@ tools read our files; what follows is ours:
      "metrics": ["flexible", "strict"], "doc_hash": "…", "prompt_hash": "…", "target_hash": "…",
      "flexible": 1.0, "strict": 1.0, "extraction": {"rule": "last_line", "span": [15, 17]},
      "matched": "exact", "timed_out": false, "finish_reason": "stop", "prompt_tokens": 9,
-     "output_tokens": 14, "arm": "curriculum", "phase": 3, "seed": 42, "checkpoint_sha256": "…"}
+     "output_tokens": 14, "near_ties": 0, "weights": "verified", "arm": "curriculum", "phase": 3,
+     "seed": 42, "checkpoint_sha256": "…"}
+
+Where an item has several samples, all of this but `resps` is about the first, and `samples`, `pass_at` and
+`majority` come on top. `weights` is `unverified` where a server answered: it says which weights, and we believe it.
 """
 
 import json
@@ -18,35 +22,41 @@ from typing import Any
 
 from stagewise.config import Evaluation
 from stagewise.data.traces import Item
-from stagewise.generation import Answer
+from stagewise.generation import Answer, Prompt
 from stagewise.hashing import sha256
 from stagewise.scoring import Score
+from stagewise.statistics import majority, pass_at_k
+
+WEIGHTS = {"transformers": "verified", "openai": "unverified"}  # by engine
 
 
 def row(
     item: Item,
-    prompt_text: str,
-    prompt_tokens: int,
-    answer: Answer,
-    score: Score,
+    prompt: Prompt,
+    answers: Sequence[Answer],
+    scores: Sequence[Score],
     settings: Evaluation,
     checkpoint: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """`checkpoint`: arm, phase, seed and checkpoint_sha256."""
+    """`answers` and `scores`: one a sample; `checkpoint`: arm, phase, seed and checkpoint_sha256."""
     doc = json.loads(item.line)
+    answer, score = answers[0], scores[0]
     extraction = score.extraction
-    arguments = {"do_sample": False, "max_gen_toks": settings.max_new_tokens, "until": list(settings.stop)}
+    arguments = {"do_sample": settings.temperature > 0, "max_gen_toks": settings.max_new_tokens}
+    arguments |= {"until": list(settings.stop)}
+    if settings.temperature:
+        arguments |= {"temperature": settings.temperature, "top_p": settings.top_p}
     return {
         "doc_id": item.row,
         "doc": doc,
         "target": item.expected_answer,
-        "arguments": [[prompt_text, arguments]],
-        "resps": [[answer.text]],
+        "arguments": [[prompt.text, arguments]],
+        "resps": [[answer.text for answer in answers]],
         "filtered_resps": [extraction.text if extraction else "[invalid]"],
         "filter": "flexible",
         "metrics": ["flexible", "strict"],
         "doc_hash": sha256(json.dumps(doc, indent=2, ensure_ascii=False).encode()),
-        "prompt_hash": sha256(prompt_text.encode()),
+        "prompt_hash": sha256(prompt.text.encode()),
         "target_hash": sha256(item.expected_answer.encode()),
         "flexible": float(score.flexible),
         "strict": float(score.strict),
@@ -54,14 +64,42 @@ def row(
         "matched": score.matched,
         "timed_out": score.timed_out,
         "finish_reason": answer.finish_reason,
-        "prompt_tokens": prompt_tokens,
+        "prompt_tokens": len(prompt.ids),
         "output_tokens": answer.tokens,
+        "near_ties": answer.near_ties,
+        "weights": WEIGHTS[settings.engine],
         "item": item.id,
         "section": item.section,
         "category": item.category,
         "difficulty": item.difficulty,
         **checkpoint,
+    } | (_samples(answers, scores) if len(answers) > 1 else {})
+
+
+def _samples(answers: Sequence[Answer], scores: Sequence[Score]) -> dict[str, Any]:
+    """What several samples of one item say together."""
+    given = [score.extraction.text.strip() if score.extraction else None for score in scores]
+    chosen = majority(given)
+    count, right = len(scores), sum(score.flexible for score in scores)
+    return {
+        "samples": [
+            {
+                "answer": text,
+                "flexible": float(score.flexible),
+                "strict": float(score.strict),
+                "finish_reason": answer.finish_reason,
+                "output_tokens": answer.tokens,
+            }
+            for text, answer, score in zip(given, answers, scores, strict=True)
+        ],
+        "pass_at": {str(k): pass_at_k(count, right, k) for k in _ks(count)},
+        "majority": {"answer": chosen, "flexible": float(chosen is not None and scores[given.index(chosen)].flexible)},
     }
+
+
+def _ks(samples: int) -> list[int]:
+    """1, 2, 4, … and the number of samples itself."""
+    return sorted({*(2**power for power in range(samples.bit_length())), samples})
 
 
 def encode(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -73,13 +111,13 @@ def decode(data: bytes) -> list[dict[str, Any]]:
 
 
 def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Rates and means over the items of one checkpoint."""
+    """Rates and means over the items of one checkpoint; of near ties, their number."""
     count = len(rows)
 
     def rate(holds: Any) -> float:
         return round(float(sum(map(holds, rows))) / count, 6)
 
-    return {
+    means = {
         "eval/flexible": rate(lambda row: row["flexible"]),
         "eval/strict": rate(lambda row: row["strict"]),
         "eval/stopped": rate(lambda row: row["finish_reason"] == "stop"),
@@ -87,6 +125,13 @@ def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "eval/timed_out": rate(lambda row: row["timed_out"]),
         "eval/output_tokens": rate(lambda row: row["output_tokens"]),
     }
+    if rows[0]["near_ties"] is not None:
+        means["eval/near_ties"] = float(sum(row["near_ties"] for row in rows))
+    if "samples" in rows[0]:
+        for k in rows[0]["pass_at"]:
+            means[f"eval/pass_at_{k}"] = rate(lambda row, k=k: row["pass_at"][k])
+        means[f"eval/majority_at_{len(rows[0]['samples'])}"] = rate(lambda row: row["majority"]["flexible"])
+    return means
 
 
 def by(rows: Sequence[Mapping[str, Any]], field: str) -> dict[str, tuple[int, int]]:

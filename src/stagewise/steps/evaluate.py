@@ -1,14 +1,17 @@
 """The eval step: one checkpoint answers every item of the split's eval set, and each answer is scored."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stagewise import formatting, generation, modeling, predictions, training
-from stagewise.config import resolved
+from stagewise.config import Evaluation, resolved
 from stagewise.data.traces import Item, parse_items
+from stagewise.generation import Answer, Decoder, Prompt
 from stagewise.progress import Bar
 from stagewise.scoring import score
+from stagewise.server import Client
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.train import Target, machine
 from stagewise.tracking.datasets import DatasetRef, log_datasets
@@ -45,11 +48,11 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
 
 def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work: Path) -> Made:
     settings = session.config.evaluation
-    accelerator = training.set_up(session.config.compute)
-    loaded = modeling.load(fetch_checkpoint(run, trained, work / "parent"))
-    loaded.model.to(accelerator.device).eval()
     items = parse_items(split.artifact("eval.jsonl"), "eval", session.config.data.eval.layout).rows
-    rows = _answer(session, loaded, trained, items)
+    folder = work / "answers"
+    before = generation.kept(folder)
+    prompts, answers = _answer(session, fetch_checkpoint(run, trained, work / "parent"), items, folder)
+    rows = _rows(session, trained, items, prompts, answers)
     assert len(rows) == len(items), f"{len(items)} items gave {len(rows)} predictions"
     (work / OUT / "predictions.jsonl").write_bytes(predictions.encode(rows))
     _write_table(run, rows, work / OUT / TABLE)
@@ -61,47 +64,91 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     run.metrics(metrics, model_id=model["model_id"], dataset_name=dataset.name, dataset_digest=dataset.digest)
     right, count = round(metrics["eval/flexible"] * len(rows)), len(rows)
     said = f"{right} of {count} right ({right / count:.1%}), strict {metrics['eval/strict']:.1%}"
+    remarks = _remarks(settings, metrics, before)
+    run.tag(weights=predictions.WEIGHTS[settings.engine])
     return Made(
         facts=Target.of(trained).facts
         | {
             "items": count,
             "checkpoint_sha256": model["weights_sha256"],
-            "engine": "transformers",
+            "engine": settings.engine,
+            "weights": predictions.WEIGHTS[settings.engine],
             "batch_size": settings.batch_size,
+            "resumed_at_answer": before,
         },
         metrics=metrics,
         datasets=[dataset],
-        summary=[said, f"{metrics['eval/stopped']:.0%} stopped by themselves"],
-        description=f"**{said}** by {model['name']} on {facts['name']}.",
+        summary=[said, *remarks],
+        description=f"**{said}** by {model['name']} on {facts['name']}; {', '.join(remarks)}.",
+        resumed=before > 0,
     )
 
 
+def _remarks(settings: Evaluation, metrics: dict[str, float], before: int) -> list[str]:
+    remarks = [f"{metrics['eval/stopped']:.0%} stopped by themselves"]
+    if settings.engine == "openai":
+        remarks.append("weights unverified: a server answered")
+    if metrics.get("eval/near_ties"):
+        remarks.append(f"{metrics['eval/near_ties']:.0f} near ties")
+    return remarks + ([f"resumed at answer {before + 1}"] if before else [])
+
+
 def _answer(
-    session: Session, loaded: modeling.Loaded, trained: Record, items: tuple[Item, ...]
+    session: Session, checkpoint: Path, items: Sequence[Item], folder: Path
+) -> tuple[list[Prompt], list[Answer]]:
+    """What the model is asked, each item as often as it is sampled, and what it answers. The model is freed on
+    return: nothing outside holds it."""
+    settings = session.config.evaluation
+    engine: generation.Engine
+    if settings.server is not None:
+        tokenizer = modeling.load_tokenizer(checkpoint)
+        engine = Client(settings.server, settings, tokenizer.bos_token)
+    else:
+        loaded = modeling.load(checkpoint)
+        loaded.model.to(training.set_up(session.config.compute).device).eval()
+        engine, tokenizer = Decoder(loaded, settings), loaded.tokenizer
+    prompts = _prompts(tokenizer, session.config.training.template, items, settings)
+    bar = Bar(len(prompts), "answers")
+    answers = generation.generate(engine, prompts, settings.batch_size, folder, bar.advance)
+    bar.close()
+    return prompts, answers
+
+
+def _prompts(tokenizer: Any, template: str, items: Sequence[Item], settings: Evaluation) -> list[Prompt]:
+    texts = [formatting.TEMPLATES[template].prompt(tokenizer, item.prompt) for item in items]
+    ids = formatting.prompt_ids(tokenizer, template, [item.prompt for item in items])
+    return [
+        Prompt(item.id, text, tokens, generation.seed_of(settings.seed, item.id, sample))
+        for item, text, tokens in zip(items, texts, ids, strict=True)
+        for sample in range(settings.samples_per_item)
+    ]
+
+
+def _rows(
+    session: Session, trained: Record, items: Sequence[Item], prompts: Sequence[Prompt], answers: Sequence[Answer]
 ) -> list[dict[str, Any]]:
     settings, template = session.config.evaluation, session.config.training.template
-    prompts = [item.prompt for item in items]
-    ids = formatting.prompt_ids(loaded.tokenizer, template, prompts)
-    bar = Bar(len(items), "items")
-    answers = generation.generate(loaded, ids, settings, bar.advance)
-    bar.close()
     strict = formatting.TEMPLATES[template].strict
     target = Target.of(trained)
     checkpoint = {"arm": target.arm, "phase": target.phase, "seed": target.seed}
     checkpoint["checkpoint_sha256"] = trained.manifest["outputs"]["model"]["weights_sha256"]
     rows = []
-    for item, tokens, answer in zip(items, ids, answers, strict=True):
-        judged = score(
-            answer.text,
-            item.expected_answer,
-            prompt=item.prompt,
-            finish_reason=answer.finish_reason,
-            extract=settings.extract,
-            match=settings.match,
-            strict=strict,
-        )
-        text = formatting.TEMPLATES[template].prompt(loaded.tokenizer, item.prompt)
-        rows.append(predictions.row(item, text, len(tokens), answer, judged, settings, checkpoint))
+    for number, item in enumerate(items):
+        start = number * settings.samples_per_item
+        given = answers[start : start + settings.samples_per_item]
+        scores = [
+            score(
+                answer.text,
+                item.expected_answer,
+                prompt=item.prompt,
+                finish_reason=answer.finish_reason,
+                extract=settings.extract,
+                match=settings.match,
+                strict=strict,
+            )
+            for answer in given
+        ]
+        rows.append(predictions.row(item, prompts[start], given, scores, settings, checkpoint))
     return rows
 
 
