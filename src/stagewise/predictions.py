@@ -42,7 +42,7 @@ def row(
     doc = json.loads(item.line)
     answer, score = answers[0], scores[0]
     extraction = score.extraction
-    arguments = {"do_sample": settings.temperature > 0, "max_gen_toks": settings.max_new_tokens}
+    arguments: dict[str, Any] = {"do_sample": settings.temperature > 0, "max_gen_toks": settings.max_new_tokens}
     arguments |= {"until": list(settings.stop)}
     if settings.temperature:
         arguments |= {"temperature": settings.temperature, "top_p": settings.top_p}

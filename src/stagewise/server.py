@@ -11,11 +11,11 @@ its batch are there. Nothing shows which weights answered, so these predictions 
 import http.client
 import json
 import os
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from typing import Any
 
 from stagewise.config import Evaluation, Server
@@ -86,7 +86,7 @@ class Client:
             except (OSError, http.client.HTTPException, ValueError) as error:
                 problem = f"{getattr(error, 'reason', error) or type(error).__name__}"
             if attempt < self.server.retries:
-                time.sleep(0.5 * 2**attempt)
+                sleep(0.5 * 2**attempt)
         raise self._failed(item, f"{problem}; tried {self.server.retries + 1} times")
 
     def _failed(self, item: str, problem: str) -> ServerError:
