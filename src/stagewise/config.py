@@ -321,7 +321,7 @@ class Evaluation(Section):
     engine: Literal["transformers", "openai"] = "transformers"
     """`transformers`: the checkpoint itself, in this process; `openai`: `server` answers."""
     server: Server | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    batch_size: Annotated[int, Field(ge=1)] = 64
     """Prompts answered at once; what a killed evaluation has answered is kept batch by batch."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 128
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
