@@ -204,8 +204,6 @@ def test_a_study_answered_by_a_server_is_marked(fake: Fake, store: Any, write_co
 
     server = {"url": fake.url, "model": "study"}
     config = write_config(evaluation={"engine": "openai", "server": server}, arms=["flat"])
-    value = config.read_text().replace("  curriculum: null\n", "")
-    config.write_text(value)
     study = Finished(store, config, pipeline.run(config), connect())
     for run in study.runs("eval"):
         rows = download(study.client, run.info.run_id, "predictions.jsonl").decode().splitlines()
