@@ -158,6 +158,7 @@ def _record(
     runs |= {f"eval {Target.of(record).checkpoint}": record for record in study.evaluated}
     run.tag(study=session.config.study, config_sha256=session.config_sha256)
     lines = [f"- {name}: {link(session, record.run_id)}" for name, record in runs.items()]
+    run.metrics({f"final/{each.name}": each.right / len(each.rows) for each in checkpoints if each.is_final})
     said = [report.verdict(config.primary, checkpoints), report.best_in_words(checkpoints)]
     run.describe("\n\n".join([*said, "\n".join(registered), "\n".join(lines)]))
     digest = run.seal(

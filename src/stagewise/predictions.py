@@ -9,8 +9,8 @@ tools read our files; what follows is ours:
      "metrics": ["flexible", "strict"], "doc_hash": "…", "prompt_hash": "…", "target_hash": "…",
      "flexible": 1.0, "strict": 1.0, "extraction": {"rule": "last_line", "span": [15, 17]},
      "matched": "exact", "timed_out": false, "finish_reason": "stop", "prompt_tokens": 9,
-     "output_tokens": 14, "near_ties": 0, "weights": "verified", "arm": "curriculum", "phase": 3,
-     "seed": 42, "checkpoint_sha256": "…"}
+     "output_tokens": 14, "measures": {"steps": 2.0, "equations_true": 1.0, …}, "near_ties": 0,
+     "weights": "verified", "arm": "curriculum", "phase": 3, "seed": 42, "checkpoint_sha256": "…"}
 
 Where an item has several samples, all of this but `resps` is about the first, and `samples`, `pass_at` and
 `majority` come on top. `weights` is `unverified` where a server answered: it says which weights, and we believe it.
@@ -26,6 +26,7 @@ from stagewise.generation import Answer, Prompt
 from stagewise.hashing import sha256
 from stagewise.scoring import Score
 from stagewise.statistics import majority, pass_at_k
+from stagewise.structure import NAMES, measures
 
 WEIGHTS = {"transformers": "verified", "openai": "unverified"}  # by engine
 
@@ -66,6 +67,14 @@ def row(
         "finish_reason": answer.finish_reason,
         "prompt_tokens": len(prompt.ids),
         "output_tokens": answer.tokens,
+        "measures": measures(
+            answer.text,
+            prompt=item.prompt,
+            expected=item.expected_answer,
+            reference_steps=item.reference,
+            tokens=answer.tokens,
+            finish_reason=answer.finish_reason,
+        ),
         "near_ties": answer.near_ties,
         "weights": WEIGHTS[settings.engine],
         "item": item.id,
@@ -111,7 +120,10 @@ def decode(data: bytes) -> list[dict[str, Any]]:
 
 
 def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Rates and means over the items of one checkpoint; of near ties, their number."""
+    """Rates and means over the items of one checkpoint; of near ties, their number.
+
+    A measure of trace structure is averaged over the items that have a value (docs/scoring.md).
+    """
     count = len(rows)
 
     def rate(holds: Any) -> float:
@@ -120,11 +132,10 @@ def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     means = {
         "eval/flexible": rate(lambda row: row["flexible"]),
         "eval/strict": rate(lambda row: row["strict"]),
-        "eval/stopped": rate(lambda row: row["finish_reason"] == "stop"),
-        "eval/answer_found": rate(lambda row: row["extraction"] is not None),
         "eval/timed_out": rate(lambda row: row["timed_out"]),
-        "eval/output_tokens": rate(lambda row: row["output_tokens"]),
     }
+    for name, values in measured(rows).items():
+        means[f"eval/{name}"] = round(sum(values) / len(values), 6)
     if rows[0]["near_ties"] is not None:
         means["eval/near_ties"] = float(sum(row["near_ties"] for row in rows))
     if "samples" in rows[0]:
@@ -132,6 +143,12 @@ def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             means[f"eval/pass_at_{k}"] = rate(lambda row, k=k: row["pass_at"][k])
         means[f"eval/majority_at_{len(rows[0]['samples'])}"] = rate(lambda row: row["majority"]["flexible"])
     return means
+
+
+def measured(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """The values of each trace-structure measure, over the items that have one."""
+    values = {name: [row["measures"][name] for row in rows if name in row["measures"]] for name in NAMES}
+    return {name: found for name, found in values.items() if found}
 
 
 def by(rows: Sequence[Mapping[str, Any]], field: str) -> dict[str, tuple[int, int]]:

@@ -12,6 +12,7 @@ from typing import Any
 from stagewise import predictions, statistics
 from stagewise.config import Primary
 from stagewise.statistics import Result, contrast, holm, wilson
+from stagewise.structure import NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def _compare(checkpoint: Checkpoint) -> dict[str, Any]:
         "right": checkpoint.right,
         "flexible_95": [round(interval.low, 6), round(interval.high, 6)],
         "metrics": predictions.metrics(checkpoint.rows),
+        "measured_items": {name: len(values) for name, values in predictions.measured(checkpoint.rows).items()},
         "trained_on": dict(checkpoint.counted),
         **{f"by_{group}": predictions.by(checkpoint.rows, group) for group in GROUPS},
     }
@@ -130,8 +132,8 @@ def table(checkpoints: Sequence[Checkpoint]) -> list[list[str]]:
                 f"{metrics['eval/flexible']:.1%}",
                 f"{interval.low:.0%}–{interval.high:.0%}",
                 f"{metrics['eval/strict']:.1%}",
-                f"{metrics['eval/stopped']:.0%}",
-                f"{metrics['eval/output_tokens']:.1f}",
+                f"{metrics['eval/eos']:.0%}",
+                f"{metrics['eval/tokens']:.1f}",
                 f"{checkpoint.counted['examples']:,}",
                 f"{checkpoint.counted['optimizer_steps']:,}",
             ]
@@ -154,6 +156,10 @@ def markdown(study: str, primary: Primary, checkpoints: Sequence[Checkpoint], li
         _markdown_table(table(checkpoints)),
         "`flexible` counts right answers wherever they stand in the output; `strict` wants them where the template "
         "puts them, and the model to have stopped by itself. Intervals are Wilson's, over items.",
+        "## How the outputs reason",
+        _markdown_table(_structure(checkpoints)),
+        "Means over the items that have a value; formulas and sources stand in docs/scoring.md. `lex_…` are lexical "
+        "proxies: words per hundred that point to a behaviour.",
         "## Other contrasts",
         "\n".join(f"- {sentence}" for sentence in secondary(primary, checkpoints)) or "None.",
         "`flat` and `reversed` are baselines: schedule, optimizer resets or step sizes may separate them from "
@@ -168,6 +174,17 @@ def markdown(study: str, primary: Primary, checkpoints: Sequence[Checkpoint], li
         "\n".join(f"- {each.name}: train {links[each.train_run]}, eval {links[each.eval_run]}" for each in checkpoints)
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _structure(checkpoints: Sequence[Checkpoint]) -> list[list[str]]:
+    """A row a measure, a column a checkpoint."""
+    means = [
+        {name: sum(values) / len(values) for name, values in predictions.measured(checkpoint.rows).items()}
+        for checkpoint in checkpoints
+    ]
+    names = sorted(set().union(*means), key=NAMES.index)
+    rows = [[name, *(f"{each[name]:.3g}" if name in each else "–" for each in means)] for name in names]
+    return [["measure", *(checkpoint.name for checkpoint in checkpoints)], *rows]
 
 
 def _by_group(checkpoints: Sequence[Checkpoint], group: str, names: Sequence[str]) -> list[list[str]]:

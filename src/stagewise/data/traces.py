@@ -76,6 +76,8 @@ class Item:
     section: str | None
     category: str | None
     difficulty: str | None
+    reference: tuple[str, ...] | None = None
+    """The steps of a solution, where the layout has one."""
 
 
 T = TypeVar("T", Trace, Item)
@@ -236,8 +238,9 @@ def _item(row: _Row) -> Item:
 
 def _gsm8k_item(row: _Row) -> Item:
     prompt = row.text("question", blank=False)
-    _, result = _gsm8k_answer(row)
-    return Item(row.number, row.line, row.ending, f"gsm8k-{row.number}", prompt, result, None, None, None)
+    lines, result = _gsm8k_answer(row)
+    identity = f"gsm8k-{row.number}"
+    return Item(row.number, row.line, row.ending, identity, prompt, result, None, None, None, tuple(lines))
 
 
 def _gsm8k_answer(row: _Row) -> tuple[list[str], str]:

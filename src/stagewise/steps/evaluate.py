@@ -85,7 +85,7 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
 
 
 def _remarks(settings: Evaluation, metrics: dict[str, float], before: int) -> list[str]:
-    remarks = [f"{metrics['eval/stopped']:.0%} stopped by themselves"]
+    remarks = [f"{metrics['eval/eos']:.0%} stopped by themselves"]
     if settings.engine == "openai":
         remarks.append("weights unverified: a server answered")
     if metrics.get("eval/near_ties"):
