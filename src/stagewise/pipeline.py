@@ -25,6 +25,7 @@ from stagewise.tracking.launcher import launch
 from stagewise.tracking.models import register
 from stagewise.tracking.owners import close_abandoned
 from stagewise.tracking.runs import ActiveRun, Record, open_run
+from stagewise.tracking.views import page, save_view
 
 Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]
 """(session, step, the parameters of its entry point) → the step's finished run."""
@@ -176,6 +177,7 @@ def _record(
         metrics={},
     )
     progress.say(f"  manifest sha256 {digest}")
+    save_view(session.client, session.experiment_id)
     return checkpoints
 
 
@@ -201,10 +203,10 @@ def _show(session: Session, study: _Study, run: ActiveRun, checkpoints: list[rep
     for each in checkpoints:
         if each.is_final:
             progress.say(f"model   models:/{session.config.study}@{each.arm}-s{each.seed}  ({each.model_uri})")
-    page = f"#/experiments/{session.experiment_id}/runs?workflowType=machine_learning"
-    uri = session.client.tracking_uri
-    progress.say(f"record  run {run.id} on {scrub(uri)}")
+    path = page(session.experiment_id)
+    uri = scrub(session.client.tracking_uri)
+    progress.say(f"record  run {run.id} on {uri}")
     if uri.startswith("http"):
-        progress.say(f"look    {scrub(uri)}/{page}")
+        progress.say(f"look    {uri}/{path}")
     else:
-        progress.say(f"look    mlflow ui --backend-store-uri {uri}   then http://127.0.0.1:5000/{page}")
+        progress.say(f"look    mlflow ui --backend-store-uri {uri}   then http://127.0.0.1:5000/{path}")

@@ -33,7 +33,8 @@ def code_state() -> dict[str, Any]:
     if commit:
         untracked = _git("ls-files", "--others", "--exclude-standard", "--full-name", ":/*.py") or ""
         diff = (_git("diff", "HEAD") or "") + "".join(_as_diff(name) for name in untracked.splitlines())
-        state |= {"dirty": bool(diff), "diff": diff or None, "remote": scrub(_git("remote", "get-url", "origin"))}
+        remote = scrub(_git("remote", "get-url", "origin") or "")
+        state |= {"dirty": bool(diff), "diff": diff or None, "remote": remote or None}
     return state
 
 
@@ -55,9 +56,9 @@ def _as_diff(name: str) -> str:
     return f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{len(text.splitlines())} @@\n{lines}"
 
 
-def scrub(url: str | None) -> str | None:
+def scrub(url: str) -> str:
     """A URL without credentials: no user:password@ and no query."""
-    return None if url is None else re.sub(r"\?.*$", "", re.sub(r"//[^/@]*@", "//", url))
+    return re.sub(r"\?.*$", "", re.sub(r"//[^/@]*@", "//", url))
 
 
 @cache
