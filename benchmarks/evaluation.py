@@ -33,7 +33,7 @@ DATA = Path(__file__).parents[2] / "shared" / "data" / "dev-reasoning-v2"
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--batch-size", type=int, nargs="+", default=[32], help="of ours and of the harness")
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[100], help="of ours and of the harness")
     parser.add_argument("--items", type=int, default=100, help="of eval_v2, from its start")
     parser.add_argument("--alone", type=int, default=20, help="of these items that batch 1 answers, evenly spread")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
@@ -220,18 +220,19 @@ def measure(
             asked = some if name == "batch 1" else prompts
             said[name] = {prompt.item: answer for prompt, answer in zip(asked, answers, strict=True)}
             print(f"  round {number + 1}: {name}: {seconds[name][-1]:.1f} s", flush=True)
-    counts = {item: tokens for item, (_, tokens) in said[f"ours, batch {options.batch_size[0]}"].items()}
+    first = f"ours, batch {options.batch_size[0]}"
+    counts = {item: tokens for item, (_, tokens) in said[first].items()}
     total = {name: sum(counts[item] for item in answers) for name, answers in said.items()}
     rates = {name: total[name] / median(seconds[name]) for name in ways}
-    print(f"\n{len(prompts)} items, {sum(counts.values()) / len(counts):.1f} tokens an answer, batch 1 on {len(some)}")
-    print(f"| {'way':28} | items | tokens | seconds | tokens/s | × batch 1 | same as batch 1 |")
+    print(f"\n{len(prompts)} items, {sum(counts.values()) / len(counts):.1f} tokens an answer, {options.rounds} rounds")
+    print(f"| {'way':28} | items | tokens | seconds | tokens/s | × batch 1 | same as {first} |")
     print("| --- | --: | --: | --: | --: | --: | --: |")
     for name, bound in bounds.items():
         print(f"| {name:28} | | | | {bound:.1f} | {bound / rates['batch 1']:.1f} | |")
     for name, rate in rates.items():
-        same = sum(equal(said[name][prompt.item], said["batch 1"][prompt.item]) for prompt in some)
+        same = sum(equal(answer, said[first][item]) for item, answer in said[name].items())
         spread = "–".join(f"{value:.1f}" for value in sorted({min(seconds[name]), max(seconds[name])}))
-        ratio, of = rate / rates["batch 1"], f"{same} of {len(some)}"
+        ratio, of = rate / rates["batch 1"], f"{same} of {len(said[name])}"
         print(f"| {name:28} | {len(said[name])} | {total[name]} | {spread} | {rate:.1f} | {ratio:.1f} | {of} |")
 
 

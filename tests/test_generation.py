@@ -32,8 +32,7 @@ def answers(made: Any, asked: Sequence[Prompt] | None = None, batch_size: int = 
 
 def with_ends(made: Any, count: int) -> Any:
     """The model with more ends, tokens that it says often, so that rows end at different times."""
-    model = loaded().model if made is None else made.model
-    model.generation_config.eos_token_id = list(range(1, 1 + count))
+    made.model.generation_config.eos_token_id = list(range(1, 1 + count))
     return made
 
 
@@ -47,13 +46,13 @@ def test_a_batch_says_what_each_prompt_alone_says(family: str, seed: int) -> Non
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_rows_that_end_leave_the_batch_and_the_others_say_the_same(family: str, seed: int) -> None:
     made = with_ends(loaded(family, seed=seed), 12)
     generator = torch.Generator().manual_seed(seed)
-    many = prompts([torch.randint(2, 40, (1 + i % 9,), generator=generator).tolist() for i in range(24)])
-    together = answers(made, many, batch_size=24, max_new_tokens=40)
-    assert together == answers(made, many, batch_size=1, max_new_tokens=40)
+    many = prompts([torch.randint(2, 40, (1 + i % 9,), generator=generator).tolist() for i in range(16)])
+    together = answers(made, many, batch_size=16, max_new_tokens=24)
+    assert together == answers(made, many, batch_size=1, max_new_tokens=24)
     assert len({answer.tokens for answer in together}) > 3
 
 
