@@ -61,6 +61,7 @@ def generate(
         made = _kept(path, batch)
         if made is None:
             made = engine([prompts[index] for index in batch])
+            assert len(made) == len(batch), f"{len(batch)} prompts got {len(made)} answers"
             _keep(path, batch, made)
         answers.update(zip(batch, made, strict=True))
         on_batch(len(batch))
