@@ -54,61 +54,6 @@ def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def gradients(
-    family: str, limit: int, accelerator: Any, loss_on: str = "completion"
-) -> tuple[float, list[torch.Tensor]]:
-    made = model(family, VOCABULARY)
-    batches = training.micro_batches(list(examples(4).values()), limit)
-    loss, _ = training.backward(made, batches, 0, loss_on, accelerator)
-    return loss, [parameter.grad for parameter in made.parameters()]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("loss_on", ["completion", "all"])
-def test_the_loss_does_not_depend_on_how_a_step_is_cut(family: str, loss_on: str, accelerator: Any) -> None:
-    alone, wanted = gradients(family, 1, accelerator, loss_on)  # every example by itself, nothing padded
-    for limit in (24, 10_000):
-        loss, found = gradients(family, limit, accelerator, loss_on)
-        assert loss == pytest.approx(alone, abs=1e-5)
-        for one, other in zip(found, wanted, strict=True):
-            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_loss_is_the_mean_over_the_loss_tokens_of_the_step(family: str, accelerator: Any) -> None:
-    made = model(family, VOCABULARY)
-    total, count = 0.0, 0
-    for example in examples(4).values():
-        logits = made(input_ids=torch.tensor([example.ids])).logits[0]
-        for position in range(example.prompt, len(example.ids)):
-            total -= float(logits[position - 1].log_softmax(-1)[example.ids[position]].detach())
-            count += 1
-    loss, loss_tokens = training.backward(
-        made, training.micro_batches(list(examples(4).values()), 100), 0, "completion", accelerator
-    )
-    assert loss_tokens == count
-    assert loss == pytest.approx(total / count, abs=1e-5)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_one_example_does_not_change_anothers_loss(family: str, accelerator: Any) -> None:
-    made = model(family, VOCABULARY)
-    first, second, *_ = examples(4).values()
-    changed = Example((*reversed(second.ids[:-1]), 1), second.prompt)
-
-    def loss(*batch: Example) -> float:
-        return float(training.summed_loss(made, batch, 0, "completion", accelerator).detach())
-
-    assert loss(first, second) - loss(second) == pytest.approx(loss(first, changed) - loss(changed), abs=1e-4)
-
-
-def test_micro_batches_hold_every_example_once_within_the_limit() -> None:
-    given = list(examples(8).values())
-    batches = training.micro_batches(given, 30)
-    assert sorted(example.ids for batch in batches for example in batch) == sorted(example.ids for example in given)
-    assert all(len(batch) == 1 or len(batch) * max(len(e.ids) for e in batch) <= 30 for batch in batches)
-
-
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
@@ -141,7 +86,7 @@ def test_training_lowers_the_loss_and_counts_what_went_through(tmp_path: Path, a
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_broken_run_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any, optimizer: str, family: str) -> None:
     chosen = settings(optimizer=optimizer)
     whole = model(family, VOCABULARY)
@@ -187,6 +132,30 @@ def test_dropout_goes_on_to_the_same_bits_too(tmp_path: Path, accelerator: Any) 
         run(dropping(), tmp_path / "parted", accelerator, on_step=interrupt_at(3))
     torch.manual_seed(98)
     assert run(parted, tmp_path / "parted", accelerator).resumed_at == 3
+    assert equal(weights(parted), weights(whole))
+
+
+def test_recomputed_activations_change_nothing(tmp_path: Path, accelerator: Any) -> None:
+    kept, recomputed = model("llama", VOCABULARY), model("llama", VOCABULARY)
+    run(kept, tmp_path / "kept", accelerator)
+    run(recomputed, tmp_path / "recomputed", accelerator, settings=settings(gradient_checkpointing=True))
+    assert equal(weights(recomputed), weights(kept))
+    assert not recomputed.is_gradient_checkpointing
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same_and_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any) -> None:
+    compiled = settings(torch_compile=True)
+    eager, whole, parted = (model("llama", VOCABULARY) for _ in range(3))
+    run(eager, tmp_path / "eager", accelerator)
+    run(whole, tmp_path / "whole", accelerator, settings=compiled)
+    for one, other in zip(weights(whole), weights(eager), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    torch.compiler.reset()  # what another process would compile for itself
+    with pytest.raises(KeyboardInterrupt):
+        run(model("llama", VOCABULARY), tmp_path / "parted", accelerator, settings=compiled, on_step=interrupt_at(3))
+    torch.compiler.reset()
+    assert run(parted, tmp_path / "parted", accelerator, settings=compiled).resumed_at == 3
     assert equal(weights(parted), weights(whole))
 
 

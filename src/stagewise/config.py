@@ -286,6 +286,10 @@ class Training(Section):
     """What happens to a longer one. Dropped and truncated examples are counted; EOS is kept."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the matrix products are computed in (autocast); the weights keep the model's dtype."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass and do not keep them: less memory, a third more work."""
+    torch_compile: bool = False
+    """Compile the model first. Worth its minute on a GPU and in a long phase; needs a C++ compiler."""
     save_steps: Annotated[int, Field(ge=1)] | None = 200
     """A phase saves itself after so many steps, to go on from there after a kill; never, if null."""
     keep: Annotated[int, Field(ge=1)] = 2

@@ -3,9 +3,8 @@
     outcome, state = train(model, pad, examples, phase.steps, settings, schedule, 42, accelerator, saving)
     outcome.curve[0]    StepReport(step=1, loss=3.91, learning_rate=0.001, grad_norm=1.7, examples=64, …)
 
-The loss of a step is the mean over all its loss tokens, so neither the size of a micro-batch nor
-padding changes it. Within a step examples are grouped by length, which saves padding and, since a
-step's gradient is a sum, changes nothing else.
+The loss of a step is the mean over all its loss tokens, so how the step is cut and laid out
+(`batching`) does not change it.
 """
 
 import math
@@ -21,13 +20,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch.nn.functional import cross_entropy
 from transformers import Adafactor
 
 from stagewise import checkpoints
+from stagewise.batching import Batching, attending, backward, micro_batches
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError
-from stagewise.formatting import IGNORED, Example
+from stagewise.formatting import Example
 from stagewise.plan import Instance, Step
 
 OptimizerState = tuple[dict[str, torch.Tensor], dict[str, Any]]  # named tensors, named plain values
@@ -114,24 +113,44 @@ def train(
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
     they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss that is not finite.
     """
-    torch.manual_seed(seed)  # dropout
     optimizer = _optimizer(model, settings)
-    if optimizer_state is not None:
-        checkpoints.restore_optimizer(optimizer, *optimizer_state)
-    outcome = _resumed(model, optimizer, saving)
-    for report in outcome.curve:
-        on_step(report)
-    prepared, prepared_optimizer = accelerator.prepare(model, optimizer)
-    prepared.train()
+    with _made_ready(model, settings):
+        compiled = torch.compile(model, dynamic=True) if settings.torch_compile else model
+        network, stepping = accelerator.prepare(compiled, optimizer)
+        network.train()
+        batching = Batching.of(model, pad, settings, accelerator)
+        stepper = _Stepper(network, stepping, examples, settings, batching, accelerator)
+        if settings.torch_compile:
+            stepper.warm_up(steps[0])
+        torch.manual_seed(seed)  # dropout
+        if optimizer_state is not None:  # only now: to prepare an optimizer casts its state to the weights' dtype
+            checkpoints.restore_optimizer(optimizer, *optimizer_state)
+        outcome = _resumed(model, optimizer, saving)
+        for report in outcome.curve:
+            on_step(report)
+        for report in _run(stepper, steps, schedule, outcome, saving, model, optimizer):
+            on_step(report)
+    model.eval()
+    return outcome, checkpoints.optimizer_state(optimizer)
+
+
+def _run(
+    stepper: "_Stepper",
+    steps: Sequence[Step],
+    schedule: Schedule,
+    outcome: Outcome,
+    saving: Saving,
+    model: Any,
+    optimizer: Any,
+) -> Iterator[StepReport]:
+    """Takes the steps that `outcome` does not hold yet, adds them to it, and saves when due or interrupted."""
     with _deferred_signals() as interrupted:
         for index in range(len(outcome.curve), len(steps)):
-            rate = learning_rate(settings, schedule.first + index, schedule.total)
-            report = _take(
-                prepared, prepared_optimizer, steps[index], examples, index + 1, rate, pad, settings, accelerator
-            )
+            rate = learning_rate(stepper.settings, schedule.first + index, schedule.total)
+            report = stepper.take(steps[index], index + 1, rate)
             outcome.consumed.extend(steps[index])
             outcome.curve.append(report)
-            on_step(report)
+            yield report
             due = saving.every is not None and (index + 1) % saving.every == 0 and index + 1 < len(steps)
             if due or interrupted():
                 checkpoints.save(saving.folder, index + 1, model, optimizer, _progress(outcome), saving.keep)
@@ -139,36 +158,57 @@ def train(
                 raise KeyboardInterrupt(
                     f"saved at step {index + 1} of {len(steps)}; the same command goes on from there"
                 )
-    model.eval()
-    return outcome, checkpoints.optimizer_state(optimizer)
 
 
-def _take(
-    model: Any,
-    optimizer: Any,
-    step: Step,
-    examples: Mapping[tuple[str, int], Example],
-    number: int,
-    rate: float,
-    pad: int,
-    settings: Training,
-    accelerator: Accelerator,
-) -> StepReport:
-    """One optimizer step on the examples of `step`."""
-    started = time.perf_counter()
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    batches = micro_batches([examples[instance.example] for instance in step], settings.micro_batch_tokens)
-    loss, loss_tokens = backward(model, batches, pad, settings.loss_on, accelerator)
-    if not math.isfinite(loss):
-        raise TrainingError(f"step {number}: the loss is {loss}; a lower training.learning_rate may help")
-    norm = float(accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm or math.inf))
-    optimizer.step()
-    optimizer.zero_grad()
-    tokens = sum(len(example.ids) for batch in batches for example in batch)
-    computed = sum(len(batch) * max(len(example.ids) for example in batch) for batch in batches)
-    seconds = time.perf_counter() - started
-    return StepReport(number, loss, rate, norm, len(step), loss_tokens, tokens, computed - tokens, seconds)
+@contextmanager
+def _made_ready(model: Any, settings: Training) -> Iterator[None]:
+    """The model as its settings want it for training, and as it was once that is over."""
+    with attending(model):
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        try:
+            yield
+        finally:
+            if settings.gradient_checkpointing:
+                model.gradient_checkpointing_disable()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stepper:
+    """Takes optimizer steps."""
+
+    model: Any  # as accelerate prepared it, like the optimizer
+    optimizer: Any
+    examples: Mapping[tuple[str, int], Example]
+    settings: Training
+    batching: Batching
+    accelerator: Accelerator
+
+    def warm_up(self, step: Step) -> None:
+        """Compiles. Code is made for the shapes that are seen first, so a resumed phase has to see the same."""
+        batches = micro_batches([self.examples[instance.example] for instance in step], self.batching)
+        backward(self.model, batches, self.batching, self.accelerator)
+        self.optimizer.zero_grad()
+
+    def take(self, step: Step, number: int, rate: float) -> StepReport:
+        """One optimizer step on the examples of `step`."""
+        started = time.perf_counter()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batches = micro_batches([self.examples[instance.example] for instance in step], self.batching)
+        total, loss_tokens = backward(self.model, batches, self.batching, self.accelerator)
+        limit = self.settings.max_grad_norm or math.inf
+        total_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        # Read here and together: the host waits for the device once a step.
+        loss, norm = torch.stack([total, total_norm.to(total)]).tolist()
+        if not math.isfinite(loss):
+            raise TrainingError(f"step {number}: the loss is {loss}; a lower training.learning_rate may help")
+        tokens = sum(len(example.ids) for batch in batches for example in batch)
+        padding = sum(self.batching.computed(batch) for batch in batches) - tokens
+        seconds = time.perf_counter() - started
+        return StepReport(number, loss, rate, norm, len(step), loss_tokens, tokens, padding, seconds)
 
 
 def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
@@ -211,49 +251,6 @@ def learning_rate(settings: Training, step: int, total: int) -> float:
     progress = (step - warmup) / max(1, total - warmup)
     share = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
     return settings.learning_rate * share[settings.schedule]
-
-
-def micro_batches(examples: Sequence[Example], limit: int) -> list[list[Example]]:
-    """The examples by length, in groups of at most `limit` tokens once padded to their longest."""
-    batches: list[list[Example]] = []
-    for example in sorted(examples, key=lambda example: len(example.ids)):
-        # Sorted upwards, so the newest example is the longest of its group.
-        if batches and (len(batches[-1]) + 1) * len(example.ids) <= limit:
-            batches[-1].append(example)
-        else:
-            batches.append([example])
-    return batches
-
-
-def backward(
-    model: Any, batches: Sequence[Sequence[Example]], pad: int, loss_on: str, accelerator: Accelerator
-) -> tuple[float, int]:
-    """Adds the gradient of the step's mean loss to the model; returns that loss and its loss tokens."""
-    total, count = torch.zeros((), device=accelerator.device), 0
-    # A row's first token is never predicted, so it takes no part in the loss even where it has a label.
-    count = sum(label != IGNORED for batch in batches for example in batch for label in example.labels(loss_on)[1:])
-    for batch in batches:
-        loss = summed_loss(model, batch, pad, loss_on, accelerator) / count
-        accelerator.backward(loss)
-        total += loss.detach()
-    return float(total), count
-
-
-def summed_loss(model: Any, batch: Sequence[Example], pad: int, loss_on: str, accelerator: Accelerator) -> torch.Tensor:
-    """Cross entropy summed over the loss tokens of a right-padded batch, in float32."""
-    width = max(len(example.ids) for example in batch)
-    rows = [list(example.ids) + [pad] * (width - len(example.ids)) for example in batch]
-    marks = [[1] * len(example.ids) + [0] * (width - len(example.ids)) for example in batch]
-    wanted = [example.labels(loss_on) + [IGNORED] * (width - len(example.ids)) for example in batch]
-    ids, mask, labels = (torch.tensor(values, device=accelerator.device) for values in (rows, marks, wanted))
-    # Logits are taken only from the first position on that has a loss: a large vocabulary makes them dear.
-    first = min(example.prompt for example in batch) - 1 if loss_on == "completion" else 0
-    keep = torch.arange(max(first, 0), width - 1, device=accelerator.device)
-    with accelerator.autocast():
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=keep, use_cache=False).logits
-    return cross_entropy(
-        logits.float().flatten(0, 1), labels[:, keep + 1].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
 
 
 def _optimizer(model: Any, settings: Training) -> Any:

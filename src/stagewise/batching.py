@@ -1,0 +1,166 @@
+"""How the examples of an optimizer step go through the model: laid end to end, or in padded rows.
+
+    batching = Batching("joined", limit=4096, loss_on="completion", pad=0)
+    loss, loss_tokens = backward(model, micro_batches(examples, batching), batching, accelerator)
+
+    joined   one row, positions restart      A B C D │ a b c │ x y     every position is a real token
+    padded   a row each, longest decides     A B C D
+                                             a b c ·                   · is computed and left out
+
+`joined` attends within each example alone: attention is computed example by example, everything else at
+once. It wins on the CPU. On a GPU so many small attention kernels would cost more than a little padding
+does. The gradient of a step is a sum over its examples, so the two give the same, and so does any cut.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from accelerate import Accelerator
+from torch.nn.functional import cross_entropy
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from stagewise.config import Training
+from stagewise.formatting import IGNORED, Example
+
+ATTENTION = "stagewise"
+# Families that mix positions by full causal attention alone, as tests hold. Another one may carry a state
+# along a row (convolutions, recurrences) or attend within a window: it keeps its own attention, and padding.
+FAMILIES = ("gemma", "gpt2", "llama")
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How steps are cut and laid out."""
+
+    layout: Literal["joined", "padded"]
+    limit: int  # tokens in a micro-batch, padding included
+    loss_on: str  # completion, all
+    pad: int  # any token id
+
+    @classmethod
+    def of(cls, model: Any, pad: int, settings: Training, accelerator: Accelerator) -> Self:
+        """The fastest that is right for this model. Compiled code would be made anew for every list of lengths."""
+        joined = accelerator.device.type == "cpu" and not settings.torch_compile and _known(model)
+        return cls("joined" if joined else "padded", settings.micro_batch_tokens, settings.loss_on, pad)
+
+    def computed(self, batch: Sequence[Example]) -> int:
+        """Tokens that go through the model, padding included."""
+        lengths = [len(example.ids) for example in batch]
+        return sum(lengths) if self.layout == "joined" else len(lengths) * max(lengths)
+
+    def learned(self, example: Example) -> range:
+        """The positions of the tokens that are learned. Nothing predicts the first, so it is never one of them."""
+        return range(max(1, example.prompt) if self.loss_on == "completion" else 1, len(example.ids))
+
+
+def _known(model: Any) -> bool:
+    return model.config.model_type in FAMILIES and model.config._attn_implementation in ("sdpa", ATTENTION)
+
+
+@contextmanager
+def attending(model: Any) -> Iterator[None]:
+    """A known family with the attention below for as long as the context lasts; another one as it is."""
+    before = model.config._attn_implementation
+    if _known(model):
+        model.set_attn_implementation(ATTENTION)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    lengths: list[int] | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention, in a joined row within each example. There never is a mask: padding stands on the
+    right, where nothing looks, and without a mask torch takes its fastest kernel."""
+    if lengths is None:
+        return sdpa_attention_forward(module, query, key, value, None, **options)  # type: ignore[no-any-return]
+    parts = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    return torch.cat([sdpa_attention_forward(module, *part, None, **options)[0] for part in parts], dim=1), None
+
+
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
+
+
+def micro_batches(examples: Sequence[Example], batching: Batching) -> list[list[Example]]:
+    """The examples in groups of at most `batching.limit` tokens; a longer one goes alone."""
+    batches: list[list[Example]] = []
+    # By length, so that the rows of a padded batch are of a kind.
+    for example in sorted(examples, key=lambda example: len(example.ids)):
+        if batches and batching.computed([*batches[-1], example]) <= batching.limit:
+            batches[-1].append(example)
+        else:
+            batches.append([example])
+    return batches
+
+
+def backward(
+    model: Any, batches: Sequence[Sequence[Example]], batching: Batching, accelerator: Accelerator
+) -> tuple[torch.Tensor, int]:
+    """Adds the gradient of the step's mean loss to the model; returns that loss, on its device, and its loss tokens."""
+    total = torch.zeros((), device=accelerator.device)
+    count = sum(len(batching.learned(example)) for batch in batches for example in batch)
+    for batch in batches:
+        loss = summed_loss(model, batch, batching, accelerator) / count
+        accelerator.backward(loss)
+        total += loss.detach()
+    return total, count
+
+
+def summed_loss(model: Any, batch: Sequence[Example], batching: Batching, accelerator: Accelerator) -> torch.Tensor:
+    """Cross entropy summed over the loss tokens of a batch, in float32."""
+    inputs, targets = _joined(batch, batching) if batching.layout == "joined" else _padded(batch, batching)
+    moved = {name: _on(accelerator.device, value) for name, value in inputs.items()}
+    with accelerator.autocast():
+        logits = model(**moved, use_cache=False).logits
+    wanted = _on(accelerator.device, targets)
+    return cross_entropy(logits.float().flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum")
+
+
+def _on(device: torch.device, value: Any) -> Any:
+    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+
+
+def _joined(batch: Sequence[Example], batching: Batching) -> tuple[dict[str, Any], torch.Tensor]:
+    """The inputs and targets of one row. The output layer is computed only where a token is learned: a large
+    vocabulary makes it dear."""
+    lengths = [len(example.ids) for example in batch]
+    starts = itertools.accumulate(lengths[:-1], initial=0)
+    learned = [
+        start + position for start, example in zip(starts, batch, strict=True) for position in batching.learned(example)
+    ]
+    ids = torch.tensor([token for example in batch for token in example.ids])
+    places = torch.tensor(learned)
+    inputs = {
+        "input_ids": ids[None],
+        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+        "logits_to_keep": places - 1,
+        "lengths": lengths,
+    }
+    return inputs, ids[places]
+
+
+def _padded(batch: Sequence[Example], batching: Batching) -> tuple[dict[str, Any], torch.Tensor]:
+    """Inputs and targets of rows padded on the right; logits from the first position on that has a loss."""
+    width = max(len(example.ids) for example in batch)
+    ids = torch.full((len(batch), width), batching.pad)
+    targets = torch.full((len(batch), width), IGNORED)
+    for row, example in enumerate(batch):
+        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        learned = batching.learned(example)
+        targets[row, learned.start : learned.stop] = ids[row, learned.start : learned.stop]
+    first = min(batching.learned(example).start for example in batch)
+    return {"input_ids": ids, "logits_to_keep": torch.arange(first - 1, width - 1)}, targets[:, first:].flatten()

@@ -1,0 +1,119 @@
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pytest
+import torch
+from models import FAMILIES, model
+
+from stagewise import batching, training
+from stagewise.batching import Batching
+from stagewise.config import Compute, Training
+from stagewise.formatting import Example
+
+VOCABULARY = 40
+LAYOUTS = ("joined", "padded")
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Any:
+    return training.set_up(Compute(device="cpu", threads=1))
+
+
+def examples(count: int = 4) -> list[Example]:
+    """Examples of lengths 4 to 15, the first quarter of each being prompt."""
+    generator = torch.Generator().manual_seed(5)
+    lengths = [4 + (position * 7) % 12 for position in range(count)]
+    rows = [torch.randint(2, VOCABULARY, (length,), generator=generator).tolist() for length in lengths]
+    return [Example((*row[:-1], 1), len(row) // 4) for row in rows]
+
+
+def of(layout: Any, limit: int = 10_000, loss_on: Literal["completion", "all"] = "completion") -> Batching:
+    return Batching(layout, limit, loss_on, pad=0)
+
+
+def gradients(family: str, chosen: Batching, accelerator: Any) -> tuple[float, int, list[torch.Tensor]]:
+    made = model(family, VOCABULARY)
+    with batching.attending(made):
+        loss, count = batching.backward(made, batching.micro_batches(examples(), chosen), chosen, accelerator)
+    return float(loss), count, [parameter.grad for parameter in made.parameters()]
+
+
+def by_hand(family: str, loss_on: str) -> tuple[float, int, list[torch.Tensor]]:
+    """Every example by itself through the model as transformers made it, token by token."""
+    made, losses = model(family, VOCABULARY), []
+    for example in examples():
+        logits = made(input_ids=torch.tensor([example.ids])).logits[0]
+        for position in range(example.prompt if loss_on == "completion" else 1, len(example.ids)):
+            losses.append(-logits[position - 1].log_softmax(-1)[example.ids[position]])
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    return float(loss.detach()), len(losses), [parameter.grad for parameter in made.parameters()]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("loss_on", ["completion", "all"])
+def test_neither_cut_nor_layout_changes_loss_or_gradient(family: str, loss_on: Any, accelerator: Any) -> None:
+    loss, count, wanted = by_hand(family, loss_on)
+    for layout in LAYOUTS:
+        for limit in (1, 24, 10_000):  # one by one; two or so at once; all at once
+            found_loss, found_count, found = gradients(family, of(layout, limit, loss_on), accelerator)
+            assert found_loss == pytest.approx(loss, abs=1e-5)
+            assert found_count == count
+            for one, other in zip(found, wanted, strict=True):
+                torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_example_does_not_change_anothers_loss(family: str, layout: str, accelerator: Any) -> None:
+    made = model(family, VOCABULARY)
+    first, second, *_ = examples()
+    changed = Example((*reversed(first.ids[:-1]), 1), first.prompt)
+
+    def loss(*batch: Example) -> float:
+        with batching.attending(made), torch.no_grad():
+            return float(batching.summed_loss(made, batch, of(layout), accelerator))
+
+    for batch, other in (((first, second), (changed, second)), ((second, first), (second, changed))):
+        assert loss(*batch) - loss(*other) == pytest.approx(loss(first) - loss(changed), abs=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_micro_batches_hold_every_example_once_within_the_limit(layout: str) -> None:
+    given, chosen = examples(8), of(layout, 30)
+    batches = batching.micro_batches(given, chosen)
+    assert ids(example for batch in batches for example in batch) == ids(given)
+    assert all(len(batch) == 1 or chosen.computed(batch) <= 30 for batch in batches)
+    assert len(batches) < len(given)
+
+
+def ids(given: Any) -> Sequence[tuple[int, ...]]:
+    return sorted(example.ids for example in given)
+
+
+def test_joined_rows_hold_no_padding() -> None:
+    assert of("joined").computed(examples()) == sum(len(example.ids) for example in examples())
+    assert of("padded").computed(examples()) == 4 * max(len(example.ids) for example in examples())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_examples_are_joined_where_that_is_known_to_be_right(family: str, accelerator: Any) -> None:
+    def layout(made: Any, **changes: Any) -> str:
+        return Batching.of(made, 0, Training(batch_size=4, learning_rate=1e-3, **changes), accelerator).layout
+
+    made = model(family, VOCABULARY)
+    assert layout(made) == "joined"
+    assert layout(made, torch_compile=True) == "padded"
+    made.set_attn_implementation("eager")
+    assert layout(made) == "padded"
+    with batching.attending(made):
+        assert made.config._attn_implementation == "eager"
+    made.config.model_type = "mamba"
+    assert layout(made) == "padded"
+
+
+def test_the_models_own_attention_comes_back() -> None:
+    made = model("llama", VOCABULARY)
+    with batching.attending(made):
+        assert made.config._attn_implementation == batching.ATTENTION
+    assert made.config._attn_implementation == "sdpa"
