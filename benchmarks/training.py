@@ -107,9 +107,7 @@ def _measure(options: argparse.Namespace) -> dict[str, float]:
     run = {"original": _original, "trl": _trl, "trl_kept": _trl, "trl_packed": _trl}.get(options.worker, _ours)
     times, steps = run(task, options.worker)
     seconds = times.ends[-1] - times.ends[1]
-    memory = (
-        torch.cuda.max_memory_allocated() if options.gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "parameters": sum(parameter.numel() for parameter in task.model.parameters()),
         "examples": sum(examples for examples, _ in steps[1:]) / seconds,
@@ -131,7 +129,7 @@ def _task(options: argparse.Namespace) -> Task:
     hard = [t for t in traces if t.category == "edge_case" or (t.category == "reasoning" and len(t.steps) >= 4)]
     random.Random(0).shuffle(hard)
     wanted = options.batch * (options.steps + 1)
-    chosen = (hard * (wanted // len(hard) + 1))[:wanted]
+    chosen = (hard * -(-wanted // len(hard)))[:wanted]
     settings = Training(batch_size=options.batch, learning_rate=2e-5, max_length=128, too_long="truncate")
     examples = list(encode(chosen, tokenizer, settings, "c").usable.values())
     return Task(model.to("cuda") if options.gpu else model, tokenizer, examples, options.batch, options.gpu)

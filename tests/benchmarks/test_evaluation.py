@@ -10,7 +10,7 @@ from models import loaded
 
 from stagewise import modeling
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.slow
