@@ -85,11 +85,14 @@ def test_training_lowers_the_loss_and_counts_what_went_through(tmp_path: Path, a
     assert outcome.total("examples") == 24
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_broken_run_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any, optimizer: str, family: str) -> None:
+def test_a_broken_run_goes_on_to_the_same_bits(
+    tmp_path: Path, accelerator: Any, optimizer: str, family: str, dtype: torch.dtype
+) -> None:
     chosen = settings(optimizer=optimizer)
-    whole = model(family, VOCABULARY)
+    whole, broken, resumed = (model(family, VOCABULARY).to(dtype) for _ in range(3))
     expected = run(whole, tmp_path / "whole", accelerator, settings=chosen)
 
     class Killed(Exception):
@@ -100,8 +103,15 @@ def test_a_broken_run_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any,
             raise Killed
 
     with pytest.raises(Killed):
-        run(model(family, VOCABULARY), tmp_path / "broken", accelerator, settings=chosen, every=2, on_step=kill)
-    resumed, told = model(family, VOCABULARY), list[int]()
+        run(
+            model(family, VOCABULARY).to(dtype),
+            tmp_path / "broken",
+            accelerator,
+            settings=chosen,
+            every=2,
+            on_step=kill,
+        )
+    told: list[int] = []
     outcome = run(
         resumed,
         tmp_path / "broken",

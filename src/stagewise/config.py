@@ -289,7 +289,8 @@ class Training(Section):
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass and do not keep them: less memory, a third more work."""
     torch_compile: bool = False
-    """Compile the model first. Worth its minute on a GPU and in a long phase; needs a C++ compiler."""
+    """Compile the model before the first step; needs a C++ compiler. How code is made can depend on the shapes
+    seen so far, so a phase that was broken off may go on to slightly different weights."""
     save_steps: Annotated[int, Field(ge=1)] | None = 200
     """A phase saves itself after so many steps, to go on from there after a kill; never, if null."""
     keep: Annotated[int, Field(ge=1)] = 2

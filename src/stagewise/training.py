@@ -128,8 +128,11 @@ def train(
         outcome = _resumed(model, optimizer, saving)
         for report in outcome.curve:
             on_step(report)
-        for report in _run(stepper, steps, schedule, outcome, saving, model, optimizer):
-            on_step(report)
+
+        def save(step: int) -> None:
+            checkpoints.save(saving.folder, step, model, optimizer, _progress(outcome), saving.keep)
+
+        _run(stepper, steps, schedule, outcome, saving.every, save, on_step)
     model.eval()
     return outcome, checkpoints.optimizer_state(optimizer)
 
@@ -139,10 +142,10 @@ def _run(
     steps: Sequence[Step],
     schedule: Schedule,
     outcome: Outcome,
-    saving: Saving,
-    model: Any,
-    optimizer: Any,
-) -> Iterator[StepReport]:
+    every: int | None,
+    save: Callable[[int], None],
+    on_step: Callable[[StepReport], None],
+) -> None:
     """Takes the steps that `outcome` does not hold yet, adds them to it, and saves when due or interrupted."""
     with _deferred_signals() as interrupted:
         for index in range(len(outcome.curve), len(steps)):
@@ -150,10 +153,10 @@ def _run(
             report = stepper.take(steps[index], index + 1, rate)
             outcome.consumed.extend(steps[index])
             outcome.curve.append(report)
-            yield report
-            due = saving.every is not None and (index + 1) % saving.every == 0 and index + 1 < len(steps)
+            on_step(report)
+            due = every is not None and (index + 1) % every == 0 and index + 1 < len(steps)
             if due or interrupted():
-                checkpoints.save(saving.folder, index + 1, model, optimizer, _progress(outcome), saving.keep)
+                save(index + 1)
             if interrupted():
                 raise KeyboardInterrupt(
                     f"saved at step {index + 1} of {len(steps)}; the same command goes on from there"
