@@ -103,14 +103,7 @@ def test_a_broken_run_goes_on_to_the_same_bits(
             raise Killed
 
     with pytest.raises(Killed):
-        run(
-            model(family, VOCABULARY).to(dtype),
-            tmp_path / "broken",
-            accelerator,
-            settings=chosen,
-            every=2,
-            on_step=kill,
-        )
+        run(broken, tmp_path / "broken", accelerator, settings=chosen, every=2, on_step=kill)
     told: list[int] = []
     outcome = run(
         resumed,
