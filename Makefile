@@ -8,12 +8,13 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: run test test-slow lint ui
 
+STUDY = $(notdir $(basename $(CONFIG)))
 run: .venv/installed
-	python -m stagewise.tracking.store
-	mlflow run . --env-manager local --experiment-name "$(notdir $(basename $(CONFIG)))" -P config="$(CONFIG)"
+	python -m stagewise.tracking.store "$(STUDY)"
+	mlflow run . --env-manager local --experiment-name "$(STUDY)" -P config="$(CONFIG)"
 
 test: .venv/installed
-	pytest -q
+	pytest -q -n 2 --dist loadfile
 
 test-slow: .venv/installed
 	pytest -q -m slow

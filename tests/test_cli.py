@@ -117,10 +117,19 @@ def test_a_parent_of_another_config_is_refused(finished: Finished, write_config:
     done = of(
         finished,
         *("train", "--config", str(write_config(training={"learning_rate": 0.5}))),
-        *("--split-run", run_id(finished, "split"), "--arm", "curriculum", "--phase", "1", "--seed", "1"),
-        *("--init-run", run_id(finished, "train", "b0")),
+        *("--split-run", run_id(finished, "split"), "--arm", "curriculum", "--phase", "2", "--seed", "1"),
+        *("--init-run", run_id(finished, "train", "c1")),
     )
-    is_a_users_mistake(done, "found model, training, split or stages")
+    is_a_users_mistake(done, "found model, training or stages")
+
+
+def test_a_split_of_another_config_is_refused(finished: Finished, write_config: Any) -> None:
+    done = of(
+        finished,
+        *("train", "--config", str(write_config(data={"duplicates": "drop"})), "--phase", "0", "--seed", "1"),
+        *("--split-run", run_id(finished, "split")),
+    )
+    is_a_users_mistake(done, "found a split of another data section")
 
 
 def test_a_step_done_before_is_found_by_its_command(finished: Finished) -> None:

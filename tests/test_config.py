@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -32,11 +32,15 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"arms": ["sideways"]}, "no arm 'sideways'; there are: curriculum, flat, reversed, shuffled"),
         ({"arms": {"mine": ["a", "b"]}}, "expected each of the stages ['a', 'b', 'c'] once"),
         ({"arms": {"flat": ["a", "b", "c"]}}, "give the list another name"),
-        ({"data": {"train": {"generate": {"families": ["magic"]}}}}, "no family 'magic'; there are: addition"),
+        ({"data": {"train": {"generate": {"colour": "red"}}}}, "data.train.generate.colour: unknown key"),
+        ({"Colour": "red"}, "Colour: unknown key"),
+        ({"training": {"batch_size": True}}, "training.batch_size: found True"),
+        ({"arms": [{"mine": ["a"]}]}, "arms"),
+        ({"primary": {"against": "shufled"}}, "no primary.against 'shufled'; there are: curriculum"),
         ({"data": {"train": {"path": "a", "hub": "b"}}}, "exactly one of the keys path, hub, generate"),
         ({"model": {"scratch": {"heads": 3}}}, "must be a multiple of 2 × heads"),
         ({"model": {"hub": "google/gemma-2b"}}, "exactly one of the keys"),
-        ({"evaluation": {"extract": ["telepathy"]}}, "no extraction 'telepathy'; there are:"),
+        ({"evaluation": {"extract": ["telepathy"]}}, "found 'telepathy': Input should be 'gsm8k', 'boxed'"),
         ({"evaluation": {"samples_per_item": 4}}, "needs a temperature above 0"),
         ({"evaluation": {"engine": "openai"}}, "engine openai and a server belong together"),
         (
@@ -61,7 +65,7 @@ def test_a_hub_revision_must_be_a_commit() -> None:
     hub = {"hub": "openai/gsm8k", "split": "train", "revision": "main"}
     value = merged(TINY, {})
     value["data"] = {"train": hub, "eval": TINY["data"]["eval"]}
-    with pytest.raises(ConfigError, match="revision: found 'main'"):
+    with pytest.raises(ConfigError, match=r"data\.train\.revision: found 'main'"):
         config.parse(yaml.safe_dump(value), "test.yaml")
 
 
@@ -108,3 +112,10 @@ def test_quantiles_need_one_cut_fewer_than_stages() -> None:
 def test_the_resolved_config_reads_as_the_same_config() -> None:
     first = parsed()
     assert config.parse(yaml.safe_dump(config.resolved(first)), "again") == first
+
+
+def test_the_names_of_extractions_and_matches_are_those_of_scoring() -> None:
+    from stagewise import scoring
+
+    assert get_args(config.Extractor) == tuple(scoring.EXTRACTORS) == scoring.DEFAULT_CHAIN
+    assert get_args(config.Matcher) == tuple(scoring.MATCHERS) == scoring.DEFAULT_MATCH

@@ -68,6 +68,11 @@ def with_pickle_alone(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def with_cut_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
 def with_broken_config(folder: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "no-such-model"}')
 
@@ -92,6 +97,7 @@ def with_more_tokens(folder: Path) -> None:
         (shutil.rmtree, "no model here"),
         (without_weights, "no weights here: expected *.safetensors"),
         (with_pickle_alone, "no weights here: expected *.safetensors"),
+        (with_cut_weights, "cannot be loaded as a causal language model"),
         (with_broken_config, "cannot be loaded as a causal language model"),
         (without_eos, "no EOS token"),
         (with_more_tokens, "embeddings for"),

@@ -173,7 +173,44 @@ def test_a_second_run_reuses_every_step_and_a_change_repeats_what_it_reaches(
     stages = [stage | ({"epochs": 3} if stage["name"] == "c" else {}) for stage in TINY["split"]["stages"]]
     pipeline.run(write_config(arms=["curriculum"], split={"stages": stages}))
     output = capsys.readouterr().out
-    assert "= split: unchanged" in output
+    reused = {line.split(":")[0][2:] for line in output.splitlines() if line.startswith("= ")}
+    for name in ("split", "b0 s1 train · base", "c1 s1 train · curriculum", "c2 s1 train · curriculum"):
+        assert name in reused
+    assert "▸ c3 s1 train" in output
+    # How often a phase saves itself is nobody's business but the disk's.
+    pipeline.run(write_config(arms=["curriculum"], split={"stages": stages}, training={"save_steps": 1}))
+    assert "10 of 10 steps reused" in capsys.readouterr().out
+
+
+def test_a_step_whose_model_was_lost_is_done_again_once(
+    store: Any, write_config: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(arms=["flat"])
+    pipeline.run(config)
+    for weights in store.folder.joinpath("mlruns").rglob("model.safetensors"):
+        weights.unlink()
+    capsys.readouterr()
+    pipeline.run(config)
+    assert "▸ f1 s1 train" in capsys.readouterr().out
+    pipeline.run(config)
+    assert "6 of 6 steps reused" in capsys.readouterr().out
+
+
+def test_a_new_store_takes_no_notice_of_what_an_old_one_left_in_the_work_folder(
+    store: Any, write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stagewise import split as core
+
+    def fails(*arguments: Any) -> Any:
+        raise RuntimeError("killed")
+
+    config = write_config(arms=["flat"])
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "assign", fails)
+        with pytest.raises(RuntimeError, match="killed"):
+            pipeline.run(config)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    pipeline.run(config)
 
 
 def statuses(client: Any) -> list[str]:

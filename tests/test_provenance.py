@@ -12,6 +12,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package = tmp_path / "src" / "stagewise"
     package.mkdir(parents=True)
     (package / "module.py").write_text("x = 1\n")
+    (package / "__init__.py").touch()
     for command in (
         ["init", "-q"],
         ["add", "."],
@@ -91,9 +92,14 @@ def test_a_step_depends_on_what_it_imports_and_on_nothing_else(tmp_path: Path, m
         provenance.code_digest.cache_clear()
         return provenance.code_digest("step")
 
+    (tmp_path / "sub" / "used.py").write_text('from stagewise import deeper\nPROGRAM = "program.py"\n')
+    (tmp_path / "sub" / "program.py").touch()
     before = digest()
     (tmp_path / "unused.py").write_text("changed = 1\n")
     assert digest() == before
     (tmp_path / "deeper.py").write_text("changed = 1\n")
+    assert digest() != before
+    before = digest()
+    (tmp_path / "sub" / "program.py").write_text("changed = 1\n")
     assert digest() != before
     provenance.code_digest.cache_clear()

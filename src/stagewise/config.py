@@ -13,7 +13,7 @@ Relative paths are relative to the config file's own folder. The meaning of a fi
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
@@ -27,10 +27,8 @@ from pydantic import (
     model_validator,
 )
 
-from stagewise.data import generate
 from stagewise.errors import ConfigError, listed
 from stagewise.hashing import canonical_json
-from stagewise.scoring import DEFAULT_CHAIN, DEFAULT_MATCH, EXTRACTORS, MATCHERS
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
 Name = Annotated[str, Field(pattern=NAME.pattern)]
@@ -64,24 +62,14 @@ class HubSource(Section):
 
 
 class Generator(Section):
-    seed: Annotated[int, Field(ge=0)]
-    count: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(strict=True, ge=0)]
+    count: Annotated[int, Field(strict=True, ge=1)]
     families: tuple[str, ...] | None = None
     """Task families to draw from; all of them when left out."""
     categories: tuple[str, ...] | None = None
     """Categories to draw from, likewise."""
     steps: tuple[int, ...] | None = None
     """Numbers of steps that a problem may take, likewise."""
-
-    @field_validator("families")
-    @classmethod
-    def _families(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if names is None else known(names, generate.FAMILIES, "family")
-
-    @field_validator("categories")
-    @classmethod
-    def _categories(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if names is None else known(names, generate.CATEGORIES, "category")
 
 
 class GenerateSource(Section):
@@ -152,7 +140,7 @@ class Rule(Section):
 
 class Stage(Section):
     name: Name
-    epochs: Annotated[int, Field(ge=1)] = 1
+    epochs: Annotated[int, Field(strict=True, ge=1)] = 1
     """How often each of the stage's examples is trained on, in every arm alike."""
     rules: tuple[Rule, ...] = ()
     """A trace is of the stage when it matches one of the rules. Empty where `quantiles` decides."""
@@ -199,7 +187,7 @@ class Tokenizer(Section):
     kind: Literal["bpe", "characters"] = "bpe"
     """`bpe`: byte-level BPE learned from the training data, every digit and capital letter a token of
     its own; `characters`: one token a character of the training data."""
-    vocab_size: Annotated[int, Field(ge=300, le=100_000)] = 768
+    vocab_size: Annotated[int, Field(strict=True, ge=300, le=100_000)] = 768
     """At most so many tokens (`bpe`)."""
 
 
@@ -207,11 +195,11 @@ class Scratch(Section):
     """A Llama of this shape with random weights; one for each seed."""
 
     tokenizer: Tokenizer = Tokenizer()
-    hidden_size: Annotated[int, Field(ge=8)] = 256
-    intermediate_size: Annotated[int, Field(ge=8)] = 704
-    layers: Annotated[int, Field(ge=1)] = 4
-    heads: Annotated[int, Field(ge=1)] = 4
-    max_positions: Annotated[int, Field(ge=16)] = 512
+    hidden_size: Annotated[int, Field(strict=True, ge=8)] = 256
+    intermediate_size: Annotated[int, Field(strict=True, ge=8)] = 704
+    layers: Annotated[int, Field(strict=True, ge=1)] = 4
+    heads: Annotated[int, Field(strict=True, ge=1)] = 4
+    max_positions: Annotated[int, Field(strict=True, ge=16)] = 512
     """The longest sequence, in tokens, that the model is made for."""
 
     @model_validator(mode="after")
@@ -259,9 +247,9 @@ Model = Annotated[
 
 
 class Training(Section):
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(strict=True, ge=1)]
     """Examples in an optimizer step. A step never spans phases; a phase's last one may be smaller."""
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 4096
+    micro_batch_tokens: Annotated[int, Field(strict=True, ge=1)] = 4096
     """Tokens, padding included, that go through the model at once. It bounds memory; the loss is the
     mean over the loss tokens of the whole step, whatever it is. A single longer example goes alone."""
     learning_rate: Annotated[float, Field(gt=0)]
@@ -280,7 +268,7 @@ class Training(Section):
     """How a trace becomes text: `plain` is prompt, steps, answer, a line each; `gsm8k` ends in
     `#### answer`; `chat` is the tokenizer's own chat template."""
     loss_on: Literal["completion", "all"] = "completion"
-    max_length: Annotated[int, Field(ge=4)] = 512
+    max_length: Annotated[int, Field(strict=True, ge=4)] = 512
     """The longest example, in tokens, EOS included."""
     too_long: Literal["error", "drop", "truncate"] = "error"
     """What happens to a longer one. Dropped and truncated examples are counted; EOS is kept."""
@@ -291,9 +279,9 @@ class Training(Section):
     torch_compile: bool = False
     """Compile the model before the first step; needs a C++ compiler. How code is made can depend on the shapes
     seen so far, so a phase that was broken off may go on to slightly different weights."""
-    save_steps: Annotated[int, Field(ge=1)] | None = 200
+    save_steps: Annotated[int, Field(strict=True, ge=1)] | None = 200
     """A phase saves itself after so many steps, to go on from there after a kill; never, if null."""
-    keep: Annotated[int, Field(ge=1)] = 2
+    keep: Annotated[int, Field(strict=True, ge=1)] = 2
     """How many of these saves are left on the disk."""
     allow_inexact: bool = False
     """Go on from a save that lost its optimizer or random state. The record shows it."""
@@ -306,6 +294,12 @@ class Training(Section):
         return rate
 
 
+# The names in scoring's registries, in their order; a test holds the two together. They stand here so that
+# training, which reads this module too, does not depend on how answers are scored.
+Extractor = Literal["gsm8k", "boxed", "inspect", "answer_is", "last_line", "restated", "statement", "last_number"]
+Matcher = Literal["exact", "normalised", "number", "math_verify"]
+
+
 class Server(Section):
     """An OpenAI-compatible server (vLLM, SGLang, llama.cpp, …). Its key comes from the environment
     variable OPENAI_API_KEY alone."""
@@ -314,11 +308,11 @@ class Server(Section):
     """What stands before `/completions`, such as `http://127.0.0.1:8000/v1`; no name and password in it."""
     model: Annotated[str, Field(min_length=1)]
     """The name under which the server knows the checkpoint. That it is the checkpoint is its word alone."""
-    concurrency: Annotated[int, Field(ge=1)] = 16
+    concurrency: Annotated[int, Field(strict=True, ge=1)] = 16
     """Requests under way at a time."""
     timeout: Annotated[float, Field(gt=0)] = 300.0
     """Seconds of silence after which a request has failed."""
-    retries: Annotated[int, Field(ge=0)] = 4
+    retries: Annotated[int, Field(strict=True, ge=0)] = 4
     """How often a request that failed is sent again, after 0.5, 1, 2, … seconds."""
 
 
@@ -326,34 +320,24 @@ class Evaluation(Section):
     engine: Literal["transformers", "openai"] = "transformers"
     """`transformers`: the checkpoint itself, in this process; `openai`: `server` answers."""
     server: Server | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(strict=True, ge=1)] = 64
     """Prompts answered at once; what a killed evaluation has answered is kept batch by batch."""
-    max_new_tokens: Annotated[int, Field(ge=1)] = 128
+    max_new_tokens: Annotated[int, Field(strict=True, ge=1)] = 128
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end an answer, besides EOS; they are cut from the output."""
-    samples_per_item: Annotated[int, Field(ge=1)] = 1
+    samples_per_item: Annotated[int, Field(strict=True, ge=1)] = 1
     """Answers to each item. The first is the one that counts as right or wrong; all together give pass@k
     and majority@k."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 takes the likeliest token each time."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Sampling is among the likeliest tokens that together have this probability."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(strict=True, ge=0)] = 0
     """Of sampling; each sample of each item has a seed of its own made from it."""
-    extract: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_CHAIN
+    extract: Annotated[tuple[Extractor, ...], Field(min_length=1)] = get_args(Extractor)
     """Ways to find the answer in the output; the first that finds one decides."""
-    match: Annotated[tuple[str, ...], Field(min_length=1)] = DEFAULT_MATCH
+    match: Annotated[tuple[Matcher, ...], Field(min_length=1)] = get_args(Matcher)
     """Ways in which an extracted answer may equal the expected one."""
-
-    @field_validator("extract")
-    @classmethod
-    def _extractors(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return known(names, EXTRACTORS, "extraction")
-
-    @field_validator("match")
-    @classmethod
-    def _matchers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return known(names, MATCHERS, "match")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -377,7 +361,7 @@ class Primary(Section):
 class Compute(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU where there is one."""
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(strict=True, ge=1)] | None = None
     """CPU threads; one a core when left out. Results are exact for one number of threads."""
 
 
@@ -389,7 +373,7 @@ class Config(Section):
     """Names the experiment and the registered model."""
     hypothesis: str = ""
     """What the study asks, in words; it goes into the record."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (42,)
+    seeds: Annotated[tuple[Annotated[int, Field(strict=True, ge=0)], ...], Field(min_length=1)] = (42,)
     """Each seed is a chain of its own in every arm: initial weights, order within stages, dropout."""
     data: Data
     split: Split
@@ -407,7 +391,8 @@ class Config(Section):
     @field_validator("arms", mode="before")
     @classmethod
     def _listed(cls, arms: Any) -> Any:
-        return dict.fromkeys(arms) if isinstance(arms, list) else arms
+        names = isinstance(arms, list) and all(isinstance(name, str) for name in arms)
+        return dict.fromkeys(arms) if names else arms
 
     @model_validator(mode="after")
     def _arms_exist(self) -> Self:
@@ -419,6 +404,8 @@ class Config(Section):
                 raise ValueError(f"arms.{arm}: found {list(order)}, expected each of the stages {stages} once")
             elif arm in ARMS:
                 raise ValueError(f"arms.{arm}: this name has a meaning of its own; give the list another name")
+        for field, arm in (("arm", self.primary.arm), ("against", self.primary.against)):
+            known((arm,), {*ARMS, *self.arms}, f"primary.{field}")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats one")
         return self
@@ -479,8 +466,7 @@ def _findings(error: ValidationError) -> list[str]:
     """One line a mistake: field, what was found, what was expected."""
     lines = []
     for entry in error.errors():
-        parts = [str(part) for part in entry["loc"] if not (isinstance(part, str) and part[:1].isupper())]
-        field = ".".join(parts) or "config"
+        field = ".".join(_without_kind([str(part) for part in entry["loc"]])) or "config"
         if entry["type"] == "extra_forbidden":
             lines.append(f"{field}: unknown key")
         elif entry["type"] == "missing":
@@ -491,6 +477,12 @@ def _findings(error: ValidationError) -> list[str]:
             shown = "" if isinstance(found, dict | Section) else f"found {found!r}: "
             lines.append(f"{field}: {shown}{message}")
     return lines
+
+
+def _without_kind(parts: list[str]) -> list[str]:
+    """pydantic puts the kind of a source or model into its place: data.train.path.layout is data.train.layout."""
+    kind = {"data": 2, "model": 1}.get(parts[0] if parts else "")
+    return parts if kind is None or len(parts) <= kind + 1 else parts[:kind] + parts[kind + 1 :]
 
 
 def resolved(config: Config) -> dict[str, Any]:

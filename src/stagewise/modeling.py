@@ -7,7 +7,6 @@ load(folder)                                                              # the 
 
 import contextlib
 import importlib.resources
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from filelock import FileLock
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -140,7 +140,7 @@ def _readable(name: str) -> Iterator[None]:
     """Turns what transformers raises for a model that it cannot read into one line."""
     try:
         yield
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{name}: cannot be loaded as a causal language model: {first}") from error
 

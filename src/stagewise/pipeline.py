@@ -60,13 +60,13 @@ def run(config_path: Path) -> str:
     session = open_session(config_path)
     config = session.config
     with open_run(session.client, session.experiment_id, "pipeline", config.study) as run:
-        for run_id in close_abandoned(session.client, session.experiment_id):
+        for run_id in close_abandoned(session.client):
             progress.say(f"! run {run_id} was left RUNNING by a process that is gone; it is KILLED now")
         session = dataclasses.replace(session, parent=run.id)
         progress.say(f"▸ {config.study}: arms {', '.join(config.arms)}, seeds {', '.join(map(str, config.seeds))}")
         with tempfile.TemporaryDirectory() as folder:
             # First, so that a study which fails has left its config and code too.
-            code = record_setup(session, run, resolved(config), Path(folder))
+            code = record_setup(session, run, resolved(config), train.machine(config), Path(folder))
             run.upload(Path(folder))
             study = _Study(session, LAUNCHERS[config.launcher])
             study.run_all()
@@ -158,7 +158,7 @@ def _record(
     runs |= {f"train {Target.of(record).checkpoint}": record for record in study.trained}
     runs |= {f"eval {Target.of(record).checkpoint}": record for record in study.evaluated}
     run.tag(study=session.config.study, config_sha256=session.config_sha256)
-    lines = [f"- {name}: {link(session, record.run_id)}" for name, record in runs.items()]
+    lines = [f"- {name}: {link(record)}" for name, record in runs.items()]
     run.metrics({f"final/{each.name}": each.right / len(each.rows) for each in checkpoints if each.is_final})
     said = [report.verdict(config.primary, checkpoints), report.best_in_words(checkpoints)]
     run.describe("\n\n".join([*said, "\n".join(registered), "\n".join(lines)]))

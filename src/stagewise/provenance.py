@@ -14,11 +14,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stagewise.hashing import digest_json, folder_digests, sha256, sha256_file
+from stagewise.hashing import digest_json, folder_digests, sha256_file
 
 PACKAGE = Path(__file__).parent
-# What a result can depend on; all other packages are recorded, but a change of theirs runs nothing again.
-DECIDING = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy", "datasets")
+# What each kind of result can depend on; all packages are recorded, but a change of another runs nothing again.
+MODEL = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy")
+DECIDING = {
+    "split": ("datasets", "matplotlib", "tokenizers", "transformers"),
+    "train": (*MODEL, "gguf", "sentencepiece"),
+    "eval": (*MODEL, "math-verify", "latex2sympy2-extended", "sympy"),
+    "report": ("matplotlib", "numpy", "scipy", "statsmodels"),
+}
 
 
 def code_state() -> dict[str, Any]:
@@ -28,7 +34,9 @@ def code_state() -> dict[str, Any]:
     among it. Everything but the package's own digest is None where it is not run from a repository.
     """
     package = digest_json({path: entry["sha256"] for path, entry in _sources().items()})
-    commit = _git("rev-parse", "HEAD")
+    # A package that is merely installed inside somebody's repository is not of that repository.
+    ours = _git("ls-files", "--error-unmatch", str(PACKAGE / "__init__.py"))
+    commit = _git("rev-parse", "HEAD") if ours else None
     state: dict[str, Any] = {"commit": commit, "dirty": None, "remote": None, "diff": None, "package_sha256": package}
     if commit:
         untracked = _git("ls-files", "--others", "--exclude-standard", "--full-name", ":/*.py") or ""
@@ -100,6 +108,9 @@ def _imports(path: Path) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
+            program = path.with_name(str(node.value))  # started as a program of its own
+            names.append(".".join(["stagewise", *program.relative_to(PACKAGE).with_suffix("").parts]))
     return names
 
 
@@ -128,9 +139,9 @@ def environment() -> dict[str, Any]:
     }
 
 
-def deciding_versions() -> dict[str, str]:
-    installed = {name.lower(): version for name, version in packages().items()}
-    return {name: installed[name] for name in DECIDING if name in installed}
+def deciding_versions(kind: str) -> dict[str, str]:
+    installed = {name.lower().replace("_", "-"): version for name, version in packages().items()}
+    return {name: installed[name] for name in DECIDING[kind] if name in installed}
 
 
 def fingerprint(kind: str, module: str, part: Any, inputs: Any, machine: Any) -> str:
@@ -141,12 +152,8 @@ def fingerprint(kind: str, module: str, part: Any, inputs: Any, machine: Any) ->
             "config": part,
             "inputs": inputs,
             "code": code_digest(module),
-            "packages": deciding_versions(),
+            "packages": deciding_versions(kind),
             "python": platform.python_version(),
             "machine": machine,
         }
     )
-
-
-def diff_digest(state: dict[str, Any]) -> str | None:
-    return sha256(state["diff"].encode()) if state["diff"] else None

@@ -234,7 +234,8 @@ def _deferred_signals() -> Iterator[Callable[[], bool]]:
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if received:
+        # Of Ctrl-C alone: a launcher that gets one too sends SIGTERM after it.
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt("a second signal")
         received.append(number)
 

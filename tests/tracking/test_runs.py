@@ -72,14 +72,14 @@ def test_an_altered_file_is_found_when_it_is_read(client: Any, study: str, tmp_p
 
 def test_a_finished_step_is_found_unless_it_lost_something(client: Any, study: str, tmp_path: Path) -> None:
     first, second = (finished(client, study, tmp_path / "out") for _ in range(2))
-    found = runs.find_finished(client, study, "split", "f" * 64)
+    found = runs.find_finished(client, study, "split", "f" * 64, lambda record: True)
     assert found is not None
     assert found.run_id == first
     artifact(client, first, "file.txt").unlink()
-    found = runs.find_finished(client, study, "split", "f" * 64)
+    found = runs.find_finished(client, study, "split", "f" * 64, lambda record: True)
     assert found is not None
     assert found.run_id == second
-    assert runs.find_finished(client, study, "split", "0" * 64) is None
+    assert runs.find_finished(client, study, "split", "0" * 64, lambda record: True) is None
 
 
 @pytest.mark.parametrize(

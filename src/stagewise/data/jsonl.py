@@ -51,6 +51,12 @@ def decoded(line: bytes) -> dict[str, Any]:
         raise Refused(None, f"a number that cannot be read ({error})", expected) from error
     if not isinstance(value, dict):
         raise Refused(None, described(value), expected)
+    for name, field in value.items() if rb"\u" in line else ():
+        try:
+            json.dumps([name, field], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            shown = name.encode("ascii", "backslashreplace").decode()
+            raise Refused(shown, "half of a surrogate pair", "text that UTF-8 can write") from error
     return value
 
 

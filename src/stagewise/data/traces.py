@@ -172,9 +172,6 @@ class _Row:
         if not isinstance(value, str) or not (blank or value.strip()):
             self.refuse(path + name, described(value), expected)
             return ""
-        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-            self.refuse(path + name, "half of a surrogate pair", "text that UTF-8 can write")
-            return ""
         return value
 
     def optional_text(self, name: str) -> str | None:

@@ -92,6 +92,9 @@ class Made:
     """Whether it went on from what an earlier run had saved."""
 
 
+ONE_THREAD = {"device": "cpu", "threads": 1}  # of a step in which no tensor is computed
+
+
 class Spec(NamedTuple):
     """A step that is wanted: what determines its result, and how it is done."""
 
@@ -102,7 +105,7 @@ class Spec(NamedTuple):
     part: Mapping[str, Any]  # of the resolved config
     inputs: Mapping[str, Any]  # digests of what goes in
     runs: Mapping[str, Record]  # that it is made from
-    machine: Mapping[str, Any]  # device and threads, where they determine the result
+    machine: Mapping[str, Any]  # device and threads
     tags: Mapping[str, str]
     body: Callable[[ActiveRun, Path], Made]  # works in the folder and fills its subfolder `out`
 
@@ -113,8 +116,7 @@ class Spec(NamedTuple):
 
 def find(session: Session, spec: Spec) -> Record | None:
     """A finished run of an equal fingerprint, with everything that it made."""
-    record = find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint)
-    return record if record is not None and is_whole(record) else None
+    return find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint, is_whole)
 
 
 def perform(session: Session, spec: Spec) -> Record:
@@ -148,14 +150,14 @@ def _perform(session: Session, spec: Spec) -> Record:
     with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent) as run:
         with progress.step(spec.name, spec.doing) as results, work_folder(folder, run) as (work, earlier):
             run.tag(fingerprint=spec.fingerprint, **spec.tags)
-            code = record_setup(session, run, spec.part, work / OUT)
+            code = record_setup(session, run, spec.part, spec.machine, work / OUT)
             made = spec.body(run, work)
             results += made.summary
             if made.resumed:
                 run.tag(resumed_from=earlier)
             log_datasets(session.client, run.id, made.datasets)
             artifacts = run.upload(work / OUT)
-            run.describe(f"{made.description}\n\n{links(session, spec.runs)}")
+            run.describe(f"{made.description}\n\n{links(run, spec.runs)}")
             run.seal(
                 kind=spec.kind,
                 fingerprint=spec.fingerprint,
@@ -173,16 +175,18 @@ def _perform(session: Session, spec: Spec) -> Record:
     return read(session.client, run.id, spec.kind)
 
 
-def record_setup(session: Session, run: ActiveRun, part: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def record_setup(
+    session: Session, run: ActiveRun, part: Mapping[str, Any], machine: Mapping[str, Any], out: Path
+) -> dict[str, Any]:
     """Params, and the files that say how the run was made; returns the state of the code."""
     state = code_state()
-    run.params(part)
+    run.params({**part, "machine": machine})
     run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
     diff = state.pop("diff")
     files = {
         ASKED: session.config_text,
         "config/resolved.json": json.dumps(resolved(session.config), indent=1, ensure_ascii=False),
-        "environment.json": json.dumps(environment(), indent=1),
+        "environment.json": json.dumps(environment() | {"machine": machine}, indent=1),
     } | ({"code.diff": diff} if diff else {})
     for name, text in files.items():
         (out / name).parent.mkdir(exist_ok=True)
@@ -190,13 +194,13 @@ def record_setup(session: Session, run: ActiveRun, part: Mapping[str, Any], out:
     return state
 
 
-def links(session: Session, runs: Mapping[str, Record]) -> str:
-    """Markdown links to the runs that a step was made from."""
-    lines = [f"- made from **{name}**: {link(session, record.run_id)}" for name, record in runs.items()]
-    if session.parent:
-        lines.append(f"- part of {link(session, session.parent, 'the pipeline')}")
+def links(run: ActiveRun, runs: Mapping[str, Record]) -> str:
+    """Markdown links to the runs that a step was made from, and to the pipeline it is part of."""
+    lines = [f"- made from **{name}**: {link(record)}" for name, record in runs.items()]
+    if run.parent:
+        lines.append(f"- part of [the pipeline](#/experiments/{run.experiment_id}/runs/{run.parent})")
     return "\n".join(lines)
 
 
-def link(session: Session, run_id: str, text: str = "") -> str:
-    return f"[{text or run_id[:8]}](#/experiments/{session.experiment_id}/runs/{run_id})"
+def link(record: Record) -> str:
+    return f"[{record.run_id[:8]}](#/experiments/{record.experiment_id}/runs/{record.run_id})"

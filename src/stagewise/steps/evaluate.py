@@ -13,6 +13,7 @@ from stagewise.progress import Bar
 from stagewise.scoring import score
 from stagewise.server import Client
 from stagewise.steps.common import Made, Session, Spec
+from stagewise.steps.split import check_split
 from stagewise.steps.train import Target, machine
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint
@@ -22,6 +23,7 @@ TABLE = "eval_table.json"
 
 
 def specify(session: Session, split: Record, trained: Record) -> Spec:
+    check_split(session.config, split)
     part = resolved(session.config)
     target = Target.of(trained)
 

@@ -8,7 +8,7 @@ from typing import Any
 from stagewise import figures, predictions, report
 from stagewise.config import resolved
 from stagewise.hashing import canonical_json
-from stagewise.steps.common import Made, Session, Spec, link
+from stagewise.steps.common import ONE_THREAD, Made, Session, Spec, link
 from stagewise.steps.train import CURVE, Target
 from stagewise.tracking.runs import OUT, ActiveRun, Record, download, read
 
@@ -39,7 +39,7 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
         inputs={name: record.manifest["outputs"]["artifacts"] for name, record in runs.items()}
         | {f"train {record.run_id}": record.manifest["outputs"]["artifacts"] for record in trained},
         runs=runs,
-        machine={},
+        machine=ONE_THREAD,
         tags={},
         body=body,
     )
@@ -70,7 +70,7 @@ def _checkpoint(trained: Record, evaluated: Record) -> report.Checkpoint:
 def _body(session: Session, trained: list[Record], evaluated: list[Record], out: Path) -> Made:
     checkpoints = read_checkpoints(trained, evaluated)
     study, primary = session.config.study, session.config.primary
-    links = {record.run_id: link(session, record.run_id) for record in (*trained, *evaluated)}
+    links = {record.run_id: link(record) for record in (*trained, *evaluated)}
     (out / "comparison.json").write_bytes(canonical_json(report.comparison(study, primary, checkpoints)))
     (out / "report.md").write_text(report.markdown(study, primary, checkpoints, links), encoding="utf-8")
     figures.draw(checkpoints, out)

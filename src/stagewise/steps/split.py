@@ -10,34 +10,51 @@ from stagewise.config import Config, ScratchModel, resolved
 from stagewise.data.leakage import overlap
 from stagewise.data.sources import load_items, load_traces
 from stagewise.data.traces import Dataset, Item, Trace
-from stagewise.errors import ConfigError, DataError, listed
-from stagewise.steps.common import Made, Session, Spec
+from stagewise.errors import ConfigError, DataError, LineageError, listed
+from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.tracking.datasets import DatasetRef
-from stagewise.tracking.runs import OUT, ActiveRun
+from stagewise.tracking.runs import OUT, ActiveRun, Record
 
 
 def specify(session: Session) -> Spec:
     config = session.config
     source, items = load_traces(config.data.train, session.base), load_items(config.data.eval, session.base)
-    part = resolved(config)
 
     def body(run: ActiveRun, work: Path) -> Made:
         return _body(session, source, items, run, work / OUT)
 
-    stages = [{key: value for key, value in stage.items() if key != "epochs"} for stage in part["split"]["stages"]]
     return Spec(
         kind="split",
         name="split",
         doing=f"{len(source.rows):,} traces of {source.name} into {len(config.split.stages)} stages",
         module="steps.split",
-        # Epochs are the training's: a change of theirs leaves the stages as they are.
-        part={"data": part["data"], "split": part["split"] | {"stages": stages}},
+        part=_part(config),
         inputs={"train": source.sha256, "eval": items.sha256},
         runs={},
-        machine={},
+        machine=ONE_THREAD,
         tags={},
         body=body,
     )
+
+
+def _part(config: Config) -> dict[str, Any]:
+    """Epochs are the training's: a change of theirs leaves the stages as they are."""
+    part = resolved(config)
+    stages = [{key: value for key, value in stage.items() if key != "epochs"} for stage in part["split"]["stages"]]
+    by_tokens = config.split.quantiles is not None and config.split.quantiles.signal == "tokens"
+    model = {"model": part["model"]} if by_tokens else {}  # whose tokenizer counts them
+    return {"data": part["data"], "split": part["split"] | {"stages": stages}, **model}
+
+
+def check_split(config: Config, split: Record) -> None:
+    """Raises `LineageError` where a split run is not the config's own: its record would tell of other data."""
+    found, expected = split.manifest["config"]["part"], _part(config)
+    for section in expected:
+        if found.get(section) != expected[section]:
+            raise LineageError(
+                f"run {split.run_id}: found a split of another {section} section, expected the config's; give the "
+                "config that it was made with, or split again"
+            )
 
 
 def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: ActiveRun, folder: Path) -> Made:

@@ -14,11 +14,12 @@ import safetensors.torch
 from stagewise import formatting, modeling, plan, training
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
 from stagewise.data.traces import Trace, parse_traces
-from stagewise.errors import ConfigError, LineageError, ModelError
+from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 from stagewise.progress import Bar
 from stagewise.provenance import device_kind
 from stagewise.steps.common import Made, Session, Spec
+from stagewise.steps.split import check_split
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
 from stagewise.tracking.models import fetch_checkpoint, log_checkpoint
@@ -28,6 +29,7 @@ BASE = "base"
 ORDER = "order.json"
 CURVE = "curve.json"
 STATE = "state/optimizer.safetensors"
+UNSEEN = ("save_steps", "keep", "allow_inexact")
 
 
 class Target(NamedTuple):
@@ -88,22 +90,17 @@ def machine(config: Config) -> dict[str, Any]:
 def specify(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> Spec:
     """The phase as a step. Raises `LineageError` for a parent that is not of this chain."""
     config, wanted = session.config, target(session.config, arm, phase, seed)
-    chain = _chain_digest(config, split)
-    resolved_config = resolved(config)
-    part: dict[str, Any] = {"arm": wanted.facts}
+    check_split(config, split)
+    part = _part(config, split, wanted)
+    inputs: dict[str, Any] = {}
     runs = {"split": split}
     if phase == 0:
-        # Other training settings make another study, with a base of its own in its record.
-        part |= {"model": resolved_config["model"], "chain": chain}
-        stages = split.facts["stages"] if isinstance(config.model, ScratchModel) else None  # for its tokenizer
-        inputs = {"source": _source_digest(config, session.base), "stages": stages}
+        inputs["source"] = _source_digest(config, session.base)
     else:
         if parent is None:
             raise LineageError(f"{arm} phase {phase}: needs init_run, the id of the run of phase {phase - 1}")
-        _check_parent(parent, wanted, chain)
-        part |= {"training": resolved_config["training"], "split": resolved_config["split"]}
-        part["arm"] |= {"order": resolved_config["arms"][arm]}
-        inputs = {"stages": split.facts["stages"], "parent": parent.manifest["outputs"]["model"]["files"]}
+        _check_parent(config, split, parent, wanted)
+        inputs["parent"] = parent.manifest["outputs"]["model"]["files"]
         if STATE in parent.manifest["outputs"]["artifacts"]:
             inputs["optimizer"] = parent.manifest["outputs"]["artifacts"][STATE]
         runs["parent"] = parent
@@ -128,23 +125,48 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
     )
 
 
-def _chain_digest(config: Config, split: Record) -> str:
-    """Shared by all checkpoints that may stand in one chain: the same model, training and stages."""
+def _part(config: Config, split: Record, wanted: Target) -> dict[str, Any]:
+    """What of config and split determines a phase, given its parent: no more, or a change would repeat too much."""
     part = resolved(config)
-    return digest_json({key: part[key] for key in ("model", "training", "split")} | {"stages": split.facts["stages"]})
+    if wanted.phase == 0:
+        # The tokenizer of a model from scratch is made from the stages, as the template writes them.
+        made = {"stages": split.facts["stages"], "template": config.training.template}
+        scratch = isinstance(config.model, ScratchModel)
+        return {"arm": wanted.facts, "model": part["model"], **(made if scratch else {})}
+    # How often a phase saves itself changes nothing that it makes.
+    settings = {key: value for key, value in part["training"].items() if key not in UNSEEN}
+    names = [stage.name for stage in config.split.stages]
+    order = config.arms[wanted.arm] or {"curriculum": names, "reversed": names[::-1]}.get(wanted.arm)
+    if order is not None and config.training.schedule_scope == "per_phase":
+        names = [order[wanted.phase - 1]]  # the others are dealt over all phases, or count in their schedule
+    epochs = {stage.name: stage.epochs for stage in config.split.stages if stage.name in names}
+    return {
+        "arm": wanted.facts | {"order": order and list(order)},
+        "training": settings,
+        "stages": {name: split.facts["stages"][name] for name in names},
+        "epochs": epochs,
+    }
 
 
-def _check_parent(parent: Record, wanted: Target, chain: str) -> None:
+def _chain(config: Config, split: Record, wanted: Target) -> list[str]:
+    """A digest for each phase up to this one: what its checkpoint must have been made from."""
+    base = wanted._replace(arm=BASE, phase=0, phases=0)
+    base = base if isinstance(config.model, ScratchModel) else base._replace(seed=None)
+    phases = [base, *(wanted._replace(phase=phase) for phase in range(1, wanted.phase + 1))]
+    return [digest_json(_part(config, split, each)) for each in phases]
+
+
+def _check_parent(config: Config, split: Record, parent: Record, wanted: Target) -> None:
     found = parent.facts
     expected = {
         "arm": wanted.arm if wanted.phase > 1 else BASE,
         "phase": wanted.phase - 1,
         "seed": None if found["seed"] is None and found["phase"] == 0 else wanted.seed,
-        "chain": chain,
+        "chain": _chain(config, split, wanted)[:-1],
     }
     for key, value in expected.items():
         if found[key] != value:
-            name = "model, training, split or stages" if key == "chain" else key
+            name = "model, training or stages" if key == "chain" else key
             raise LineageError(
                 f"run {parent.run_id}: cannot be the parent of {wanted.checkpoint}: found {name} {found[key]}, "
                 f"expected {value}"
@@ -221,10 +243,17 @@ def _read_stages(config: Config, split: Record) -> dict[str, tuple[Trace, ...]]:
 
 
 def encode_stages(config: Config, split: Record, tokenizer: Any) -> dict[str, formatting.Encoded]:
-    return {
+    encoded = {
         name: formatting.encode(traces, tokenizer, config.training, name)
         for name, traces in _read_stages(config, split).items()
     }
+    for name, stage in encoded.items():
+        if not stage.usable:
+            raise TrainingError(
+                f"stage {name}: all {stage.dropped} traces are longer than training.max_length "
+                f"{config.training.max_length} and dropped; raise it"
+            )
+    return encoded
 
 
 def plan_arm(config: Config, encoded: Mapping[str, formatting.Encoded], arm: str, seed: int) -> tuple[plan.Phase, ...]:
@@ -287,7 +316,7 @@ def _finish(
     totals = {name: int(outcome.total(name)) for name in ("examples", "loss_tokens", "tokens", "padding")}
     totals["optimizer_steps"] = len(outcome.curve)
     facts = wanted.facts | {
-        "chain": _chain_digest(session.config, split),
+        "chain": _chain(session.config, split, wanted),
         "source_sha256": split.facts["source"]["sha256"],
         "parameters": modeling.parameters(loaded.model),
         "order_sha256": plan.order_digest(outcome.consumed),

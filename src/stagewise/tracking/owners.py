@@ -38,10 +38,13 @@ def is_gone(tag: str) -> bool:
         return True
 
 
-def close_abandoned(client: MlflowClient, experiment_id: str) -> list[str]:
-    """Ends, as KILLED, each RUNNING run of the experiment whose owner is gone; returns their ids."""
+def close_abandoned(client: MlflowClient) -> list[str]:
+    """Ends, as KILLED, each RUNNING run whose owner is gone; returns their ids.
+
+    In all experiments: a plain `mlflow run` leaves its run in another one than the study's.
+    """
     closed = []
-    for run in _running(client, experiment_id):
+    for run in _running(client, [found.experiment_id for found in client.search_experiments()]):
         tag = run.data.tags.get(OWNER)
         if is_gone(tag) if tag else _launcher_is_gone(client, run):
             client.set_tag(run.info.run_id, "stagewise.closed", "its process was gone when the next study started")
@@ -50,11 +53,11 @@ def close_abandoned(client: MlflowClient, experiment_id: str) -> list[str]:
     return closed
 
 
-def _running(client: MlflowClient, experiment_id: str) -> list[Run]:
+def _running(client: MlflowClient, experiment_ids: list[str]) -> list[Run]:
     found: list[Run] = []
     token = None
     while True:
-        page = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", page_token=token)
+        page = client.search_runs(experiment_ids, "attributes.status = 'RUNNING'", page_token=token)
         found += page
         token = page.token
         if not token:

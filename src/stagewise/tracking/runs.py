@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,11 +23,18 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_REPO_URL,
+    MLFLOW_LOGGED_ARTIFACTS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+)
 
 from stagewise import manifest as manifests
 from stagewise.errors import LineageError, TrackingError, UserError
 from stagewise.hashing import canonical_json, sha256, sha256_file
+from stagewise.provenance import scrub
 from stagewise.tracking.owners import OWNER, owner_tag
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
@@ -42,6 +49,7 @@ class ActiveRun:
     client: MlflowClient
     id: str
     experiment_id: str
+    parent: str | None
     started: str
 
     def tag(self, **tags: str) -> None:
@@ -126,18 +134,23 @@ def open_run(
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     if launched is not None:
         run_id = launched
+        found = client.get_run(run_id).data.tags
+        parent = found.get(MLFLOW_PARENT_RUN_ID)
+        if MLFLOW_GIT_REPO_URL in found:  # as the launcher found it, which may be with a password
+            tags[MLFLOW_GIT_REPO_URL] = scrub(found[MLFLOW_GIT_REPO_URL])
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     else:
         run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
-    try:
-        with _sigterm_raises():
-            yield ActiveRun(client, run_id, experiment_id, now())
-    except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt)
-        if isinstance(error, UserError):
-            client.set_tag(run_id, "stagewise.error", str(error)[:5000])
-        client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
-        raise
+    with _sigterm_raises():
+        try:
+            yield ActiveRun(client, run_id, experiment_id, parent, now())
+        except BaseException as error:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
+            killed = isinstance(error, KeyboardInterrupt)
+            if isinstance(error, UserError):
+                client.set_tag(run_id, "stagewise.error", str(error)[:5000])
+            client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
+            raise
     client.set_terminated(run_id, status="FINISHED")
 
 
@@ -164,6 +177,7 @@ class Record:
 
     client: MlflowClient
     run_id: str
+    experiment_id: str
     manifest: dict[str, Any]
     digest: str  # of the manifest
 
@@ -219,7 +233,7 @@ def read(client: MlflowClient, run_id: str, kind: str) -> Record:
     expected = run.data.tags.get(SEAL)
     if sha256(data) != expected:
         raise LineageError(f"run {run_id}: manifest.json was altered: found sha256 {sha256(data)}, expected {expected}")
-    return Record(client, run_id, manifests.decode(data), sha256(data))
+    return Record(client, run_id, str(run.info.experiment_id), manifests.decode(data), sha256(data))
 
 
 def artifact_sizes(client: MlflowClient, run_id: str, path: str | None = None) -> dict[str, int]:
@@ -229,8 +243,10 @@ def artifact_sizes(client: MlflowClient, run_id: str, path: str | None = None) -
     return sizes
 
 
-def find_finished(client: MlflowClient, experiment_id: str, kind: str, fingerprint: str) -> Record | None:
-    """The earliest finished run of this fingerprint whose seal holds and whose files are all there."""
+def find_finished(
+    client: MlflowClient, experiment_id: str, kind: str, fingerprint: str, holds: Callable[["Record"], bool]
+) -> Record | None:
+    """The earliest finished run of this fingerprint whose seal holds, whose files are all there, and that `holds`."""
     query = f"attributes.status = 'FINISHED' and tags.`{FINGERPRINT}` = '{fingerprint}'"
     for run in client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"]):
         try:
@@ -239,7 +255,7 @@ def find_finished(client: MlflowClient, experiment_id: str, kind: str, fingerpri
             continue  # it no longer stands, so the step is done again; `verify` says what broke
         sizes = artifact_sizes(client, record.run_id)
         artifacts = record.manifest["outputs"]["artifacts"]
-        if all(sizes.get(path) == entry["size"] for path, entry in artifacts.items()):
+        if all(sizes.get(path) == entry["size"] for path, entry in artifacts.items()) and holds(record):
             return record
     return None
 
@@ -253,8 +269,11 @@ def work_folder(folder: Path, run: ActiveRun) -> Iterator[tuple[Path, str]]:
     """
     marker = folder / "run"
     earlier = marker.read_text() if marker.is_file() else ""
-    if earlier and run.client.get_run(earlier).info.status == "RUNNING":
-        run.client.set_terminated(earlier, status="KILLED")
+    try:
+        if earlier and run.client.get_run(earlier).info.status == "RUNNING":
+            run.client.set_terminated(earlier, status="KILLED")
+    except MlflowException:
+        earlier = ""  # a run of another store, or of one that is no more; what it saved holds all the same
     for name in (OUT, "parent", "checkpoint"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / OUT).mkdir(parents=True)

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -114,5 +115,5 @@ def home() -> Path:
 
 
 if __name__ == "__main__":
-    # `make` runs this before `mlflow run`, whose launcher would otherwise create the database itself.
-    connect()
+    # `make` runs this before `mlflow run`, whose launcher would otherwise create database and experiment itself.
+    experiment(connect(), sys.argv[1])
