@@ -143,7 +143,11 @@ def table(checkpoints: Sequence[Checkpoint]) -> list[list[str]]:
 
 def best_in_words(checkpoints: Sequence[Checkpoint]) -> str:
     best = best_final(checkpoints)
-    return f"Best final checkpoint: {best.name}, {best.right} of {len(best.rows)} right."
+    tied = [each.name for each in checkpoints if each.is_final and each.right == best.right]
+    who = (
+        f"Best final checkpoint: {best.name}" if len(tied) == 1 else f"Best final checkpoints, tied: {', '.join(tied)}"
+    )
+    return f"{who}, {best.right} of {len(best.rows)} right."
 
 
 def markdown(study: str, primary: Primary, checkpoints: Sequence[Checkpoint], links: Mapping[str, str]) -> str:
