@@ -6,7 +6,7 @@ load(folder)                                                              # the 
 """
 
 import contextlib
-import importlib.resources
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -167,10 +167,10 @@ def gguf_file(name: str, base: Path) -> Path:
     if not file:
         path = base / name
     else:
-        try:
-            path = Path(str(importlib.resources.files(package))) / file
-        except ModuleNotFoundError:
-            raise ModelError(f"model.gguf: no Python package {package!r} is installed") from None
+        spec = importlib.util.find_spec(package)  # found and not imported: only its file is wanted
+        if spec is None or spec.origin is None:
+            raise ModelError(f"model.gguf: no Python package {package!r} is installed")
+        path = Path(spec.origin).parent / file
     if not path.is_file():
         raise ModelError(f"{path}: no such GGUF file")
     return path
