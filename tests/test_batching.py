@@ -34,7 +34,7 @@ def of(layout: Any, limit: int = 10_000, loss_on: Literal["completion", "all"] =
 def gradients(family: str, chosen: Batching, accelerator: Any) -> tuple[float, int, list[torch.Tensor]]:
     made = model(family, VOCABULARY)
     with batching.attending(made):
-        loss, count = batching.backward(made, batching.micro_batches(examples(), chosen), chosen, accelerator)
+        loss, count, _ = batching.backward(made, examples(), chosen, accelerator)
     return float(loss), count, [parameter.grad for parameter in made.parameters()]
 
 
@@ -81,7 +81,7 @@ def test_one_example_does_not_change_anothers_loss(family: str, layout: str, acc
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_micro_batches_hold_every_example_once_within_the_limit(layout: str) -> None:
     given, chosen = examples(8), of(layout, 30)
-    batches = batching.micro_batches(given, chosen)
+    (batches,) = batching.micro_batches(given, chosen)
     assert ids(example for batch in batches for example in batch) == ids(given)
     assert all(len(batch) == 1 or chosen.computed(batch) <= 30 for batch in batches)
     assert len(batches) < len(given)
@@ -117,3 +117,13 @@ def test_the_models_own_attention_comes_back() -> None:
     with batching.attending(made):
         assert made.config._attn_implementation == batching.ATTENTION
     assert made.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_processes_share_every_example_and_take_as_many_micro_batches_each(layout: str) -> None:
+    given, chosen = examples(7), of(layout, 30)
+    shares = batching.micro_batches(given, chosen, processes=3)
+    assert ids(example for share in shares for batch in share for example in batch) == ids(given)
+    assert len({len(share) for share in shares}) == 1
+    alone = batching.micro_batches(given[:1], chosen, processes=3)
+    assert [share for share in alone if share != [[]]] == [[[given[0]]]]

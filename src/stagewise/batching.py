@@ -1,7 +1,7 @@
 """How the examples of an optimizer step go through the model: laid end to end, or in padded rows.
 
     batching = Batching("joined", limit=4096, loss_on="completion", pad=0)
-    loss, loss_tokens = backward(model, micro_batches(examples, batching), batching, accelerator)
+    loss, loss_tokens, padding = backward(model, examples, batching, accelerator)
 
     joined   one row, positions restart      A B C D │ a b c │ x y     every position is a real token
     padded   a row each, longest decides     A B C D
@@ -14,7 +14,7 @@ does. The gradient of a step is a sum over its examples, so the two give the sam
 
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -95,11 +95,19 @@ AttentionInterface.register(ATTENTION, _attend)
 AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
 
 
-def micro_batches(examples: Sequence[Example], batching: Batching) -> list[list[Example]]:
-    """The examples in groups of at most `batching.limit` tokens; a longer one goes alone."""
+def micro_batches(examples: Sequence[Example], batching: Batching, processes: int = 1) -> list[list[list[Example]]]:
+    """For each process its share of the examples, in groups of at most `batching.limit` tokens; a longer one goes
+    alone. Each has as many groups as the others, some of them empty: processes wait for each other at each."""
+    # By length, so that the rows of a padded batch are of a kind and the processes have as much to do.
+    ordered = sorted(examples, key=lambda example: len(example.ids))
+    shares = [_cut(ordered[process::processes], batching) for process in range(processes)]
+    most = max(len(share) for share in shares)
+    return [share + [[] for _ in range(most - len(share))] for share in shares]
+
+
+def _cut(examples: Sequence[Example], batching: Batching) -> list[list[Example]]:
     batches: list[list[Example]] = []
-    # By length, so that the rows of a padded batch are of a kind.
-    for example in sorted(examples, key=lambda example: len(example.ids)):
+    for example in examples:
         if batches and batching.computed([*batches[-1], example]) <= batching.limit:
             batches[-1].append(example)
         else:
@@ -108,16 +116,28 @@ def micro_batches(examples: Sequence[Example], batching: Batching) -> list[list[
 
 
 def backward(
-    model: Any, batches: Sequence[Sequence[Example]], batching: Batching, accelerator: Accelerator
-) -> tuple[torch.Tensor, int]:
-    """Adds the gradient of the step's mean loss to the model; returns that loss, on its device, and its loss tokens."""
+    model: Any, examples: Sequence[Example], batching: Batching, accelerator: Accelerator
+) -> tuple[torch.Tensor, int, int]:
+    """Adds the gradient of the step's mean loss to the model.
+
+    Returns that loss, on its device, its loss tokens, and the padding that was computed; all processes' together.
+    """
+    processes = accelerator.num_processes
+    shares = micro_batches(examples, batching, processes)
+    count = sum(len(batching.learned(example)) for example in examples)
     total = torch.zeros((), device=accelerator.device)
-    count = sum(len(batching.learned(example)) for batch in batches for example in batch)
-    for batch in batches:
-        loss = summed_loss(model, batch, batching, accelerator) / count
-        accelerator.backward(loss)
+    own = shares[accelerator.process_index]
+    for number, batch in enumerate(own):
+        # An empty one takes part in what the processes do together, and adds nothing.
+        summed = summed_loss(model, batch or examples[:1], batching, accelerator)
+        # Gradients are averaged over the processes, and these are to be added.
+        loss = summed / count * (processes if batch else 0)
+        with nullcontext() if number == len(own) - 1 else accelerator.no_sync(model):
+            accelerator.backward(loss)
         total += loss.detach()
-    return total, count
+    computed = sum(batching.computed(batch) for share in shares for batch in share if batch)
+    padding = computed - sum(len(example.ids) for example in examples)
+    return accelerator.reduce(total, "mean"), count, padding
 
 
 def summed_loss(model: Any, batch: Sequence[Example], batching: Batching, accelerator: Accelerator) -> torch.Tensor:

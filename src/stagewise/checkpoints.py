@@ -4,19 +4,24 @@
 
 A checkpoint is written to a temporary folder, flushed to the disk, `digests.json` last, and renamed; so a
 folder with that name and right digests is whole. One that is not is named and passed over.
+
+Where several processes train together, the first one writes and reads, and it holds whole tensors, however
+they are sharded: any number of processes can go on from it.
 """
 
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, load_model, save_file, save_model
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from stagewise.errors import TrainingError
 from stagewise.hashing import folder_digests
@@ -39,18 +44,33 @@ class Found:
     passed_over: list[str]
 
 
-def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[str, Any], keep: int) -> Path:
-    """Writes the checkpoint of `step` below `folder` and removes all but the newest `keep`."""
+def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[str, Any], keep: int) -> None:
+    """Writes the checkpoint of `step` below `folder` and removes all but the newest `keep`. Every process calls it."""
+    weights = {name: _whole(tensor) for name, tensor in _weights(model).items()}
+    tensors, scalars = optimizer_state(optimizer)
+    rng = _gathered_rng()
+    if is_first():
+        _write(folder, step, weights, tensors, rng, {**progress, "scalars": scalars}, keep)
+
+
+def _write(
+    folder: Path,
+    step: int,
+    weights: dict[str, torch.Tensor],
+    optimizer: dict[str, torch.Tensor],
+    rng: dict[str, torch.Tensor],
+    progress: Mapping[str, Any],
+    keep: int,
+) -> None:
     final = folder / f"step-{step:08d}"
     partial = folder / f"{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(final, ignore_errors=True)  # an invalid one of the same step
     partial.mkdir(parents=True)
-    save_model(model, str(partial / MODEL))
-    tensors, scalars = optimizer_state(optimizer)
-    save_file(tensors, partial / OPTIMIZER)
-    save_file(_rng(), partial / RNG)
-    (partial / PROGRESS).write_text(json.dumps({**progress, "scalars": scalars}))
+    save_file(weights, partial / MODEL)
+    save_file(optimizer, partial / OPTIMIZER)
+    save_file(rng, partial / RNG)
+    (partial / PROGRESS).write_text(json.dumps(progress))
     for path in partial.iterdir():
         _flush(path)
     (partial / DIGESTS).write_text(json.dumps(folder_digests(partial)))
@@ -60,7 +80,6 @@ def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[
     _flush(folder)
     for old in sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))[:-keep]:
         shutil.rmtree(old)
-    return final
 
 
 def _flush(path: Path) -> None:
@@ -106,15 +125,64 @@ def _fault(path: Path) -> tuple[str, list[str]]:
     return "", missing
 
 
-def restore(path: Path, model: Any, optimizer: Any) -> dict[str, Any]:
-    """Puts weights, optimizer and random state back; returns the progress that was saved with them."""
-    progress: dict[str, Any] = json.loads((path / PROGRESS).read_bytes())
-    load_model(model, path / MODEL)
-    if (path / OPTIMIZER).is_file():
-        restore_optimizer(optimizer, load_file(path / OPTIMIZER), progress["scalars"])
-    if (path / RNG).is_file():
-        _restore_rng(load_file(path / RNG))
+def restore(path: Path | None, model: Any, optimizer: Any) -> dict[str, Any]:
+    """Puts weights, optimizer and random state back; returns the progress that was saved with them.
+
+    Every process calls it; the first one's `path` is read, and the others are sent what it holds.
+    """
+    progress: dict[str, Any] = shared(json.loads((path / PROGRESS).read_bytes()) if path and is_first() else None)
+    weights = _weights(model)
+    with torch.no_grad():
+        for name, tensor in _read(path, MODEL):
+            weights[name].copy_(_like(weights[name], tensor))
+    restore_optimizer(optimizer, dict(_read(path, OPTIMIZER)), progress["scalars"])
+    _restore_rng(dict(_read(path, RNG)))
     return progress
+
+
+def _read(path: Path | None, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of one of the first process's files, one after the other; none where there is no such file."""
+    found = load_file(path / name) if path and is_first() and (path / name).is_file() else {}
+    for key, shape, dtype in shared([(key, tensor.shape, tensor.dtype) for key, tensor in found.items()]):
+        tensor = found[key] if is_first() else torch.empty(shape, dtype=dtype)
+        if dist.is_initialized():
+            dist.broadcast(tensor, 0)
+        yield key, tensor
+
+
+# --- several processes --------------------------------------------------------------------------
+
+
+def is_first() -> bool:
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def shared(value: Any) -> Any:
+    """The first process's value, on every process."""
+    if dist.is_initialized():
+        values = [value]
+        dist.broadcast_object_list(values, 0)
+        return values[0]
+    return value
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach()
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).contiguous()
+
+
+def _like(model: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """`whole`, where and as `model` lies: on its device, and in shards where it does."""
+    whole = whole.to(model.device)
+    if isinstance(model, DTensor) and model.shape == whole.shape:
+        return distribute_tensor(whole, model.device_mesh, model.placements, src_data_rank=None)
+    return whole
+
+
+def _weights(model: Any) -> dict[str, torch.Tensor]:
+    """Parameters and buffers under the first of their names: tied weights have several."""
+    names = {id(tensor): name for name, tensor in reversed(model.state_dict(keep_vars=True).items())}
+    return {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if names[id(tensor)] == name}
 
 
 # --- optimizer and random state, as tensors -----------------------------------------------------
@@ -127,7 +195,7 @@ def optimizer_state(optimizer: Any) -> tuple[dict[str, torch.Tensor], dict[str, 
     for index, parameter in enumerate(_parameters(optimizer)):
         for key, value in optimizer.state.get(parameter, {}).items():
             (tensors if isinstance(value, torch.Tensor) else scalars)[f"{index}.{key}"] = value
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}, scalars
+    return {name: _whole(tensor) for name, tensor in tensors.items()}, scalars
 
 
 def restore_optimizer(optimizer: Any, tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> None:
@@ -137,7 +205,7 @@ def restore_optimizer(optimizer: Any, tensors: Mapping[str, torch.Tensor], scala
         index, _, key = name.partition(".")
         parameter = parameters[int(index)]
         if isinstance(value, torch.Tensor) and value.ndim:  # counters stay where the optimizer keeps them, on the CPU
-            value = value.to(parameter.device)
+            value = _like(parameter, value)
         optimizer.state[parameter][key] = value
 
 
@@ -145,14 +213,22 @@ def _parameters(optimizer: Any) -> list[Any]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _rng() -> dict[str, torch.Tensor]:
+def _gathered_rng() -> dict[str, torch.Tensor]:
+    """The random states of all processes, named `<process>.<device>`."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
-    return states
+    everyones: list[Any] = [states]
+    if dist.is_initialized():
+        everyones = [None] * dist.get_world_size()
+        dist.all_gather_object(everyones, states)
+    return {f"{process}.{kind}": state for process, each in enumerate(everyones) for kind, state in each.items()}
 
 
 def _restore_rng(states: Mapping[str, torch.Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+    """This process's own. It has none where more processes go on than there were: it keeps its seed's."""
+    process = dist.get_rank() if dist.is_initialized() else 0
+    if f"{process}.cpu" in states:
+        torch.set_rng_state(states[f"{process}.cpu"])
+    if f"{process}.cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states[f"{process}.cuda"])

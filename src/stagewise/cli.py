@@ -77,13 +77,17 @@ def split(config: Path) -> None:
 @click.option("--init-run", default="", help="Train run that the phase starts from; none for phase 0.")
 def train(config: Path, split_run: str, arm: str, phase: int, seed: int, init_run: str) -> None:
     """Train one phase of one arm, or make the base checkpoint."""
+    from stagewise.distributed import machine_rank
     from stagewise.steps import common, train
     from stagewise.tracking.runs import read
 
     session = common.open_session(config)
+    wanted = read(session.client, split_run, "split"), arm, phase, seed
     parent = read(session.client, init_run, "train") if init_run else None
-    spec = train.specify(session, read(session.client, split_run, "split"), arm, phase, seed, parent)
-    _done(common.perform(session, spec))
+    if machine_rank():
+        train.join(session, *wanted, parent)
+    else:
+        _done(common.perform(session, train.specify(session, *wanted, parent)))
 
 
 @main.command("eval")

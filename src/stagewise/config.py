@@ -279,6 +279,14 @@ class Training(Section):
     torch_compile: bool = False
     """Compile the model before the first step; needs a C++ compiler. How code is made can depend on the shapes
     seen so far, so a phase that was broken off may go on to slightly different weights."""
+    processes: Annotated[int, Field(strict=True, ge=1)] = 1
+    """Processes that train together, on all machines; each takes its share of every step's examples."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """How they hold the model: a copy each, or a shard each."""
+    machines: Annotated[int, Field(strict=True, ge=1)] = 1
+    """On each of them the same command is given; the one whose PET_NODE_RANK is 0 writes the record."""
+    rendezvous: str | None = None
+    """Where they meet, `host:port` of that one; without it, what PET_RDZV_ENDPOINT says (torchrun's own names)."""
     save_steps: Annotated[int, Field(strict=True, ge=1)] | None = 200
     """A phase saves itself after so many steps, to go on from there after a kill; never, if null."""
     keep: Annotated[int, Field(strict=True, ge=1)] = 2
@@ -292,6 +300,16 @@ class Training(Section):
         if not math.isfinite(rate):
             raise ValueError("must be finite")
         return rate
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.batch_size % self.processes:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of processes ({self.processes})")
+        if self.processes % self.machines:
+            raise ValueError(f"processes {self.processes} must be a multiple of machines ({self.machines})")
+        if self.strategy == "fsdp" and (self.optimizer == "adafactor" or self.torch_compile):
+            raise ValueError("strategy fsdp works with adamw and without torch_compile; use ddp, or change these")
+        return self
 
 
 # The names in scoring's registries, in their order; a test holds the two together. They stand here so that

@@ -7,9 +7,11 @@ The loss of a step is the mean over all its loss tokens, so how the step is cut 
 (`batching`) does not change it.
 """
 
+import ctypes
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,15 +22,20 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from transformers import Adafactor
 
 from stagewise import checkpoints
-from stagewise.batching import Batching, attending, backward, micro_batches
+from stagewise.batching import Batching, attending, backward
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError
 from stagewise.formatting import Example
 from stagewise.plan import Instance, Step
 
+SPACING = 1_000_003  # between the seeds of the processes
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 OptimizerState = tuple[dict[str, torch.Tensor], dict[str, Any]]  # named tensors, named plain values
 
 
@@ -61,10 +68,11 @@ class Saving:
     every: int | None  # steps
     keep: int  # newest checkpoints that are left
     allow_inexact: bool
+    end: Path | None = None  # where the phase's end is saved too, for a process that waits for it
 
     @classmethod
-    def of(cls, settings: Training, folder: Path) -> "Saving":
-        return cls(folder, settings.save_steps, settings.keep, settings.allow_inexact)
+    def of(cls, settings: Training, folder: Path, end: Path | None = None) -> "Saving":
+        return cls(folder, settings.save_steps, settings.keep, settings.allow_inexact, end)
 
 
 @dataclass(slots=True)
@@ -80,18 +88,36 @@ class Outcome:
         return float(sum(getattr(report, name) for report in self.curve))
 
 
-def set_up(compute: Compute, precision: str = "float32") -> Accelerator:
+def set_up(compute: Compute, precision: str = "float32", processes: int = 1) -> Accelerator:
     """Device, threads and determinism of this process."""
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("compute.device: found cuda, but there is no CUDA device here; use auto or cpu")
-    torch.set_num_threads(threads(compute))
+    torch.set_num_threads(threads(compute, processes))
+    keep_freed_memory()
     # warn_only: an operation without a deterministic form is named on stderr and not forbidden.
     torch.use_deterministic_algorithms(True, warn_only=True)
     return Accelerator(cpu=compute.device == "cpu", mixed_precision="bf16" if precision == "bfloat16" else "no")
 
 
-def threads(compute: Compute) -> int:
-    return compute.threads or len(os.sched_getaffinity(0))
+def keep_freed_memory() -> None:
+    """Lets glibc reuse what a step frees in the next one, on the CPU up to half of a step's time.
+
+    By default each large tensor is mapped anew, and the system hands out its pages one fault at a time.
+    `return_freed_memory` gives back what is free then.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def threads(compute: Compute, processes: int = 1) -> int:
+    """CPU threads of each of the processes on this machine."""
+    return compute.threads or max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 def train(
@@ -113,16 +139,16 @@ def train(
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
     they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss that is not finite.
     """
-    optimizer = _optimizer(model, settings)
     with _made_ready(model, settings):
-        compiled = torch.compile(model, dynamic=True) if settings.torch_compile else model
-        network, stepping = accelerator.prepare(compiled, optimizer)
+        network = _spread(model, settings, accelerator)
+        optimizer = _optimizer(model, settings)  # of parameters as they are spread
+        stepping = accelerator.prepare_optimizer(optimizer)
         network.train()
         batching = Batching.of(model, pad, settings, accelerator)
         stepper = _Stepper(network, stepping, examples, settings, batching, accelerator)
         if settings.torch_compile:
             stepper.warm_up(steps[0])
-        torch.manual_seed(seed)  # dropout
+        torch.manual_seed(seed + SPACING * accelerator.process_index)  # dropout
         if optimizer_state is not None:  # only now: to prepare an optimizer casts its state to the weights' dtype
             checkpoints.restore_optimizer(optimizer, *optimizer_state)
         outcome = _resumed(model, optimizer, saving)
@@ -133,7 +159,10 @@ def train(
             checkpoints.save(saving.folder, step, model, optimizer, _progress(outcome), saving.keep)
 
         _run(stepper, steps, schedule, outcome, saving.every, save, on_step)
+        if saving.end is not None:
+            checkpoints.save(saving.end, len(steps), model, optimizer, _progress(outcome), keep=1)
     model.eval()
+    return_freed_memory()
     return outcome, checkpoints.optimizer_state(optimizer)
 
 
@@ -155,12 +184,38 @@ def _run(
             outcome.curve.append(report)
             on_step(report)
             due = every is not None and (index + 1) % every == 0 and index + 1 < len(steps)
-            if due or interrupted():
+            stop = _any(interrupted(), stepper.accelerator)
+            if due or stop:
                 save(index + 1)
-            if interrupted():
+            if stop:
                 raise KeyboardInterrupt(
                     f"saved at step {index + 1} of {len(steps)}; the same command goes on from there"
                 )
+
+
+def _any(flag: bool, accelerator: Accelerator) -> bool:
+    """Whether it is set on any process: they stop at the same step or wait for each other for ever."""
+    if accelerator.num_processes == 1:
+        return flag
+    flags = torch.tensor(float(flag), device=accelerator.device)
+    return bool(accelerator.reduce(flags, "sum") > 0)
+
+
+def _spread(model: Any, settings: Training, accelerator: Accelerator) -> Any:
+    """The model over all processes, on their devices: a copy on each (`ddp`) or a shard (`fsdp`)."""
+    if accelerator.num_processes > 1 and settings.strategy == "fsdp":
+        model.to(accelerator.device)
+        mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+        for block in _blocks(model):
+            fully_shard(block, mesh=mesh)
+        return fully_shard(model, mesh=mesh)
+    return accelerator.prepare_model(torch.compile(model, dynamic=True) if settings.torch_compile else model)
+
+
+def _blocks(model: Any) -> list[torch.nn.Module]:
+    """The layers that are gathered one at a time, as transformers names their classes."""
+    names = set(model._no_split_modules or ())
+    return [module for module in model.modules() if type(module).__name__ in names]
 
 
 @contextmanager
@@ -189,8 +244,7 @@ class _Stepper:
 
     def warm_up(self, step: Step) -> None:
         """Compiles. Code is made for the shapes that are seen first, so a resumed phase has to see the same."""
-        batches = micro_batches([self.examples[instance.example] for instance in step], self.batching)
-        backward(self.model, batches, self.batching, self.accelerator)
+        backward(self.model, [self.examples[one.example] for one in step], self.batching, self.accelerator)
         self.optimizer.zero_grad()
 
     def take(self, step: Step, number: int, rate: float) -> StepReport:
@@ -198,34 +252,54 @@ class _Stepper:
         started = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batches = micro_batches([self.examples[instance.example] for instance in step], self.batching)
-        total, loss_tokens = backward(self.model, batches, self.batching, self.accelerator)
+        examples = [self.examples[instance.example] for instance in step]
+        total, loss_tokens, padding = backward(self.model, examples, self.batching, self.accelerator)
         limit = self.settings.max_grad_norm or math.inf
         total_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
+        total_norm = total_norm.full_tensor() if isinstance(total_norm, DTensor) else total_norm
         self.optimizer.step()
         self.optimizer.zero_grad()
         # Read here and together: the host waits for the device once a step.
         loss, norm = torch.stack([total, total_norm.to(total)]).tolist()
         if not math.isfinite(loss):
             raise TrainingError(f"step {number}: the loss is {loss}; a lower training.learning_rate may help")
-        tokens = sum(len(example.ids) for batch in batches for example in batch)
-        padding = sum(self.batching.computed(batch) for batch in batches) - tokens
+        tokens = sum(len(example.ids) for example in examples)
         seconds = time.perf_counter() - started
         return StepReport(number, loss, rate, norm, len(step), loss_tokens, tokens, padding, seconds)
 
 
 def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
-    found = checkpoints.newest(saving.folder, saving.allow_inexact)
+    mine = checkpoints.newest(saving.folder, saving.allow_inexact) if checkpoints.is_first() else None
+    found = checkpoints.shared(mine)
     if found.folder is None:
         return Outcome(passed_over=found.passed_over)
     progress = checkpoints.restore(found.folder, model, optimizer)
-    consumed = [Instance(*entry) for entry in progress["consumed"]]
-    curve = [StepReport(*entry) for entry in progress["curve"]]
-    return Outcome(consumed, curve, len(curve), found.passed_over)
+    return _outcome(progress, len(progress["curve"]), found.passed_over)
 
 
 def _progress(outcome: Outcome) -> dict[str, Any]:
-    return {"consumed": outcome.consumed, "curve": [astuple(report) for report in outcome.curve]}
+    return {
+        "consumed": outcome.consumed,
+        "curve": [astuple(report) for report in outcome.curve],
+        "resumed_at": outcome.resumed_at,
+        "passed_over": outcome.passed_over,
+    }
+
+
+def ended(model: Any, settings: Training, end: Path) -> tuple[Outcome, OptimizerState]:
+    """What `train` returned in the processes that saved their phase's end there; its weights go into `model`."""
+    optimizer = _optimizer(model, settings)
+    found = checkpoints.newest(end, allow_inexact=False)
+    if found.folder is None:
+        raise AssertionError(f"{end}: the processes ended well and left nothing whole: {found.passed_over}")
+    progress = checkpoints.restore(found.folder, model, optimizer)
+    outcome = _outcome(progress, progress["resumed_at"], progress["passed_over"])
+    return outcome, checkpoints.optimizer_state(optimizer)
+
+
+def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str]) -> Outcome:
+    consumed = [Instance(*entry) for entry in progress["consumed"]]
+    return Outcome(consumed, [StepReport(*entry) for entry in progress["curve"]], resumed_at, passed_over)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Phase 0 makes the base model a checkpoint like any other, so that every arm star
 """
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 
-from stagewise import formatting, modeling, plan, training
+from stagewise import distributed, formatting, modeling, plan, training
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
 from stagewise.data.traces import Trace, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
@@ -29,7 +30,7 @@ BASE = "base"
 ORDER = "order.json"
 CURVE = "curve.json"
 STATE = "state/optimizer.safetensors"
-UNSEEN = ("save_steps", "keep", "allow_inexact")
+UNSEEN = ("save_steps", "keep", "allow_inexact", "rendezvous")
 
 
 class Target(NamedTuple):
@@ -82,15 +83,17 @@ def target(config: Config, arm: str, phase: int, seed: int) -> Target:
     return Target(arm, phase, seed, phases)
 
 
-def machine(config: Config) -> dict[str, Any]:
-    """What bits depend on besides versions."""
-    return {"device": device_kind(config.compute.device), "threads": training.threads(config.compute)}
+def machine(config: Config, phase: int = 0) -> dict[str, Any]:
+    """What bits depend on besides versions. Phases above 0 may take several processes."""
+    here = config.training.processes // config.training.machines if phase else 1
+    return {"device": device_kind(config.compute.device), "threads": training.threads(config.compute, here)}
 
 
 def specify(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> Spec:
     """The phase as a step. Raises `LineageError` for a parent that is not of this chain."""
     config, wanted = session.config, target(session.config, arm, phase, seed)
     check_split(config, split)
+    distributed.check_machine(config.training, config.compute)
     part = _part(config, split, wanted)
     inputs: dict[str, Any] = {}
     runs = {"split": split}
@@ -119,7 +122,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
         part=part,
         inputs=inputs,
         runs=runs,
-        machine=machine(config),
+        machine=machine(config, phase),
         tags=wanted.tags,
         body=body,
     )
@@ -203,37 +206,66 @@ def _make_base(session: Session, split: Record, seed: int, wanted: Target, run: 
 
 def _train(session: Session, split: Record, wanted: Target, parent: Record, run: ActiveRun, work: Path) -> Made:
     config = session.config
-    accelerator = training.set_up(config.compute, config.training.precision)
-    loaded = modeling.load(fetch_checkpoint(run, parent, work / "parent"))
-    encoded = encode_stages(config, split, loaded.tokenizer)
-    phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
-    steps = phases[wanted.phase - 1].steps
-    bar = Bar(len(steps), "steps")
+    job, loaded, counts = _prepare(session, split, wanted, parent, run, work)
+    bar = Bar(len(job.steps), "steps")
     with Journal(run) as journal:
 
         def on_step(report: training.StepReport) -> None:
             journal.add(report.step, _step_metrics(report))
             bar.advance(note=f"loss {report.loss:.3f}")
 
-        outcome, optimizer = training.train(
-            loaded.model,
-            loaded.tokenizer.pad_token_id,
-            {key: example for stage in encoded.values() for key, example in stage.usable.items()},
-            steps,
-            config.training,
-            _schedule(config, phases, wanted.phase),
-            # The n-th phases of all arms draw their dropout from the same seed.
-            1000 * (wanted.seed or 0) + wanted.phase,
-            accelerator,
-            training.Saving.of(config.training, work / "checkpoints"),
-            _parent_optimizer(parent),
-            on_step,
-        )
+        if config.training.processes > 1:
+            outcome, optimizer = distributed.train(job, loaded.model, work, _meeting(split, wanted, parent), on_step)
+        else:
+            accelerator = training.set_up(config.compute, config.training.precision)
+            outcome, optimizer = job.run(loaded.model, accelerator, None, on_step)
     bar.close()
     if config.training.schedule_scope == "continuous" and wanted.phase < wanted.phases:
         _save_optimizer(optimizer, work / OUT)
-    counts = {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
     return _finish(session, split, wanted, parent, loaded, outcome, counts, run, work)
+
+
+def _prepare(
+    session: Session, split: Record, wanted: Target, parent: Record, run: ActiveRun | None, work: Path
+) -> tuple[distributed.Job, modeling.Loaded, dict[str, Any]]:
+    """The phase's job, its parent checkpoint, and what of the stages was left out."""
+    config = session.config
+    checkpoint = fetch_checkpoint(run, parent, work / "parent")
+    loaded = modeling.load(checkpoint)
+    encoded = encode_stages(config, split, loaded.tokenizer)
+    phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
+    job = distributed.Job(
+        checkpoint,
+        work / "checkpoints",
+        loaded.tokenizer.pad_token_id,
+        {key: example for stage in encoded.values() for key, example in stage.usable.items()},
+        phases[wanted.phase - 1].steps,
+        config.training,
+        config.compute,
+        _schedule(config, phases, wanted.phase),
+        # The n-th phases of all arms draw their dropout from the same seed.
+        1000 * (wanted.seed or 0) + wanted.phase,
+        _parent_optimizer(parent),
+    )
+    counts = {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
+    return job, loaded, counts
+
+
+def _meeting(split: Record, wanted: Target, parent: Record) -> str:
+    """What the machines that train this phase have in common, and no others."""
+    return digest_json([wanted.facts, split.digest, parent.digest])
+
+
+def join(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> None:
+    """This machine's share of a phase that another one records."""
+    specify(session, split, arm, phase, seed, parent)  # refuses what that machine refuses
+    wanted = target(session.config, arm, phase, seed)
+    if parent is None or phase == 0:
+        raise ConfigError("phase 0: is made by the machine that records alone; give this command for the phases above")
+    with tempfile.TemporaryDirectory() as folder:
+        job, _, _ = _prepare(session, split, wanted, parent, None, Path(folder))
+        job.write(Path(folder) / "processes")
+        distributed.launch(session.config.training, Path(folder) / "processes", _meeting(split, wanted, parent))
 
 
 def _read_stages(config: Config, split: Record) -> dict[str, tuple[Trace, ...]]:

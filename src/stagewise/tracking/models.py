@@ -69,10 +69,12 @@ def is_whole(record: Record) -> bool:
     return all(sizes.get(f"{FOLDER}/{path}") == entry["size"] for path, entry in model["files"].items())
 
 
-def fetch_checkpoint(run: ActiveRun, record: Record, folder: Path) -> Path:
-    """The checkpoint that a train run made, as an input of `run`, in `folder`; each file's digest is checked."""
+def fetch_checkpoint(run: ActiveRun | None, record: Record, folder: Path) -> Path:
+    """The checkpoint that a train run made, in `folder`, as an input of `run` if there is one; each file's digest
+    is checked."""
     model = record.manifest["outputs"]["model"]
-    run.client.log_inputs(run.id, models=[LoggedModelInput(model["model_id"])])
+    if run is not None:
+        run.client.log_inputs(run.id, models=[LoggedModelInput(model["model_id"])])
     try:
         folder.mkdir()
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{model['model_id']}", dst_path=str(folder))) / FOLDER

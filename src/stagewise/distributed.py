@@ -1,0 +1,279 @@
+"""One phase on several processes: torch's elastic launcher starts them, here and on other machines.
+
+    outcome, state = train(job, model, work, "flat-1-s42")
+
+Each process is `python -m stagewise.distributed <job's folder>`: it loads the parent checkpoint and trains its
+share of every step. The first one saves; what it saved at the end is read back into the process that waits.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import safetensors.torch
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from stagewise import modeling, training
+from stagewise.config import Compute, Training
+from stagewise.errors import ConfigError, TrainingError, UserError
+from stagewise.formatting import Example
+from stagewise.plan import Instance, Step
+from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
+
+JOB, OPTIMIZER, CURVE, END, FAULT = "job.json", "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
+PR_SET_PDEATHSIG = 1  # of prctl.h
+GRACE = 600  # seconds in which a process that is told to stop ends its step and saves
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every process is given: the arguments of `training.train`, and where the parent checkpoint lies."""
+
+    checkpoint: Path
+    saves: Path
+    pad: int
+    examples: Mapping[tuple[str, int], Example]
+    steps: tuple[Step, ...]
+    settings: Training
+    compute: Compute
+    schedule: Schedule
+    seed: int
+    optimizer_state: OptimizerState | None
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        scalars = None
+        if self.optimizer_state is not None:
+            tensors, scalars = self.optimizer_state
+            safetensors.torch.save_file(tensors, folder / OPTIMIZER)
+        values = {
+            "checkpoint": str(self.checkpoint),
+            "saves": str(self.saves),
+            "pad": self.pad,
+            "examples": [[*key, example.ids, example.prompt] for key, example in self.examples.items()],
+            "steps": self.steps,
+            "settings": self.settings.model_dump(mode="json"),
+            "compute": self.compute.model_dump(mode="json"),
+            "schedule": asdict(self.schedule),
+            "seed": self.seed,
+            "scalars": scalars,
+        }
+        (folder / JOB).write_text(json.dumps(values))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        values = json.loads((folder / JOB).read_bytes())
+        state = None
+        if values["scalars"] is not None:
+            state = safetensors.torch.load_file(folder / OPTIMIZER), values["scalars"]
+        return cls(
+            Path(values["checkpoint"]),
+            Path(values["saves"]),
+            values["pad"],
+            {(stage, place): Example(tuple(ids), prompt) for stage, place, ids, prompt in values["examples"]},
+            tuple(tuple(Instance(*entry) for entry in step) for step in values["steps"]),
+            Training.model_validate(values["settings"]),
+            Compute.model_validate(values["compute"]),
+            Schedule(**values["schedule"]),
+            values["seed"],
+            state,
+        )
+
+    def run(
+        self, model: Any, accelerator: Accelerator, end: Path | None, on_step: Callable[[StepReport], None]
+    ) -> tuple[Outcome, OptimizerState]:
+        """The job in this process, alone or as one of several."""
+        return training.train(
+            model,
+            self.pad,
+            self.examples,
+            self.steps,
+            self.settings,
+            self.schedule,
+            self.seed,
+            accelerator,
+            training.Saving.of(self.settings, self.saves, end),
+            self.optimizer_state,
+            on_step,
+        )
+
+
+# --- the process that waits ---------------------------------------------------------------------
+
+
+def machine_rank() -> int:
+    """Which of the machines this is: 0 writes the record. The name is torchrun's own."""
+    rank = os.environ.get("PET_NODE_RANK", "0")
+    if not rank.isdecimal():
+        raise ConfigError(f"PET_NODE_RANK: found {rank!r}, expected 0 for the machine that records, or 1, 2, …")
+    return int(rank)
+
+
+def check_machine(settings: Training, compute: Compute) -> None:
+    """Raises `ConfigError` where this machine cannot run its share of the processes."""
+    here = settings.processes // settings.machines
+    gpu = compute.device != "cpu" and torch.cuda.is_available()
+    most, kind = (torch.cuda.device_count(), "CUDA devices") if gpu else (len(os.sched_getaffinity(0)), "CPU cores")
+    if here > most:
+        raise ConfigError(
+            f"training.processes: found {settings.processes}, {here} of them on this machine, which has {most} {kind}; "
+            "expected no more than that"
+        )
+    if settings.machines > 1 and not _endpoint(settings):
+        raise ConfigError(
+            f"training.rendezvous: found none for {settings.machines} machines, expected host:port of the one that "
+            "records, or the same in PET_RDZV_ENDPOINT"
+        )
+    if machine_rank() >= settings.machines:
+        raise ConfigError(
+            f"PET_NODE_RANK: found {machine_rank()}, expected less than training.machines, {settings.machines}"
+        )
+
+
+def _endpoint(settings: Training) -> str:
+    return settings.rendezvous or os.environ.get("PET_RDZV_ENDPOINT", "")
+
+
+def train(
+    job: Job, model: Any, work: Path, name: str, on_step: Callable[[StepReport], None] = lambda report: None
+) -> tuple[Outcome, OptimizerState]:
+    """`training.train` on `job.settings.processes` processes; `model` gets the weights. `name` is what machines
+    that train together have in common.
+
+    Raises `TrainingError` where one of them fails; SIGTERM and Ctrl-C have them save (`KeyboardInterrupt`).
+    """
+    folder = work / "processes"
+    job.write(folder)
+    with _followed(folder / CURVE, on_step):
+        launch(job.settings, folder, name)
+    return training.ended(model, job.settings, folder / END)
+
+
+def launch(settings: Training, folder: Path, name: str) -> None:
+    """Starts this machine's processes, each in a session of its own so that Ctrl-C reaches them once, through
+    the launcher, and waits for their end."""
+    single = settings.machines == 1
+    config = LaunchConfig(
+        min_nodes=settings.machines,
+        max_nodes=settings.machines,
+        nproc_per_node=settings.processes // settings.machines,
+        run_id=name,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0" if single else _endpoint(settings),
+        rdzv_configs={"is_host": machine_rank() == 0},
+        local_addr="localhost" if single else None,
+        max_restarts=0,
+        shutdown_timeout=GRACE,
+    )
+    with _handlers_restored():
+        try:
+            elastic_launch(config, sys.executable)("-m", "stagewise.distributed", str(folder))
+        except SignalException as error:
+            raise KeyboardInterrupt("the processes saved; the same command goes on from there") from error
+        except ChildFailedError as error:
+            raise _failure(error, settings, folder) from error
+
+
+def _failure(error: ChildFailedError, settings: Training, folder: Path) -> Exception:
+    if (folder / FAULT).is_file():  # a mistake of the user's, as the process found it
+        return TrainingError((folder / FAULT).read_text())
+    rank, failure = error.get_first_failure()
+    who = f"process {rank} of {settings.processes}"
+    if failure.exitcode < 0:
+        return TrainingError(
+            f"{who} was ended by {signal.Signals(-failure.exitcode).name}, and the others with it; "
+            "the same command goes on from the last save"
+        )
+    return RuntimeError(f"{who} failed with exit code {failure.exitcode}; its traceback stands above")
+
+
+@contextmanager
+def _handlers_restored() -> Iterator[None]:
+    """The launcher leaves handlers of its own behind."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _followed(path: Path, on_step: Callable[[StepReport], None]) -> Iterator[None]:
+    """Tells of every step that the first process writes down, as it does; of all of them by the end."""
+    over = threading.Event()
+    path.touch()
+
+    def follow() -> None:
+        with path.open() as file:
+            kept = ""
+            while True:
+                last = over.is_set()
+                kept += file.read()
+                *lines, kept = kept.split("\n")
+                for line in lines:
+                    on_step(StepReport(*json.loads(line)))
+                if last:
+                    return
+                over.wait(0.2)
+
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(follow)
+        try:
+            yield
+        finally:
+            over.set()
+            told.result()  # raises what `on_step` raised
+
+
+# --- one of the processes -----------------------------------------------------------------------
+
+
+def main(folder: Path) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing is written once nobody holds the lock
+    job = Job.read(folder)
+    # Also for tensors on the CPU, where saves are gathered. A machine that is late is waited for.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo", timeout=timedelta(hours=1))
+    try:
+        _train(job, folder)
+    except UserError as error:
+        (folder / FAULT).write_text(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        dist.destroy_process_group()
+
+
+def _train(job: Job, folder: Path) -> None:
+    here = job.settings.processes // job.settings.machines
+    accelerator = training.set_up(job.compute, job.settings.precision, here)
+    first = dist.get_rank() == 0
+    with (folder / CURVE).open("a") if first else open(os.devnull, "w") as curve:
+
+        def on_step(report: StepReport) -> None:
+            curve.write(json.dumps(astuple(report)) + "\n")
+            curve.flush()
+
+        job.run(modeling.load(job.checkpoint).model, accelerator, folder / END, on_step)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,202 @@
+"""Two processes that train together, as torch's launcher starts them: real ones, on the CPU."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from models import loaded
+
+from stagewise import distributed, modeling, training
+from stagewise.config import Compute, Training
+from stagewise.distributed import Job
+from stagewise.errors import ConfigError, TrainingError
+from stagewise.formatting import Example
+from stagewise.plan import Instance
+
+CPU = Compute(device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parent") / "model"
+    modeling.save(loaded(), folder)
+    return folder
+
+
+def job(checkpoint: Path, folder: Path, count: int = 5, **changes: Any) -> Job:
+    """`count` steps of four examples and one of a single one, so that a process has nothing to do in it."""
+    generator = torch.Generator().manual_seed(5)
+    examples = {}
+    for position in range(8):
+        ids = torch.randint(3, 20, (4 + (position * 7) % 12,), generator=generator).tolist()
+        examples["a", position] = Example((*ids, 1), len(ids) // 4)
+    steps = [tuple(Instance("a", (2 * index + k) % 8, index) for k in range(4)) for index in range(count)]
+    settings = Training(**({"batch_size": 4, "learning_rate": 1e-2, "processes": 2} | changes))
+    schedule = training.Schedule(0, count + 1)
+    every = (*steps, (Instance("a", 0, 9),))
+    return Job(checkpoint, folder / "saves", 0, examples, every, settings, CPU, schedule, 3, None)
+
+
+def alone(given: Job) -> tuple[Any, training.Outcome]:
+    """The job in this process, and the model that came out."""
+    model = modeling.load(given.checkpoint).model
+    outcome, _ = given.run(model, training.set_up(CPU), None, lambda report: None)
+    return model, outcome
+
+
+def together(given: Job, work: Path, on_step: Callable[..., None] = lambda report: None) -> tuple[Any, Any]:
+    model = modeling.load(given.checkpoint).model
+    outcome, _ = distributed.train(given, model, work, "test", on_step)
+    return model, outcome
+
+
+def close(one: Any, other: Any) -> bool:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.allclose(a, b, atol=1e-4) for a, b in pairs)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_do_what_one_does(strategy: str, checkpoint: Path, tmp_path: Path) -> None:
+    wanted, one = alone(job(checkpoint, tmp_path / "one"))
+    told: list[int] = []
+    given = job(checkpoint, tmp_path, strategy=strategy, save_steps=4, micro_batch_tokens=16)
+    found, two = together(given, tmp_path, lambda report: told.append(report.step))
+    assert two.consumed == one.consumed
+    assert [report.loss for report in two.curve] == pytest.approx([report.loss for report in one.curve], abs=1e-4)
+    assert [report.loss_tokens for report in two.curve] == [report.loss_tokens for report in one.curve]
+    assert told == [1, 2, 3, 4, 5, 6]
+    assert close(found, wanted)
+    # One process goes on from what the two had saved at step 4.
+    model, resumed = alone(replace(given, settings=given.settings.model_copy(update={"processes": 1})))
+    assert resumed.resumed_at == 4
+    assert [report.loss for report in resumed.curve] == pytest.approx([report.loss for report in one.curve], abs=1e-4)
+    assert close(model, wanted)
+
+
+def test_two_processes_go_on_from_their_own_save_to_the_same_bits(checkpoint: Path, tmp_path: Path) -> None:
+    given = job(checkpoint, tmp_path, save_steps=2, strategy="fsdp")
+    unbroken, _ = together(given, tmp_path / "first")
+    again, outcome = together(given, tmp_path / "second")  # the saves are there still
+    assert outcome.resumed_at == 4
+    assert all(torch.equal(a, b) for a, b in zip(unbroken.parameters(), again.parameters(), strict=True))
+
+
+def processes(of: psutil.Process) -> list[psutil.Process]:
+    living = [child for child in of.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if "stagewise.distributed" in child.cmdline()]
+
+
+def test_a_killed_process_is_a_clear_error_and_ends_the_others(checkpoint: Path, tmp_path: Path) -> None:
+    def kill(report: training.StepReport) -> None:
+        if report.step == 1:
+            processes(psutil.Process())[-1].kill()
+
+    with pytest.raises(TrainingError, match=r"process [01] of 2 was ended by SIGKILL.*goes on from the last save"):
+        together(job(checkpoint, tmp_path, count=5000), tmp_path, kill)
+    assert not processes(psutil.Process())
+
+
+def test_a_mistake_that_a_process_finds_is_told_in_its_words(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"step \d+: the loss is (nan|inf)"):
+        together(job(checkpoint, tmp_path, learning_rate=1e30, max_grad_norm=None), tmp_path)
+
+
+def test_a_signal_has_the_processes_save(checkpoint: Path, tmp_path: Path) -> None:
+    given = job(checkpoint, tmp_path, count=5000)
+    sent = threading.Event()
+
+    def interrupt(report: training.StepReport) -> None:
+        if not sent.is_set():
+            sent.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
+        together(given, tmp_path, interrupt)
+    assert signal.getsignal(signal.SIGTERM) is before
+    (saved,) = (tmp_path / "saves").iterdir()
+    assert 0 < json.loads((saved / "progress.json").read_bytes())["curve"][-1][0] < 5000
+
+
+WAITING = """
+import sys
+from pathlib import Path
+from stagewise import distributed
+from stagewise.config import Training
+distributed.launch(Training.model_validate_json(sys.argv[1]), Path(sys.argv[2]), "two machines")
+"""
+
+
+def test_two_machines_meet(checkpoint: Path, tmp_path: Path) -> None:
+    """Two launchers on this machine, each with one process, as on two."""
+    endpoint = f"localhost:{free_port()}"
+    given = job(checkpoint, tmp_path, machines=2, rendezvous=endpoint)
+    waiting = []
+    for rank in (0, 1):
+        replace(given, saves=tmp_path / f"saves {rank}").write(tmp_path / str(rank))  # no disk in common
+        command = [sys.executable, "-c", WAITING, given.settings.model_dump_json(), str(tmp_path / str(rank))]
+        waiting.append(subprocess.Popen(command, env=os.environ | {"PET_NODE_RANK": str(rank)}))
+    assert [process.wait(timeout=120) for process in waiting] == [0, 0]
+    model = modeling.load(checkpoint).model
+    outcome, _ = training.ended(model, given.settings, tmp_path / "0" / "end")
+    wanted, one = alone(job(checkpoint, tmp_path / "one"))
+    assert outcome.consumed == one.consumed
+    assert close(model, wanted)
+    assert not (tmp_path / "1" / "end").exists()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_processes_do_not_outlive_the_one_that_waits(checkpoint: Path, tmp_path: Path) -> None:
+    job(checkpoint, tmp_path, count=100_000).write(tmp_path / "job")
+    settings = Training(batch_size=4, learning_rate=1e-2, processes=2)
+    waits = subprocess.Popen([sys.executable, "-c", WAITING, settings.model_dump_json(), str(tmp_path / "job")])
+    curve = tmp_path / "job" / distributed.CURVE
+    wait_for(lambda: curve.is_file() and curve.stat().st_size > 0)
+    started = processes(psutil.Process(waits.pid))
+    assert len(started) == 2
+    waits.kill()
+    waits.wait()
+    wait_for(lambda: not any(process.is_running() and process.status() != "zombie" for process in started))
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "environment", "line"),
+    [
+        ({"processes": 4096, "batch_size": 4096}, {}, r"training.processes: found 4096, .* which has \d+ CPU cores"),
+        ({"processes": 2, "machines": 2}, {}, "training.rendezvous: found none for 2 machines"),
+        ({"processes": 1}, {"PET_NODE_RANK": "1"}, "PET_NODE_RANK: found 1, expected less than"),
+        ({"processes": 1}, {"PET_NODE_RANK": "x"}, "PET_NODE_RANK: found 'x'"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_one_line(
+    changes: Any, environment: dict[str, str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=line) as found:
+        distributed.check_machine(Training(**({"batch_size": 4, "learning_rate": 1e-2} | changes)), CPU)
+    assert "\n" not in str(found.value)
