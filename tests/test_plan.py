@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from stagewise import plan
 from stagewise.errors import ConfigError
+from stagewise.separations import in_words, is_control, separations
 
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=4)
 ARMS = ("curriculum", "reversed", "shuffled", "flat")
@@ -84,3 +85,28 @@ def test_an_arm_may_be_spelled_out() -> None:
 def test_positions_left_out_are_never_planned() -> None:
     (phase,) = plan.build({"a": [0, 3, 5]}, {"a": 1}, "curriculum", None, 1, 2)
     assert sorted(instance.position for instance in phase.instances) == [0, 3, 5]
+
+
+@given(SIZES, st.data(), st.integers(1, 8))
+def test_what_separates_an_arm_is_told(sizes: list[int], data: st.DataObject, batch: int) -> None:
+    epochs = data.draw(st.lists(st.integers(1, 3), min_size=len(sizes), max_size=len(sizes)))
+    try:
+        arms = {arm: build(arm, sizes, epochs, batch) for arm in ARMS}
+    except ConfigError:
+        assume(False)
+    for scope in ("per_phase", "continuous"):
+        assert separations(arms["curriculum"], arms["curriculum"], scope) == []
+        assert is_control(separations(arms["shuffled"], arms["curriculum"], scope))
+    assert is_control(separations(arms["flat"], arms["curriculum"], "continuous"))
+    assert is_control(separations(arms["flat"], arms["curriculum"], "per_phase")) == (len(sizes) == 1)
+
+
+def test_separations_in_words() -> None:
+    arms = {arm: build(arm, [5, 9], [2, 1], batch=4) for arm in ARMS}
+    said = {arm: in_words(arm, separations(phases, arms["curriculum"], "per_phase")) for arm, phases in arms.items()}
+    assert said["curriculum"] == "curriculum: what the others are held against"
+    assert said["shuffled"].startswith("shuffled: a control, order alone (repeats of an example stand ")
+    assert said["reversed"].startswith("reversed: a baseline; beside order: the phases' smaller last steps stand")
+    own = separations(build("flat", [5, 9], [3, 3], batch=4), arms["curriculum"], "per_phase")
+    assert own[0] == "a budget of its own: 42 examples in 11 steps, against 19 in 6"
+    assert not is_control(own)

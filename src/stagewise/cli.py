@@ -114,5 +114,15 @@ def report(run_id: str) -> None:
     _done(common.perform(session, report.specify(session, report.read_steps(session))))
 
 
+@main.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Everything, with the examples of each optimizer step.")
+def plan(config: Path, as_json: bool) -> None:
+    """Show what would be trained, in which order, and what separates the arms."""
+    from stagewise.steps import plan
+
+    click.echo(plan.show(config, as_json))
+
+
 def _done(record: Any) -> None:
     click.echo(f"  run {record.run_id}  manifest sha256 {record.digest}")

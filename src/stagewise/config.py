@@ -386,6 +386,14 @@ class Compute(Section):
 ARMS = ("curriculum", "flat", "reversed", "shuffled")
 
 
+class OwnBudget(Section):
+    """For `flat`: not the other arms' examples. It says what mixing alone gives, and nothing about order."""
+
+    budget: Literal["own"]
+    epochs: Annotated[int, Field(strict=True, ge=1)]
+    """How often each example is trained on, whatever its stage says."""
+
+
 class Config(Section):
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     """Names the experiment and the registered model."""
@@ -397,9 +405,11 @@ class Config(Section):
     split: Split
     model: Model
     training: Training
-    arms: dict[Name, tuple[str, ...] | None] = Field(default={"curriculum": None, "flat": None}, min_length=1)
+    arms: dict[Name, tuple[str, ...] | OwnBudget | None] = Field(
+        default={"curriculum": None, "flat": None}, min_length=1
+    )
     """Orderings to train: `curriculum`, `reversed`, `shuffled`, `flat` with nothing behind the name, or a
-    name of your own with a list of the stages, in the order of its phases."""
+    name of your own with a list of the stages, in the order of its phases; or `flat: {budget: own, epochs: 3}`."""
     evaluation: Evaluation = Evaluation()
     primary: Primary = Primary()
     compute: Compute = Compute()
@@ -418,15 +428,30 @@ class Config(Section):
         for arm, order in self.arms.items():
             if order is None:
                 known((arm,), ARMS, "arm")
+            elif isinstance(order, OwnBudget):
+                if arm != "flat":
+                    raise ValueError(f"arms.{arm}: only flat can have a budget of its own")
             elif sorted(order) != stages:
                 raise ValueError(f"arms.{arm}: found {list(order)}, expected each of the stages {stages} once")
             elif arm in ARMS:
                 raise ValueError(f"arms.{arm}: this name has a meaning of its own; give the list another name")
         for field, arm in (("arm", self.primary.arm), ("against", self.primary.against)):
             known((arm,), {*ARMS, *self.arms}, f"primary.{field}")
+            if isinstance(self.arms.get(arm), OwnBudget):
+                raise ValueError(f"primary.{field}: {arm} has a budget of its own, so it can show nothing about order")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats one")
         return self
+
+    def stage_order(self, arm: str) -> tuple[str, ...] | None:
+        """The stages of an arm's phases; None where each phase holds all of them."""
+        names = tuple(stage.name for stage in self.split.stages)
+        spelled = self.arms.get(arm)
+        return spelled if isinstance(spelled, tuple) else {"curriculum": names, "reversed": names[::-1]}.get(arm)
+
+    def epochs(self, arm: str) -> dict[str, int]:
+        own = self.arms.get(arm)
+        return {stage.name: own.epochs if isinstance(own, OwnBudget) else stage.epochs for stage in self.split.stages}
 
 
 # --- reading ------------------------------------------------------------------------------------

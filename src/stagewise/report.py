@@ -11,6 +11,7 @@ from typing import Any
 
 from stagewise import predictions, statistics
 from stagewise.config import Primary
+from stagewise.separations import in_words
 from stagewise.statistics import Result, contrast, holm, wilson
 from stagewise.structure import NAMES
 
@@ -28,6 +29,8 @@ class Checkpoint:
     rows: Sequence[Mapping[str, Any]]  # its predictions
     counted: Mapping[str, int]  # training so far: examples, loss tokens, optimizer steps …
     curve: Sequence[tuple[int, float]]  # (step, loss) of its own phase
+    multiset: str  # digest of the examples it was trained on so far, and how often
+    separations: Sequence[str]  # what separates its arm from `curriculum`
 
     @property
     def right(self) -> int:
@@ -85,7 +88,10 @@ def all_contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[s
             finals.setdefault(each.arm, {})[each.seed] = [int(row[primary.measure]) for row in each.rows]
     if primary.arm not in finals:
         return {}
-    others = [arm for arm in finals if arm != primary.arm]
+    same = {(each.arm, each.multiset) for each in checkpoints if each.is_final}
+    examples = {multiset for arm, multiset in same if arm == primary.arm}
+    # An arm that saw other examples, or others as often, can show nothing about order.
+    others = [arm for arm in finals if arm != primary.arm and {m for name, m in same if name == arm} == examples]
     return {_contrast_name(primary.arm, arm): contrast(finals[primary.arm], finals[arm]) for arm in others}
 
 
@@ -114,6 +120,12 @@ def secondary(primary: Primary, checkpoints: Sequence[Checkpoint]) -> list[str]:
         arm, _, against = name.partition(" - ")
         sentences.append(statistics.verdict(result, arm, against, adjusted[name]))
     return sentences
+
+
+def separated(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """A sentence for each arm; of several seeds the first, whose spacing of repeats it tells."""
+    arms = {each.arm: each for each in reversed(checkpoints) if each.is_final}
+    return [in_words(arm, arms[arm].separations) for arm in sorted(arms)]
 
 
 def best_final(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
@@ -166,8 +178,9 @@ def markdown(study: str, primary: Primary, checkpoints: Sequence[Checkpoint], li
         "proxies: words per hundred that point to a behaviour.",
         "## Other contrasts",
         "\n".join(f"- {sentence}" for sentence in secondary(primary, checkpoints)) or "None.",
-        "`flat` and `reversed` are baselines: schedule, optimizer resets or step sizes may separate them from "
-        "`curriculum` beside order. Checkpoints of earlier phases have seen different data and are not compared.",
+        "Checkpoints of earlier phases have seen different data and are not compared.",
+        "## What separates each arm from `curriculum`",
+        "\n".join(f"- {sentence}" for sentence in separated(checkpoints)),
     ]
     for group in GROUPS:
         names = sorted({row[group] or "none" for row in checkpoints[0].rows})

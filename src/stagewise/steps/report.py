@@ -63,6 +63,8 @@ def _checkpoint(trained: Record, evaluated: Record) -> report.Checkpoint:
         model_uri=f"models:/{model['model_id']}",
         rows=predictions.decode(evaluated.artifact("predictions.jsonl")),
         counted=trained.facts["counted_so_far"],
+        multiset=trained.facts["multiset_sha256"],
+        separations=trained.facts.get("separations", []),
         curve=[(point["step"], point["loss"]) for point in json.loads(trained.artifact(CURVE))],
     )
 

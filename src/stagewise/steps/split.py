@@ -62,7 +62,7 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     found = overlap(source.rows, items.rows)
     if found and config.data.leakage == "error":
         raise DataError(_leakage(source, items, found))
-    counter = _token_counter(config, session.base, session.home)
+    counter = token_counter(config, session.base, session.home)
     stages = core.assign(source, config.split, config.data.duplicates == "drop", counter)
     stats = core.stats(source, items, stages, found)
     _write(folder, config, source, items, stages, stats)
@@ -97,7 +97,7 @@ def _leakage(source: Dataset[Trace], items: Dataset[Item], found: list[Any]) -> 
     )
 
 
-def _token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:
+def token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:
     """Counts tokens with the study's tokenizer; it is loaded only when the signal is tokens."""
 
     def count(texts: Any) -> list[int]:

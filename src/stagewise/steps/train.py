@@ -5,7 +5,7 @@ Phase 0 makes the base model a checkpoint like any other, so that every arm star
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from stagewise.errors import ConfigError, LineageError, ModelError, TrainingErro
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 from stagewise.progress import Bar
 from stagewise.provenance import device_kind
+from stagewise.separations import separations
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split
 from stagewise.tracking.datasets import DatasetRef
@@ -139,10 +140,10 @@ def _part(config: Config, split: Record, wanted: Target) -> dict[str, Any]:
     # How often a phase saves itself changes nothing that it makes.
     settings = {key: value for key, value in part["training"].items() if key not in UNSEEN}
     names = [stage.name for stage in config.split.stages]
-    order = config.arms[wanted.arm] or {"curriculum": names, "reversed": names[::-1]}.get(wanted.arm)
+    order = config.stage_order(wanted.arm)
     if order is not None and config.training.schedule_scope == "per_phase":
         names = [order[wanted.phase - 1]]  # the others are dealt over all phases, or count in their schedule
-    epochs = {stage.name: stage.epochs for stage in config.split.stages if stage.name in names}
+    epochs = {name: count for name, count in config.epochs(wanted.arm).items() if name in names}
     return {
         "arm": wanted.facts | {"order": order and list(order)},
         "training": settings,
@@ -193,20 +194,19 @@ def _source_digest(config: Config, base: Path) -> Any:
 def _make_base(session: Session, split: Record, seed: int, wanted: Target, run: ActiveRun, work: Path) -> Made:
     config = session.config
     training.set_up(config.compute)
-    complete = formatting.TEMPLATES[config.training.template].completion
-    texts = [
-        text
-        for traces in _read_stages(config, split).values()
-        for trace in traces
-        for text in (f"{trace.prompt}\n", complete(trace))
-    ]
-    loaded = modeling.create(config.model, seed, texts, session.base, session.home)
+    loaded = modeling.create(config.model, seed, texts(config, _read_stages(config, split)), session.base, session.home)
     return _finish(session, split, wanted, None, loaded, training.Outcome(), {}, run, work)
+
+
+def texts(config: Config, stages: Mapping[str, Sequence[Trace]]) -> list[str]:
+    """What the tokenizer of a model from scratch is learned from."""
+    complete = formatting.TEMPLATES[config.training.template].completion
+    return [text for traces in stages.values() for trace in traces for text in (f"{trace.prompt}\n", complete(trace))]
 
 
 def _train(session: Session, split: Record, wanted: Target, parent: Record, run: ActiveRun, work: Path) -> Made:
     config = session.config
-    job, loaded, counts = _prepare(session, split, wanted, parent, run, work)
+    job, loaded, facts = _prepare(session, split, wanted, parent, run, work)
     bar = Bar(len(job.steps), "steps")
     with Journal(run) as journal:
 
@@ -222,13 +222,13 @@ def _train(session: Session, split: Record, wanted: Target, parent: Record, run:
     bar.close()
     if config.training.schedule_scope == "continuous" and wanted.phase < wanted.phases:
         _save_optimizer(optimizer, work / OUT)
-    return _finish(session, split, wanted, parent, loaded, outcome, counts, run, work)
+    return _finish(session, split, wanted, parent, loaded, outcome, facts, run, work)
 
 
 def _prepare(
     session: Session, split: Record, wanted: Target, parent: Record, run: ActiveRun | None, work: Path
 ) -> tuple[distributed.Job, modeling.Loaded, dict[str, Any]]:
-    """The phase's job, its parent checkpoint, and what of the stages was left out."""
+    """The phase's job, its parent checkpoint, and facts: what was left out, and what else separates the arm."""
     config = session.config
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
     loaded = modeling.load(checkpoint)
@@ -248,7 +248,14 @@ def _prepare(
         _parent_optimizer(parent),
     )
     counts = {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
-    return job, loaded, counts
+    return (
+        job,
+        loaded,
+        {
+            "examples_left_out": counts,
+            "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
+        },
+    )
 
 
 def _meeting(split: Record, wanted: Target, parent: Record) -> str:
@@ -275,10 +282,11 @@ def _read_stages(config: Config, split: Record) -> dict[str, tuple[Trace, ...]]:
 
 
 def encode_stages(config: Config, split: Record, tokenizer: Any) -> dict[str, formatting.Encoded]:
-    encoded = {
-        name: formatting.encode(traces, tokenizer, config.training, name)
-        for name, traces in _read_stages(config, split).items()
-    }
+    return encode(config, _read_stages(config, split), tokenizer)
+
+
+def encode(config: Config, stages: Mapping[str, Sequence[Trace]], tokenizer: Any) -> dict[str, formatting.Encoded]:
+    encoded = {name: formatting.encode(traces, tokenizer, config.training, name) for name, traces in stages.items()}
     for name, stage in encoded.items():
         if not stage.usable:
             raise TrainingError(
@@ -290,8 +298,13 @@ def encode_stages(config: Config, split: Record, tokenizer: Any) -> dict[str, fo
 
 def plan_arm(config: Config, encoded: Mapping[str, formatting.Encoded], arm: str, seed: int) -> tuple[plan.Phase, ...]:
     positions = {name: [position for _, position in stage.usable] for name, stage in encoded.items()}
-    epochs = {stage.name: stage.epochs for stage in config.split.stages}
-    return plan.build(positions, epochs, arm, config.arms[arm], seed, config.training.batch_size)
+    return plan.build(positions, config.epochs(arm), arm, config.stage_order(arm), seed, config.training.batch_size)
+
+
+def separated(config: Config, encoded: Mapping[str, formatting.Encoded], arm: str, seed: int) -> list[str]:
+    """What separates the arm from `curriculum`, in words."""
+    phases, against = (plan_arm(config, encoded, each, seed) for each in (arm, "curriculum"))
+    return separations(phases, against, config.training.schedule_scope)
 
 
 def _schedule(config: Config, phases: tuple[plan.Phase, ...], phase: int) -> training.Schedule:
@@ -335,7 +348,7 @@ def _finish(
     parent: Record | None,
     loaded: modeling.Loaded,
     outcome: training.Outcome,
-    counts: dict[str, Any],
+    known: dict[str, Any],
     run: ActiveRun,
     work: Path,
 ) -> Made:
@@ -347,21 +360,24 @@ def _finish(
     instances = [plan.Instance(*entry) for phase in so_far for entry in phase]
     totals = {name: int(outcome.total(name)) for name in ("examples", "loss_tokens", "tokens", "padding")}
     totals["optimizer_steps"] = len(outcome.curve)
-    facts = wanted.facts | {
-        "chain": _chain(session.config, split, wanted),
-        "source_sha256": split.facts["source"]["sha256"],
-        "parameters": modeling.parameters(loaded.model),
-        "order_sha256": plan.order_digest(outcome.consumed),
-        "multiset_sha256": plan.multiset_digest(instances),
-        "counted": totals,
-        "counted_so_far": {
-            key: value + (parent.facts["counted_so_far"][key] if parent else 0) for key, value in totals.items()
-        },
-        "examples_left_out": counts,
-        "resumed_at_step": outcome.resumed_at,
-        "passed_over": outcome.passed_over,
-        "allow_inexact": session.config.training.allow_inexact,
-    }
+    facts = (
+        wanted.facts
+        | known
+        | {
+            "chain": _chain(session.config, split, wanted),
+            "source_sha256": split.facts["source"]["sha256"],
+            "parameters": modeling.parameters(loaded.model),
+            "order_sha256": plan.order_digest(outcome.consumed),
+            "multiset_sha256": plan.multiset_digest(instances),
+            "counted": totals,
+            "counted_so_far": {
+                key: value + (parent.facts["counted_so_far"][key] if parent else 0) for key, value in totals.items()
+            },
+            "resumed_at_step": outcome.resumed_at,
+            "passed_over": outcome.passed_over,
+            "allow_inexact": session.config.training.allow_inexact,
+        }
+    )
     description, summary = _in_words(wanted, parent, loaded, outcome, facts)
     model = log_checkpoint(
         run, checkpoint, wanted.checkpoint, _model_params(wanted, parent, facts), wanted.tags, description

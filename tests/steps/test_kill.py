@@ -1,0 +1,99 @@
+"""A real training process is killed at random moments, and what comes out in the end is the same to the bit."""
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# A chain of three phases, each saved after every step, as `main` does it in one process.
+CHAIN = """
+import sys
+from pathlib import Path
+from stagewise.steps import common, split, train
+
+session = common.open_session(Path(sys.argv[1]))
+stages = common.perform(session, split.specify(session))
+parent = common.perform(session, train.specify(session, stages, "base", 0, 1, None))
+for phase in (1, 2, 3):
+    print("phase", phase, flush=True)
+    parent = common.perform(session, train.specify(session, stages, "curriculum", phase, 1, parent))
+print("weights", parent.manifest["outputs"]["model"]["weights_sha256"], parent.facts["order_sha256"],
+      parent.facts["multiset_sha256"], flush=True)
+"""
+MOMENTS = ("step", "save", "phase")
+
+
+def start(config: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", CHAIN, str(config)], stdout=subprocess.PIPE, text=True)
+
+
+def finish(config: Path) -> str:
+    """Runs the chain to its end; returns the line that says what came out."""
+    output, _ = start(config).communicate(timeout=300)
+    return output.splitlines()[-1]
+
+
+def kill(config: Path, work: Path, moment: str, draw: random.Random) -> None:
+    """Starts the chain and kills it: inside a step, inside a save, or where a phase ends and the next begins."""
+    process = start(config)
+    assert process.stdout is not None
+    for _ in range(draw.randint(1, 3) if moment == "phase" else draw.randint(1, 2)):
+        process.stdout.readline()
+    if moment == "save":
+        wait_for(process, lambda: any(work.glob("*/checkpoints/*.partial")))
+    elif moment == "step":
+        wait_for(process, lambda: any(work.glob("*/checkpoints/step-*")))
+        time.sleep(draw.uniform(0, 0.2))
+    else:
+        time.sleep(draw.uniform(0, 0.3))
+    process.kill()
+    process.communicate()
+
+
+def wait_for(process: Any, condition: Any) -> None:
+    while process.poll() is None and not condition():
+        time.sleep(0.001)
+
+
+SHAPE = {
+    "data": {"train": {"generate": {"seed": 1, "count": 20}}},
+    "training": {"batch_size": 2, "save_steps": 1},
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_killed_process_goes_on_to_the_same_bits(seed: int, write_config: Any, store: Any, unbroken: str) -> None:
+    config = write_config(**SHAPE)
+    kill(config, store.folder / "home" / "work", MOMENTS[seed % 3], random.Random(seed))
+    assert finish(config) == unbroken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5, 30))
+def test_one_killed_twice_does_too(seed: int, write_config: Any, store: Any, unbroken: str) -> None:
+    config, draw = write_config(**SHAPE), random.Random(seed)
+    for run in range(2):  # the second time it goes on from a save
+        kill(config, store.folder / "home" / "work", MOMENTS[(seed + run) % 3], draw)
+    assert finish(config) == unbroken
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> str:
+    import yaml
+    from conftest import TINY, Store, merged
+
+    folder = tmp_path_factory.mktemp("unbroken")
+    (folder / "mlflow.db").write_bytes(fresh_database)
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump(merged(TINY, SHAPE)))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in Store(folder).environment.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        line = finish(config)
+    assert line.startswith("weights ")
+    return line
