@@ -124,5 +124,14 @@ def plan(config: Path, as_json: bool) -> None:
     click.echo(plan.show(config, as_json))
 
 
+@main.command()
+@click.option("--remove", is_flag=True, help="Remove what is listed.")
+def gc(remove: bool) -> None:
+    """List what failed and superseded runs left, here and on the server."""
+    from stagewise.steps import gc
+
+    click.echo(gc.collect(remove))
+
+
 def _done(record: Any) -> None:
     click.echo(f"  run {record.run_id}  manifest sha256 {record.digest}")

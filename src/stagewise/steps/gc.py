@@ -1,0 +1,50 @@
+"""What failed and superseded runs left, on the tracking server and in this machine's work folders.
+
+server  4f0c… c2 s42 train · curriculum   killed        12.3 MB
+local   9c1e… /…/work/9c1e…               a killed step's saves   4.1 MB
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from stagewise import report
+from stagewise.tracking import leftovers, store
+
+
+def collect(remove: bool) -> str:
+    """Lists what was left, and removes it where asked to; returns what to print."""
+    client = store.connect()
+    rows, total = [], 0
+    for leftover in leftovers.find(client):
+        name = leftover.run.info.run_name or ""
+        rows.append(["server", leftover.run.info.run_id, name, leftover.why, _size(leftover.bytes)])
+        total += leftover.bytes
+        if remove:
+            leftovers.remove(client, leftover)
+    for folder, size in _work_folders(store.home() / "work", remove):
+        rows.append(["local", folder.name[:32], "work folder", "a step that was broken off could go on", _size(size)])
+        total += size
+    if not rows:
+        return "Nothing is left over."
+    done = "removed" if remove else "left over; --remove removes it"
+    return f"{report.aligned([['where', 'what', 'name', 'why', 'size'], *rows])}\n\n{_size(total)} {done}"
+
+
+def _work_folders(work: Path, remove: bool) -> Iterator[tuple[Path, int]]:
+    """Folders that no living process works in, and their sizes. Each is locked while it is removed."""
+    for folder in sorted(path for path in work.glob("*") if path.is_dir()):
+        try:
+            with FileLock(work / f"{folder.name}.lock", timeout=0):
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                if remove:
+                    shutil.rmtree(folder)
+        except Timeout:
+            continue
+        yield folder, size
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
