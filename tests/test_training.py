@@ -207,3 +207,13 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path, accelerator: Any) 
 def test_a_device_that_is_not_there_is_one_line() -> None:
     with pytest.raises(ConfigError, match="there is no CUDA device here"):
         training.set_up(Compute(device="cuda"))
+
+
+def test_a_save_of_another_step_is_refused_with_what_differs(tmp_path: Path, accelerator: Any) -> None:
+    def go(made: Any, **identity: str) -> None:
+        kept = training.Saving(tmp_path, 2, 2, False, identity=identity)
+        training.train(made, 0, examples(), steps(6), settings(), ONE, 1, accelerator, kept)
+
+    go(model("llama", VOCABULARY), **{"config.training.learning_rate": "0.01", "code": "9f"})
+    with pytest.raises(TrainingError, match=r"saved by another step.*what differs: config\.training\.learning_rate"):
+        go(model("llama", VOCABULARY), **{"config.training.learning_rate": "0.02", "code": "9f"})

@@ -291,6 +291,9 @@ class Training(Section):
     """A phase saves itself after so many steps, to go on from there after a kill; never, if null."""
     keep: Annotated[int, Field(strict=True, ge=1)] = 2
     """How many of these saves are left on the disk."""
+    keep_local: bool = False
+    """Leave a finished phase's work folder, with its saves, on this machine; else it is removed once the server
+    holds the checkpoint."""
     allow_inexact: bool = False
     """Go on from a save that lost its optimizer or random state. The record shows it."""
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +54,7 @@ class Job:
     schedule: Schedule
     seed: int
     optimizer_state: OptimizerState | None
+    identity: Mapping[str, str] = field(default_factory=dict)  # of the step: what its saves must have been made by
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -72,6 +73,7 @@ class Job:
             "schedule": asdict(self.schedule),
             "seed": self.seed,
             "scalars": scalars,
+            "identity": dict(self.identity),
         }
         (folder / JOB).write_text(json.dumps(values))
 
@@ -92,6 +94,7 @@ class Job:
             Schedule(**values["schedule"]),
             values["seed"],
             state,
+            values["identity"],
         )
 
     def run(
@@ -107,7 +110,7 @@ class Job:
             self.schedule,
             self.seed,
             accelerator,
-            training.Saving.of(self.settings, self.saves, end),
+            training.Saving.of(self.settings, self.saves, end, self.identity),
             self.optimizer_state,
             on_step,
         )

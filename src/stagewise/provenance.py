@@ -144,16 +144,18 @@ def deciding_versions(kind: str) -> dict[str, str]:
     return {name: installed[name] for name in DECIDING[kind] if name in installed}
 
 
+def fingerprint_parts(kind: str, module: str, part: Any, inputs: Any, machine: Any) -> dict[str, Any]:
+    """All that determines a step's result."""
+    return {
+        "kind": kind,
+        "config": part,
+        "inputs": inputs,
+        "code": code_digest(module),
+        "packages": deciding_versions(kind),
+        "python": platform.python_version(),
+        "machine": machine,
+    }
+
+
 def fingerprint(kind: str, module: str, part: Any, inputs: Any, machine: Any) -> str:
-    """sha256 over all that determines a step's result."""
-    return digest_json(
-        {
-            "kind": kind,
-            "config": part,
-            "inputs": inputs,
-            "code": code_digest(module),
-            "packages": deciding_versions(kind),
-            "python": platform.python_version(),
-            "machine": machine,
-        }
-    )
+    return digest_json(fingerprint_parts(kind, module, part, inputs, machine))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import torch
@@ -69,10 +69,17 @@ class Saving:
     keep: int  # newest checkpoints that are left
     allow_inexact: bool
     end: Path | None = None  # where the phase's end is saved too, for a process that waits for it
+    identity: Mapping[str, str] = field(default_factory=dict)  # of the step: only its own saves are gone on from
 
     @classmethod
-    def of(cls, settings: Training, folder: Path, end: Path | None = None) -> "Saving":
-        return cls(folder, settings.save_steps, settings.keep, settings.allow_inexact, end)
+    def of(
+        cls,
+        settings: Training,
+        folder: Path,
+        end: Path | None = None,
+        identity: Mapping[str, str] = MappingProxyType({}),
+    ) -> "Saving":
+        return cls(folder, settings.save_steps, settings.keep, settings.allow_inexact, end, identity)
 
 
 @dataclass(slots=True)
@@ -156,7 +163,8 @@ def train(
             on_step(report)
 
         def save(step: int) -> None:
-            checkpoints.save(saving.folder, step, model, optimizer, _progress(outcome), saving.keep)
+            progress = _progress(outcome) | {"identity": dict(saving.identity)}
+            checkpoints.save(saving.folder, step, model, optimizer, progress, saving.keep)
 
         _run(stepper, steps, schedule, outcome, saving.every, save, on_step)
         if saving.end is not None:
@@ -274,6 +282,7 @@ def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
     if found.folder is None:
         return Outcome(passed_over=found.passed_over)
     progress = checkpoints.restore(found.folder, model, optimizer)
+    _check_identity(found.folder, progress["identity"], saving.identity)
     return _outcome(progress, len(progress["curve"]), found.passed_over)
 
 
@@ -295,6 +304,19 @@ def ended(model: Any, settings: Training, end: Path) -> tuple[Outcome, Optimizer
     progress = checkpoints.restore(found.folder, model, optimizer)
     outcome = _outcome(progress, progress["resumed_at"], progress["passed_over"])
     return outcome, checkpoints.optimizer_state(optimizer)
+
+
+def _check_identity(folder: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    differing = [
+        f"{key}: found {found.get(key, 'none')}, expected {expected.get(key, 'none')}"
+        for key in sorted(found.keys() | expected.keys())
+        if found.get(key) != expected.get(key)
+    ]
+    if differing:
+        raise TrainingError(
+            f"checkpoint {folder}: was saved by another step, remove it to start this one afresh; "
+            f"what differs: {'; '.join(differing)}"
+        )
 
 
 def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str]) -> Outcome:

@@ -90,3 +90,11 @@ def test_a_failed_run_is_left_over(store: Any) -> None:
             raise ValueError("a failure of ours")
     assert " failed " in gc()
     assert Path(store.folder).is_dir()
+
+
+def test_a_finished_phase_leaves_its_folder_only_where_it_is_to_be_kept(write_config: Any, store: Any) -> None:
+    work = store.folder / "home" / "work"
+    pipeline.run(write_config(arms=["flat"]))
+    assert [path for path in work.iterdir() if path.is_dir()] == []
+    pipeline.run(write_config(arms=["curriculum"], training={"keep_local": True, "save_steps": 2}))
+    assert len([path for path in work.iterdir() if path.is_dir()]) == 3  # a phase each; the base was there

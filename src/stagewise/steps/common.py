@@ -147,8 +147,9 @@ def _alone(folder: Path, spec: Spec) -> Iterator[None]:
 
 def _perform(session: Session, spec: Spec) -> Record:
     folder = session.home / "work" / spec.fingerprint
+    keep = spec.kind == "train" and session.config.training.keep_local
     with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent) as run:
-        with progress.step(spec.name, spec.doing) as results, work_folder(folder, run) as (work, earlier):
+        with progress.step(spec.name, spec.doing) as results, work_folder(folder, run, keep) as (work, earlier):
             run.tag(fingerprint=spec.fingerprint, **spec.tags)
             code = record_setup(session, run, spec.part, spec.machine, work / OUT)
             made = spec.body(run, work)

@@ -6,32 +6,32 @@ Phase 0 makes the base model a checkpoint like any other, so that every arm star
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
 
-from stagewise import distributed, formatting, modeling, plan, training
+from stagewise import distributed, formatting, modeling, plan, tokens, training
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
 from stagewise.data.traces import Trace, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 from stagewise.progress import Bar
-from stagewise.provenance import device_kind
+from stagewise.provenance import code_digest, deciding_versions, device_kind, fingerprint_parts
 from stagewise.separations import separations
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
 from stagewise.tracking.models import fetch_checkpoint, log_checkpoint
-from stagewise.tracking.runs import OUT, ActiveRun, Record
+from stagewise.tracking.runs import OUT, ActiveRun, Record, flatten
 
 BASE = "base"
 ORDER = "order.json"
 CURVE = "curve.json"
 STATE = "state/optimizer.safetensors"
-UNSEEN = ("save_steps", "keep", "allow_inexact", "rendezvous")
+UNSEEN = ("save_steps", "keep", "keep_local", "allow_inexact", "rendezvous")
 
 
 class Target(NamedTuple):
@@ -109,10 +109,13 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
             inputs["optimizer"] = parent.manifest["outputs"]["artifacts"][STATE]
         runs["parent"] = parent
 
+    where = machine(config, phase)
+    identity = flatten(fingerprint_parts("train", "steps.train", part, inputs, where))
+
     def body(run: ActiveRun, work: Path) -> Made:
         if parent is None or phase == 0:
             return _make_base(session, split, seed, wanted, run, work)
-        return _train(session, split, wanted, parent, run, work)
+        return _train(session, split, wanted, parent, identity, run, work)
 
     what = f"phase {phase} of {wanted.phases}" if phase else "the base model"
     return Spec(
@@ -123,7 +126,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
         part=part,
         inputs=inputs,
         runs=runs,
-        machine=machine(config, phase),
+        machine=where,
         tags=wanted.tags,
         body=body,
     )
@@ -204,9 +207,18 @@ def texts(config: Config, stages: Mapping[str, Sequence[Trace]]) -> list[str]:
     return [text for traces in stages.values() for trace in traces for text in (f"{trace.prompt}\n", complete(trace))]
 
 
-def _train(session: Session, split: Record, wanted: Target, parent: Record, run: ActiveRun, work: Path) -> Made:
+def _train(
+    session: Session,
+    split: Record,
+    wanted: Target,
+    parent: Record,
+    identity: Mapping[str, str],
+    run: ActiveRun,
+    work: Path,
+) -> Made:
     config = session.config
     job, loaded, facts = _prepare(session, split, wanted, parent, run, work)
+    job = replace(job, identity=identity)
     bar = Bar(len(job.steps), "steps")
     with Journal(run) as journal:
 
@@ -232,7 +244,7 @@ def _prepare(
     config = session.config
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
     loaded = modeling.load(checkpoint)
-    encoded = encode_stages(config, split, loaded.tokenizer)
+    encoded = encode_stages(session, split, parent, loaded.tokenizer)
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
     job = distributed.Job(
         checkpoint,
@@ -281,8 +293,21 @@ def _read_stages(config: Config, split: Record) -> dict[str, tuple[Trace, ...]]:
     return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout).rows for name in names}
 
 
-def encode_stages(config: Config, split: Record, tokenizer: Any) -> dict[str, formatting.Encoded]:
-    return encode(config, _read_stages(config, split), tokenizer)
+def encode_stages(session: Session, split: Record, parent: Record, tokenizer: Any) -> dict[str, formatting.Encoded]:
+    """The stages as tokens, made once on this machine."""
+    config, files = session.config, parent.manifest["outputs"]["model"]["files"]
+    decides = {
+        "stages": {name: entry["sha256"] for name, entry in split.facts["stages"].items()},
+        "layout": config.data.train.layout,
+        "tokenizer": {name: entry for name, entry in files.items() if not name.endswith(".safetensors")},
+        "settings": {
+            name: getattr(config.training, name) for name in ("template", "loss_on", "max_length", "too_long")
+        },
+        "code": code_digest("formatting"),
+        "packages": deciding_versions("train"),
+    }
+    made = tokens.kept(session.home / "tokens", decides, lambda: encode(config, _read_stages(config, split), tokenizer))
+    return {stage.name: made[stage.name] for stage in config.split.stages}  # in the curriculum's order
 
 
 def encode(config: Config, stages: Mapping[str, Sequence[Trace]], tokenizer: Any) -> dict[str, formatting.Encoded]:

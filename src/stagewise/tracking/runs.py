@@ -261,11 +261,11 @@ def find_finished(
 
 
 @contextmanager
-def work_folder(folder: Path, run: ActiveRun) -> Iterator[tuple[Path, str]]:
+def work_folder(folder: Path, run: ActiveRun, keep: bool = False) -> Iterator[tuple[Path, str]]:
     """The step's own folder, with an empty `out` in it, and the run that worked there before ('' if none).
 
-    It is removed once the server holds what was made. After a failure or a kill it stays, so that the same
-    step can go on from what it saved; the run that left it so is closed.
+    It is removed once the server holds what was made, unless it is to be kept. After a failure or a kill it
+    stays, so that the same step can go on from what it saved; the run that left it so is closed.
     """
     marker = folder / "run"
     earlier = marker.read_text() if marker.is_file() else ""
@@ -274,9 +274,10 @@ def work_folder(folder: Path, run: ActiveRun) -> Iterator[tuple[Path, str]]:
             run.client.set_terminated(earlier, status="KILLED")
     except MlflowException:
         earlier = ""  # a run of another store, or of one that is no more; what it saved holds all the same
-    for name in (OUT, "parent", "checkpoint"):
+    for name in (OUT, "parent", "processes", "checkpoint"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / OUT).mkdir(parents=True)
     marker.write_text(run.id)
     yield folder, earlier
-    shutil.rmtree(folder)
+    if not keep:
+        shutil.rmtree(folder)
