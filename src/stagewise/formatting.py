@@ -84,6 +84,19 @@ def prompt_ids(tokenizer: Any, template: str, prompts: Sequence[str]) -> list[li
     return [start + ids for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
+def answering(tokenizer: Any, settings: Training) -> dict[str, Any]:
+    """How a prompt is put to the trained model, for those who have the model and not this module: its tokens are
+    `start` and those of `template` with the prompt in place of `{prompt}`; with `chat` the tokenizer's chat
+    template makes the text. An answer as long as `max_length` is the longest that the model could have seen."""
+    chat = settings.template == "chat"
+    return {
+        "template": TEMPLATES[settings.template].prompt(tokenizer, "{prompt}"),
+        "chat": chat,
+        "start": [] if chat else _bos(tokenizer),
+        "max_new_tokens": settings.max_length,
+    }
+
+
 def _bos(tokenizer: Any) -> list[int]:
     """`[BOS]` if the tokenizer puts one before a text, else `[]`."""
     first = tokenizer("a")["input_ids"][:1]

@@ -97,4 +97,6 @@ def test_a_finished_phase_leaves_its_folder_only_where_it_is_to_be_kept(write_co
     pipeline.run(write_config(arms=["flat"]))
     assert [path for path in work.iterdir() if path.is_dir()] == []
     pipeline.run(write_config(arms=["curriculum"], training={"keep_local": True, "save_steps": 2}))
+    # Four phases of two arms, and the stages were encoded once.
+    assert len(list((store.folder / "home" / "tokens").glob("*.safetensors"))) == 1
     assert len([path for path in work.iterdir() if path.is_dir()]) == 3  # a phase each; the base was there

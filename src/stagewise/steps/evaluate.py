@@ -16,7 +16,7 @@ from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split
 from stagewise.steps.train import Target, machine
 from stagewise.tracking.datasets import DatasetRef, log_datasets
-from stagewise.tracking.models import fetch_checkpoint
+from stagewise.tracking.models import fetch_checkpoint, loaded_files
 from stagewise.tracking.runs import OUT, ActiveRun, Record
 
 TABLE = "eval_table.json"
@@ -40,7 +40,7 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
             "template": part["training"]["template"],
             "checkpoint": target.facts,
         },
-        inputs={"eval": split.facts["eval"]["sha256"], "model": trained.manifest["outputs"]["model"]["files"]},
+        inputs={"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained)},
         runs={"split": split, "train": trained},
         machine=machine(session.config),
         tags=target.tags,

@@ -24,7 +24,8 @@ from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
-from stagewise.tracking.models import fetch_checkpoint, log_checkpoint
+from stagewise.tracking.models import fetch_checkpoint, loaded_files, log_checkpoint
+from stagewise.tracking.package import FOLDER, TOKENIZER
 from stagewise.tracking.runs import OUT, ActiveRun, Record, flatten
 
 BASE = "base"
@@ -104,7 +105,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
         if parent is None:
             raise LineageError(f"{arm} phase {phase}: needs init_run, the id of the run of phase {phase - 1}")
         _check_parent(config, split, parent, wanted)
-        inputs["parent"] = parent.manifest["outputs"]["model"]["files"]
+        inputs["parent"] = loaded_files(parent)
         if STATE in parent.manifest["outputs"]["artifacts"]:
             inputs["optimizer"] = parent.manifest["outputs"]["artifacts"][STATE]
         runs["parent"] = parent
@@ -137,9 +138,9 @@ def _part(config: Config, split: Record, wanted: Target) -> dict[str, Any]:
     part = resolved(config)
     if wanted.phase == 0:
         # The tokenizer of a model from scratch is made from the stages, as the template writes them.
-        made = {"stages": split.facts["stages"], "template": config.training.template}
-        scratch = isinstance(config.model, ScratchModel)
-        return {"arm": wanted.facts, "model": part["model"], **(made if scratch else {})}
+        made = {"stages": split.facts["stages"]} if isinstance(config.model, ScratchModel) else {}
+        asked = {"template": config.training.template, "max_length": config.training.max_length}
+        return {"arm": wanted.facts, "model": part["model"], **asked, **made}
     # How often a phase saves itself changes nothing that it makes.
     settings = {key: value for key, value in part["training"].items() if key not in UNSEEN}
     names = [stage.name for stage in config.split.stages]
@@ -299,7 +300,7 @@ def encode_stages(session: Session, split: Record, parent: Record, tokenizer: An
     decides = {
         "stages": {name: entry["sha256"] for name, entry in split.facts["stages"].items()},
         "layout": config.data.train.layout,
-        "tokenizer": {name: entry for name, entry in files.items() if not name.endswith(".safetensors")},
+        "tokenizer": {name: entry for name, entry in files.items() if name.startswith(f"{TOKENIZER}/")},
         "settings": {
             name: getattr(config.training, name) for name in ("template", "loss_on", "max_length", "too_long")
         },
@@ -378,7 +379,8 @@ def _finish(
     work: Path,
 ) -> Made:
     checkpoint = work / "checkpoint"
-    modeling.save(loaded, checkpoint)
+    modeling.save(loaded, checkpoint / FOLDER)
+    loaded.tokenizer.save_pretrained(checkpoint / TOKENIZER)
     so_far = _order_so_far(parent, outcome)
     (work / OUT / ORDER).write_text(json.dumps(so_far), encoding="utf-8")
     (work / OUT / CURVE).write_text(json.dumps([asdict(report) for report in outcome.curve]), encoding="utf-8")
@@ -405,7 +407,13 @@ def _finish(
     )
     description, summary = _in_words(wanted, parent, loaded, outcome, facts)
     model = log_checkpoint(
-        run, checkpoint, wanted.checkpoint, _model_params(wanted, parent, facts), wanted.tags, description
+        run,
+        checkpoint,
+        wanted.checkpoint,
+        _model_params(wanted, parent, facts),
+        wanted.tags,
+        description,
+        formatting.answering(loaded.tokenizer, session.config.training),
     )
     stages = {} if parent is None else split.facts["stages"]
     used = {instance.stage for instance in outcome.consumed}

@@ -1,7 +1,8 @@
 """Checkpoints as MLflow LoggedModels: logged, fetched with every digest checked, registered.
 
-A LoggedModel of ours is a folder of safetensors weights, config, generation config and tokenizer under
-`model/`, as `from_pretrained` reads it. Its parent is a param, since MLflow shows a model's params.
+A LoggedModel of ours has safetensors weights, config, generation config and tokenizer under `model/`, as
+`from_pretrained` reads it, and beside it what MLflow's own loaders want (package.py). Its parent is a param,
+since MLflow shows a model's params.
 """
 
 import contextlib
@@ -16,38 +17,46 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from stagewise.errors import LineageError, TrackingError
 from stagewise.hashing import folder_digests, weights_digest
+from stagewise.tracking.package import FOLDER, write_package
 from stagewise.tracking.runs import ActiveRun, Record, flatten
-
-FOLDER = "model"
 
 
 def log_checkpoint(
-    run: ActiveRun, folder: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str], note: str
+    run: ActiveRun,
+    folder: Path,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    note: str,
+    answering: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Logs a checkpoint's folder as an output of the run; returns how the manifest names it.
+    """Logs a checkpoint, the `model/` and `components/` in `folder`, as an output of the run; returns how the
+    manifest names it: every file by its path in the LoggedModel.
 
     It is READY only once every file was seen on the server at its size; else it is FAILED.
     """
-    files = folder_digests(folder)
     model = run.client.create_logged_model(
         run.experiment_id, name, run.id, {MLFLOW_RUN_NOTE: note, **tags}, flatten(params), "causal-lm"
     )
     status = LoggedModelStatus.FAILED
     try:
-        run.client.log_model_artifacts(model.model_id, str(folder), FOLDER)
+        write_package(folder, model.model_id, run.id, answering)
+        files = folder_digests(folder)
+        run.client.log_model_artifacts(model.model_id, str(folder))
         sizes = _sizes(run.client, model.model_id)
-        lost = [path for path, entry in files.items() if sizes.get(f"{FOLDER}/{path}") != entry["size"]]
+        lost = [path for path, entry in files.items() if sizes.get(path) != entry["size"]]
         if lost:
             raise TrackingError(f"model {model.model_id}: files did not arrive whole: {', '.join(lost)}")
         status = LoggedModelStatus.READY
     finally:
         run.client.finalize_logged_model(model.model_id, status)
     run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
-    return {"model_id": model.model_id, "name": name, "files": files, "weights_sha256": weights_digest(folder)}
+    return {"model_id": model.model_id, "name": name, "files": files, "weights_sha256": weights_digest(folder / FOLDER)}
 
 
 def _sizes(client: MlflowClient, model_id: str, path: str | None = None) -> dict[str, int]:
@@ -66,20 +75,21 @@ def is_whole(record: Record) -> bool:
         sizes = _sizes(record.client, model["model_id"])
     except MlflowException:
         return False
-    return all(sizes.get(f"{FOLDER}/{path}") == entry["size"] for path, entry in model["files"].items())
+    return all(sizes.get(path) == entry["size"] for path, entry in model["files"].items())
 
 
 def fetch_checkpoint(run: ActiveRun | None, record: Record, folder: Path) -> Path:
-    """The checkpoint that a train run made, in `folder`, as an input of `run` if there is one; each file's digest
+    """The checkpoint that a train run made, below `folder`, as an input of `run` if there is one; each file's digest
     is checked."""
     model = record.manifest["outputs"]["model"]
     if run is not None:
         run.client.log_inputs(run.id, models=[LoggedModelInput(model["model_id"])])
     try:
         folder.mkdir()
-        path = Path(mlflow.artifacts.download_artifacts(f"models:/{model['model_id']}", dst_path=str(folder))) / FOLDER
+        path = Path(mlflow.artifacts.download_artifacts(f"models:/{model['model_id']}", dst_path=str(folder)))
     except (MlflowException, OSError) as error:
         raise LineageError(f"run {record.run_id}: its model {model['model_id']} cannot be fetched: {error}") from error
+    (path / REGISTERED_MODEL_META_FILE_NAME).unlink(missing_ok=True)  # written by MLflow's loaders
     found = folder_digests(path)
     for name in sorted(found.keys() | model["files"].keys()):
         if found.get(name) != model["files"].get(name):
@@ -87,7 +97,13 @@ def fetch_checkpoint(run: ActiveRun | None, record: Record, folder: Path) -> Pat
                 f"run {record.run_id}: model file {name} was altered: found {found.get(name)}, "
                 f"expected {model['files'].get(name)}"
             )
-    return path
+    return path / FOLDER
+
+
+def loaded_files(record: Record) -> dict[str, Any]:
+    """Of the checkpoint's files those that are loaded, by digest: all that a step which starts from it depends on."""
+    files = record.manifest["outputs"]["model"]["files"]
+    return {path: entry for path, entry in files.items() if path.startswith(f"{FOLDER}/")}
 
 
 def register(
