@@ -85,6 +85,7 @@ def test_two_processes_do_what_one_does(strategy: str, checkpoint: Path, tmp_pat
     assert close(model, wanted)
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_from_their_own_save_to_the_same_bits(checkpoint: Path, tmp_path: Path) -> None:
     given = job(checkpoint, tmp_path, save_steps=2, strategy="fsdp")
     unbroken, _ = together(given, tmp_path / "first")
@@ -139,6 +140,7 @@ distributed.launch(Training.model_validate_json(sys.argv[1]), Path(sys.argv[2]),
 """
 
 
+@pytest.mark.slow
 def test_two_machines_meet(checkpoint: Path, tmp_path: Path) -> None:
     """Two launchers on this machine, each with one process, as on two."""
     endpoint = f"localhost:{free_port()}"
