@@ -10,9 +10,9 @@ import pytest
 import yaml
 from conftest import TINY, Finished, merged
 
-from stagewise import pipeline
+from stagewise import pipeline, provenance
 from stagewise.data.traces import parse_traces
-from stagewise.errors import DataError, ModelError
+from stagewise.errors import CodeError, DataError, ModelError
 from stagewise.hashing import sha256
 from stagewise.tracking.runs import download, read
 from stagewise.tracking.store import connect
@@ -276,3 +276,12 @@ def test_two_studies_at_once_on_a_fresh_store_both_finish(tmp_path: Path, write_
     # Each step was done by one of them, and the other took what it made.
     done = [line.split(":")[0] for output in outputs for line in output.splitlines() if line.startswith("✓ f1")]
     assert sorted(done) == ["✓ f1 s1 eval · flat", "✓ f1 s1 train · flat"]
+
+
+def test_require_clean_refuses_changed_code_before_any_run(
+    store: Any, write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)  # no repository
+    with pytest.raises(CodeError, match="require_clean"):
+        pipeline.run(write_config(require_clean=True))
+    assert statuses(connect()) == []

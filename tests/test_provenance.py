@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from stagewise import provenance
+from stagewise.errors import CodeError
 
 
 @pytest.fixture
@@ -44,6 +45,58 @@ def test_a_new_file_that_python_could_import_is_dirty(repository: Path) -> None:
     assert state["dirty"] is True
     assert "+++ b/src/stagewise/new.py" in state["diff"]
     assert "+y = 1" in state["diff"]
+
+
+@pytest.mark.parametrize(
+    "name", ["src/stagewise/fast.cpython-311-x86_64-linux-gnu.so", "src/stagewise/old.pyc", "src/other/__init__.py"]
+)
+def test_whatever_python_could_import_is_dirty(repository: Path, name: str) -> None:
+    top = repository.parents[1]
+    (top / name).parent.mkdir(exist_ok=True)
+    (top / name).write_bytes(b"\0\1\2")
+    assert provenance.code_state()["dirty"] is True
+    with pytest.raises(CodeError, match=f"found changes that no commit holds: {name}; commit them"):
+        provenance.check_clean()
+
+
+def test_an_ignored_file_on_pythons_path_is_dirty_and_a_cached_one_is_not(repository: Path) -> None:
+    top = repository.parents[1]
+    (top / ".git" / "info" / "exclude").write_text("*.pyc\njson.py\nvenv/\n")
+    (repository / "__pycache__").mkdir()
+    (repository / "__pycache__" / "module.cpython-311.pyc").touch()
+    (top / "venv").mkdir()
+    (top / "venv" / "module.py").touch()
+    (top / "notes.txt").touch()
+    assert provenance.code_state()["dirty"] is False
+    provenance.check_clean()
+    (top / "json.py").write_text("it = 'shadows'\n")
+    with pytest.raises(CodeError, match=r"json\.py"):
+        provenance.check_clean()
+
+
+def test_code_that_is_in_no_repository_is_not_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    with pytest.raises(CodeError, match="no commit names its code"):
+        provenance.check_clean()
+
+
+def test_a_new_binary_file_and_one_without_a_last_newline_are_in_the_diff(repository: Path) -> None:
+    top = repository.parents[1]
+    contents = {"fast.so": bytes(range(256)), "new.py": b"x = 1"}
+    for name, data in contents.items():
+        (repository / name).write_bytes(data)
+    (top / "d.diff").write_text(provenance.code_state()["diff"])
+    for name in contents:
+        (repository / name).unlink()
+    subprocess.run(["git", "apply", "d.diff"], cwd=top, check=True)
+    assert {name: (repository / name).read_bytes() for name in contents} == contents
+
+
+def test_a_password_in_changed_code_is_not_recorded_and_counted(repository: Path) -> None:
+    (repository / "module.py").write_text('x = "https://me:sesame@example.org"\n')
+    state = provenance.code_state()
+    assert "sesame" not in state["diff"]
+    assert state["redacted"] == 1
 
 
 def test_a_diff_applies_to_the_commit(repository: Path) -> None:

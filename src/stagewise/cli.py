@@ -6,6 +6,10 @@
 Exit codes: 0 done, 1 a failure of ours (with traceback), 2 a mistake of the user's (one line).
 """
 
+import itertools
+import os
+import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,8 @@ from typing import Any
 import click
 
 from stagewise import __version__
-from stagewise.errors import UserError
+from stagewise.credentials import kind_of, redact
+from stagewise.errors import SecretError, UserError
 
 
 class Group(click.Group):
@@ -21,13 +26,35 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            _refuse_credentials(sys.argv[1:])
             return super().invoke(ctx)
         except UserError as error:
-            click.echo(f"{type(error).__name__}: {error}", err=True)
+            click.echo(redact(f"{type(error).__name__}: {error}")[0], err=True)
             ctx.exit(2)
         except KeyboardInterrupt as error:
             click.echo(f"Interrupted. {error}".strip(), err=True)
             ctx.exit(130)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:
+            click.echo(redact(traceback.format_exc())[0], err=True)
+            ctx.exit(1)
+
+
+def _refuse_credentials(arguments: list[str]) -> None:
+    """Raises `SecretError` for a value that MLflow's launcher has recorded as it stands."""
+    for name, value in itertools.pairwise(["", *arguments]):
+        if kind := kind_of(value):
+            run_id = os.environ.get("MLFLOW_RUN_ID")
+            remedy = (
+                f"MLflow has recorded it in run {run_id}: delete that run (mlflow runs delete --run-id {run_id}, then "
+                "mlflow gc), and change the password or token"
+                if run_id
+                else "give it by the environment"
+            )
+            raise SecretError(
+                f"{name if name.startswith('--') else 'the command line'}: the value holds {kind}; {remedy}"
+            )
 
 
 @click.group(cls=Group)

@@ -27,7 +27,8 @@ from pydantic import (
     model_validator,
 )
 
-from stagewise.errors import ConfigError, listed
+from stagewise.credentials import line_of, without_home
+from stagewise.errors import ConfigError, SecretError, listed
 from stagewise.hashing import canonical_json
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
@@ -416,6 +417,8 @@ class Config(Section):
     evaluation: Evaluation = Evaluation()
     primary: Primary = Primary()
     compute: Compute = Compute()
+    require_clean: bool = False
+    """Refuse to run code that no commit holds. Otherwise it runs, and the record holds what differs."""
     launcher: Literal["project", "inline"] = "project"
     """`project`: each step a process of its own, through MLflow; `inline`: all in one process."""
 
@@ -474,8 +477,9 @@ def load(path: Path) -> Config:
 
 
 def read(path: Path) -> str:
+    """The file's text, with `~` for the user's home folder: the text is recorded as it is returned."""
     try:
-        return path.read_bytes().decode()
+        return without_home(path.read_bytes().decode())
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file; configs/quickstart.yaml is one to start from") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -483,6 +487,11 @@ def read(path: Path) -> str:
 
 
 def parse(text: str, name: str) -> Config:
+    if found := line_of(text):
+        raise SecretError(
+            f"{name}: line {found[0]} holds {found[1]}, and the config is recorded; take it out: tokens are read "
+            "from the environment alone"
+        )
     try:
         value = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as error:

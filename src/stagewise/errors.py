@@ -35,6 +35,18 @@ class TrainingError(UserError):
     """Training cannot go on: a loss that is not finite, an example that does not fit."""
 
 
+class CodeError(UserError):
+    """The code that would run is not what the config asks for."""
+
+
+class SecretError(UserError):
+    """A token or password stands where it would be recorded."""
+
+
+class PromotionError(UserError):
+    """A checkpoint is not promoted: its record, the gate or another promotion speaks against it."""
+
+
 class ServerError(UserError):
     """The server that answers prompts refuses, stalls, or does not say what was asked."""
 

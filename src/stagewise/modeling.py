@@ -42,7 +42,7 @@ def create(source: cfg.Model, seed: int, texts: Sequence[str], base: Path, cache
     if isinstance(source, cfg.ScratchModel):
         return _scratch(source.scratch, seed, texts)
     if isinstance(source, cfg.FolderModel):
-        return load(base / source.path, source.dtype)
+        return load(base / Path(source.path).expanduser(), source.dtype)
     if isinstance(source, cfg.HubModel):
         return _from_hub(source)
     return load(_converted(gguf_file(source.gguf, base), cache), source.dtype)
@@ -165,7 +165,7 @@ def _checked(model: Any, tokenizer: Any, name: str) -> Loaded:
 def gguf_file(name: str, base: Path) -> Path:
     package, _, file = name.partition(":")
     if not file:
-        path = base / name
+        path = base / Path(name).expanduser()
     else:
         spec = importlib.util.find_spec(package)  # found and not imported: only its file is wanted
         if spec is None or spec.origin is None:

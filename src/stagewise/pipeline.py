@@ -16,7 +16,8 @@ from typing import Any
 
 from stagewise import progress, report
 from stagewise.config import resolved
-from stagewise.provenance import environment, scrub
+from stagewise.credentials import without_home
+from stagewise.provenance import check_clean, environment, scrub
 from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import Session, Spec, find, link, open_session, perform, record_setup
@@ -59,6 +60,8 @@ def run(config_path: Path) -> str:
     started = time.perf_counter()
     session = open_session(config_path)
     config = session.config
+    if config.require_clean:
+        check_clean()
     with open_run(session.client, session.experiment_id, "pipeline", config.study) as run:
         for run_id in close_abandoned(session.client):
             progress.say(f"! run {run_id} was left RUNNING by a process that is gone; it is KILLED now")
@@ -83,7 +86,7 @@ class _Study:
 
     def __init__(self, session: Session, launcher: Launcher) -> None:
         self.session, self.launcher = session, launcher
-        self.config_path = str(session.config_path)
+        self.config_path = without_home(str(session.config_path))  # MLflow records what a step is given
         self.count = self.reused = 0
         self.trained: list[Record] = []
         self.evaluated: list[Record] = []

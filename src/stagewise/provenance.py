@@ -5,6 +5,7 @@ environment()  {"python": "3.11.7", "packages": {"torch": "2.13.0", …}, "devic
 """
 
 import ast
+import importlib.machinery
 import importlib.metadata
 import os
 import platform
@@ -14,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stagewise.credentials import redact
+from stagewise.errors import CodeError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 
 PACKAGE = Path(__file__).parent
@@ -31,7 +34,8 @@ def code_state() -> dict[str, Any]:
     """Commit, remote and dirtiness of the repository that this package is run from.
 
     `diff` (None when clean) holds all that differs from the commit, new files that Python could import
-    among it. Everything but the package's own digest is None where it is not run from a repository.
+    among it, as `git apply` takes it, but for credentials: `***` stands for each, and `redacted` counts them.
+    Everything but the package's own digest is None where it is not run from a repository.
     """
     package = digest_json({path: entry["sha256"] for path, entry in _sources().items()})
     # A package that is merely installed inside somebody's repository is not of that repository.
@@ -39,11 +43,35 @@ def code_state() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD") if ours else None
     state: dict[str, Any] = {"commit": commit, "dirty": None, "remote": None, "diff": None, "package_sha256": package}
     if commit:
-        untracked = _git("ls-files", "--others", "--exclude-standard", "--full-name", ":/*.py") or ""
-        diff = (_git("diff", "HEAD") or "") + "".join(_as_diff(name) for name in untracked.splitlines())
+        diff, redacted = redact((_git("diff", "--binary", "HEAD") or "") + "".join(map(_as_diff, _importable())))
         remote = scrub(_git("remote", "get-url", "origin") or "")
-        state |= {"dirty": bool(diff), "diff": diff or None, "remote": remote or None}
+        state |= {"dirty": bool(diff), "diff": diff or None, "remote": remote or None, "redacted": redacted}
     return state
+
+
+def check_clean() -> None:
+    """Raises `CodeError` with the list of what differs from the commit, and where there is no commit."""
+    if not code_state()["commit"]:
+        raise CodeError(
+            "require_clean: this stagewise is not run from a git repository, so no commit names its code; run it from "
+            "a clone, or set require_clean to false"
+        )
+    changed = [*(_git("diff", "HEAD", "--name-only") or "").splitlines(), *_importable()]
+    if changed:
+        shown = ", ".join(changed[:10]) + (f", … {len(changed)} in all" if len(changed) > 10 else "")
+        raise CodeError(f"require_clean: found changes that no commit holds: {shown}; commit them, or take them back")
+
+
+def _importable() -> list[str]:
+    """Files that no commit holds and Python could import, from the top of the repository.
+
+    `src` and the top folder are on Python's path, so there also files count that git is told to ignore.
+    """
+    suffixes = tuple(importlib.machinery.all_suffixes())
+    everywhere = _git("ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/") or ""
+    on_path = _git("ls-files", "-z", "--others", "--full-name", ":/src", ":(top,glob)*") or ""
+    names = {name for name in (everywhere + on_path).split("\0") if name.endswith(suffixes)}
+    return sorted(name for name in names if "__pycache__/" not in name)
 
 
 def _git(*arguments: str) -> str | None:
@@ -52,16 +80,18 @@ def _git(*arguments: str) -> str | None:
         done = subprocess.run(
             ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, errors="replace", check=True
         )
-    except (OSError, subprocess.CalledProcessError):
+    except subprocess.CalledProcessError as error:
+        # Two files that differ: `diff --no-index` says 1.
+        return str(error.stdout) if "--no-index" in arguments and error.returncode == 1 else None
+    except OSError:
         return None
-    return done.stdout if arguments[0] == "diff" else done.stdout.strip()
+    return done.stdout if "diff" in arguments else done.stdout.strip()
 
 
 def _as_diff(name: str) -> str:
-    top = _git("rev-parse", "--show-toplevel")
-    text = (Path(str(top)) / name).read_text(encoding="utf-8", errors="replace")
-    lines = "".join(f"+{line}\n" for line in text.splitlines())
-    return f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1,{len(text.splitlines())} @@\n{lines}"
+    """A new file as git writes it into a patch, a binary one too."""
+    top = str(_git("rev-parse", "--show-toplevel"))
+    return _git("-C", top, "diff", "--no-index", "--binary", "--", os.devnull, name) or ""
 
 
 def scrub(url: str) -> str:

@@ -30,7 +30,7 @@ def load_items(source: Source, base: Path) -> Dataset[Item]:
 def _content(source: Source, base: Path, generated: Callable[..., bytes]) -> tuple[bytes, str, Layout]:
     """The source's bytes, what to call them, and how they are laid out."""
     if isinstance(source, PathSource):
-        return read_bytes(base / source.path), source.path, source.layout
+        return read_bytes(base / Path(source.path).expanduser()), source.path, source.layout
     if isinstance(source, HubSource):
         return _hub_lines(source, base), source.hub, source.layout
     options = source.generate.model_dump()
@@ -43,7 +43,7 @@ def _hub_lines(source: HubSource, base: Path) -> bytes:
     The revision says which version of a hub dataset this is; a local folder has none, its bytes are
     digested like any file's.
     """
-    folder = base / source.hub
+    folder = base / Path(source.hub).expanduser()
     where = {"path": str(folder)} if folder.is_dir() else {"path": source.hub, "revision": source.revision}
     rows = _load(source, where)
     lines = []

@@ -60,6 +60,7 @@ class Session:
 
 def open_session(config_path: Path) -> Session:
     """Reads the config and reaches the server. The experiment is the launcher's, else the study's own."""
+    config_path = config_path.expanduser()
     text = read_config(config_path)
     config = parse(text, str(config_path))
     client = store.connect()
@@ -184,6 +185,10 @@ def record_setup(
     run.params({**part, "machine": machine})
     run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
     diff = state.pop("diff")
+    if state.get("redacted") and run.parent is None:  # once a study
+        progress.say(
+            f"! code.diff: {state['redacted']} credentials are recorded as ***; the diff is not the whole change"
+        )
     files = {
         ASKED: session.config_text,
         "config/resolved.json": json.dumps(resolved(session.config), indent=1, ensure_ascii=False),

@@ -184,9 +184,10 @@ def _check_parent(config: Config, split: Record, parent: Record, wanted: Target)
 def _source_digest(config: Config, base: Path) -> Any:
     """What a local model source holds, by digest; a hub's revision is a digest already, and in the config."""
     if isinstance(config.model, FolderModel):
-        if not (base / config.model.path).is_dir():
-            raise ModelError(f"model.path: {base / config.model.path}: no such folder")
-        return folder_digests(base / config.model.path)
+        folder = base / Path(config.model.path).expanduser()
+        if not folder.is_dir():
+            raise ModelError(f"model.path: {folder}: no such folder")
+        return folder_digests(folder)
     if isinstance(config.model, GGUFModel):
         return sha256_file(modeling.gguf_file(config.model.gguf, base))
     return None

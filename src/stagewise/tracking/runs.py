@@ -29,9 +29,11 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
 )
 
 from stagewise import manifest as manifests
+from stagewise.credentials import public
 from stagewise.errors import LineageError, TrackingError, UserError
 from stagewise.hashing import canonical_json, sha256, sha256_file
 from stagewise.provenance import scrub
@@ -136,8 +138,7 @@ def open_run(
         run_id = launched
         found = client.get_run(run_id).data.tags
         parent = found.get(MLFLOW_PARENT_RUN_ID)
-        if MLFLOW_GIT_REPO_URL in found:  # as the launcher found it, which may be with a password
-            tags[MLFLOW_GIT_REPO_URL] = scrub(found[MLFLOW_GIT_REPO_URL])
+        tags |= _cleaned(found)
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     else:
         run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
@@ -148,10 +149,21 @@ def open_run(
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
             killed = isinstance(error, KeyboardInterrupt)
             if isinstance(error, UserError):
-                client.set_tag(run_id, "stagewise.error", str(error)[:5000])
+                client.set_tag(run_id, "stagewise.error", public(str(error))[:5000])
             client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
             raise
     client.set_terminated(run_id, status="FINISHED")
+
+
+def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
+    """Of the tags that the launcher wrote those that may name a password or a home folder, without them."""
+    tags = {key: public(value) for key, value in found.items() if public(value) != value}
+    if MLFLOW_GIT_REPO_URL in found:
+        tags[MLFLOW_GIT_REPO_URL] = scrub(found[MLFLOW_GIT_REPO_URL])
+    source = found.get(MLFLOW_SOURCE_NAME, "")
+    if source:  # the address that `mlflow run` was given, or the folder
+        tags[MLFLOW_SOURCE_NAME] = scrub(source) if "://" in source and not source.startswith("file:") else "stagewise"
+    return tags
 
 
 @contextmanager

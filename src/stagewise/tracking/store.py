@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 import mlflow
 from filelock import FileLock
@@ -30,7 +30,7 @@ def connect() -> MlflowClient:
 
     Raises `TrackingError` where nobody listens or the answer is a refusal.
     """
-    uri = tracking_uri()
+    uri = _without_login(tracking_uri())
     os.environ["MLFLOW_TRACKING_URI"] = uri  # steps in processes of their own write to the same server
     # Alembic tells of each migration of a fresh database, a hundred lines that nobody asked for.
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -48,6 +48,16 @@ def connect() -> MlflowClient:
     # Two processes that create one database at once: one of them crashes. So one does, first.
     with FileLock(f"{database}.lock"):
         return _answering(uri)
+
+
+def _without_login(uri: str) -> str:
+    """An http address without name and password, which go where MLflow reads them: it prints the address."""
+    where = urlparse(uri)
+    if where.scheme not in ("http", "https") or where.username is None:
+        return uri
+    os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(where.username)
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(where.password or "")
+    return where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()
 
 
 def _check_listening(uri: str) -> None:
