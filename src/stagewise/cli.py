@@ -160,5 +160,34 @@ def gc(remove: bool) -> None:
     click.echo(gc.collect(remove))
 
 
+@main.command()
+@click.option("--run-id", required=True, help="Eval run of the checkpoint, or its train run if it has one eval run.")
+@click.option("--config", default="", help="The study whose gate counts; left out, that of the record.")
+@click.option(
+    "--dry-run",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default="false",
+    show_default=True,
+    help="Say what would be done, and change nothing.",
+)
+def promote(run_id: str, config: str, dry_run: bool) -> None:
+    """Make a checkpoint the champion, if its record is whole and the gate holds."""
+    from stagewise.steps import promote as step
+
+    step.promote(run_id, Path(config) if config else None, dry_run, step.chain_is_whole)
+
+
+@main.command()
+@click.argument("target")
+def lineage(target: str) -> None:
+    """Show the way back to the source of TARGET: a run id, or a model such as models:/quickstart@flat-s42."""
+    from stagewise.tracking import store
+    from stagewise.tracking.lineage import tree
+
+    click.echo(tree(store.connect(), target))
+
+
 def _done(record: Any) -> None:
     click.echo(f"  run {record.run_id}  manifest sha256 {record.digest}")

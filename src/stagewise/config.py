@@ -380,6 +380,24 @@ class Primary(Section):
     """Compared after the last phase, on the whole eval set."""
 
 
+class Promotion(Section):
+    """When a checkpoint may take the champion's place."""
+
+    alias: Name = "champion"
+    """Of the registered model's version; MLflow keeps `latest` and names such as `v1` for itself."""
+    metric: Literal["flexible", "strict"] = "flexible"
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """The challenger may be worse by so much, as a share of the items: the lower end of the 95 % interval of
+    the paired difference must not lie below it."""
+
+    @field_validator("alias")
+    @classmethod
+    def _free(cls, alias: str) -> str:
+        if alias == "latest" or re.fullmatch(r"v\d+", alias):
+            raise ValueError("MLflow keeps this name for itself")
+        return alias
+
+
 class Compute(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU where there is one."""
@@ -416,6 +434,7 @@ class Config(Section):
     name of your own with a list of the stages, in the order of its phases; or `flat: {budget: own, epochs: 3}`."""
     evaluation: Evaluation = Evaluation()
     primary: Primary = Primary()
+    promotion: Promotion = Promotion()
     compute: Compute = Compute()
     require_clean: bool = False
     """Refuse to run code that no commit holds. Otherwise it runs, and the record holds what differs."""

@@ -272,6 +272,21 @@ def find_finished(
     return None
 
 
+def evaluations(client: MlflowClient, trained: Record) -> list[Record]:
+    """The finished eval runs of this checkpoint in its experiment, the earliest first."""
+    query = f"attributes.status = 'FINISHED' and tags.`{KIND}` = 'eval'"
+    found, token = [], None
+    while True:
+        page = client.search_runs(
+            [trained.experiment_id], query, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        found += [read(client, run.info.run_id, "eval") for run in page]
+        token = page.token
+        if not token:
+            break
+    return [record for record in found if record.manifest["inputs"]["runs"]["train"] == trained.reference]
+
+
 @contextmanager
 def work_folder(folder: Path, run: ActiveRun, keep: bool = False) -> Iterator[tuple[Path, str]]:
     """The step's own folder, with an empty `out` in it, and the run that worked there before ('' if none).

@@ -1,0 +1,126 @@
+"""The way back from a checkpoint to its source, with a digest at every step.
+
+models:/quickstart@flat-s42: version 2
+└─ f1 s42 train · flat: run 5f0c…, manifest sha256 9b1e…
+   ├─ model flat-1-s42: models:/m-61ab…, weights sha256 77c0…
+   ├─ dataset a: sha256 0d4f…, 8,012 rows, stages/a.jsonl
+   ├─ code: commit 3f2a…, package sha256 51d0…
+   ├─ parent: b0 s42 train · base: run …
+   └─ split: split: run …
+      ├─ dataset source generated-7: sha256 …, 36,000 rows, generated-7
+      └─ code: commit …
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.utils.models import _parse_model_uri
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
+
+from stagewise.errors import LineageError
+from stagewise.tracking.runs import KIND, Record, read
+
+MODELS = "models:/"
+
+
+class Node(NamedTuple):
+    text: str
+    below: "list[Node]"
+
+
+def tree(client: MlflowClient, target: str) -> str:
+    """Of a run id, `models:/<name>@<alias>`, `models:/<name>/<version>` or `models:/m-…`.
+
+    Raises `LineageError` where there is none, and where a manifest is not the one that the run above it names.
+    """
+    seen: set[str] = set()
+    if not target.startswith(MODELS):
+        return "\n".join(_drawn(_node(record_of(client, target), seen)))
+    run_id, text = _made_by(client, target)
+    return "\n".join(_drawn(Node(text, [_node(record_of(client, run_id), seen)])))
+
+
+def walk(client: MlflowClient, run_id: str) -> Iterator[Record]:
+    """The run and all that it was made from, each once. Raises `LineageError` where the chain does not close."""
+    waiting: list[tuple[str, str | None]] = [(run_id, None)]
+    seen = set()
+    while waiting:
+        found, expected = waiting.pop()
+        if found not in seen:
+            seen.add(found)
+            record = record_of(client, found, expected)
+            yield record
+            below = record.manifest["inputs"]["runs"].values()
+            waiting += [(reference["run_id"], reference["manifest_sha256"]) for reference in below]
+
+
+def _made_by(client: MlflowClient, uri: str) -> tuple[str, str]:
+    """The run that made the model of this URI, and a line about the model."""
+    try:
+        parsed = _parse_model_uri(uri)
+        if parsed.model_id:
+            return str(client.get_logged_model(parsed.model_id).source_run_id), uri
+        version = (
+            client.get_model_version_by_alias(str(parsed.name), parsed.alias)
+            if parsed.alias
+            else client.get_model_version(str(parsed.name), str(parsed.version))
+        )
+        return str(_logged(client, version).source_run_id), f"{uri}: version {version.version}"
+    except (MlflowException, AttributeError) as error:
+        first = str(error).splitlines()[0]
+        raise LineageError(f"{uri}: no such model on this tracking server ({first})") from error
+
+
+def _logged(client: MlflowClient, version: ModelVersion) -> LoggedModel:
+    return client.get_logged_model(str(version.source).removeprefix(MODELS))
+
+
+def record_of(client: MlflowClient, run_id: str, expected: str | None = None) -> Record:
+    """The finished run of this id, of whatever kind; with `expected` the one whose manifest has this sha256."""
+    try:
+        kind = client.get_run(run_id).data.tags.get(KIND)
+    except MlflowException as error:
+        raise LineageError(f"run {run_id!r}: no such run on this tracking server") from error
+    if kind is None:
+        raise LineageError(f"run {run_id}: found a run that stagewise did not make")
+    record = read(client, run_id, kind)
+    if expected not in (None, record.digest):
+        raise LineageError(f"run {run_id}: found manifest sha256 {record.digest}, expected {expected}")
+    return record
+
+
+def _node(record: Record, seen: set[str], role: str = "") -> Node:
+    manifest = record.manifest
+    name = record.client.get_run(record.run_id).data.tags.get(MLFLOW_RUN_NAME, "")
+    label = name if manifest["kind"] in name else f"{manifest['kind']} {name}"
+    text = f"{role}{label}: run {record.run_id}, manifest sha256 {record.digest}"
+    if record.run_id in seen:
+        return Node(f"{text} (above)", [])
+    seen.add(record.run_id)
+    below = [Node(line, []) for line in _own(record)]
+    for role, reference in manifest["inputs"]["runs"].items():
+        found = record_of(record.client, reference["run_id"], reference["manifest_sha256"])
+        below.append(_node(found, seen, f"{role}: "))
+    return Node(text, below)
+
+
+def _own(record: Record) -> Iterator[str]:
+    manifest = record.manifest
+    if model := manifest["outputs"]["model"]:
+        yield f"model {model['name']}: models:/{model['model_id']}, weights sha256 {model['weights_sha256']}"
+    for name, entry in manifest["inputs"]["datasets"].items():
+        yield f"dataset {name}: sha256 {entry['sha256']}, {entry['rows']:,} rows, {entry['source']}"
+    code = manifest["code"]
+    dirty = ", and changes that its code.diff holds" if code["dirty"] else ""
+    yield f"code: commit {code['commit'] or 'unknown'}{dirty}, package sha256 {code['package_sha256']}"
+
+
+def _drawn(node: Node, first: str = "", rest: str = "") -> Iterator[str]:
+    yield f"{first}{node.text}"
+    for index, each in enumerate(node.below):
+        last = index == len(node.below) - 1
+        yield from _drawn(each, f"{rest}{'└─ ' if last else '├─ '}", f"{rest}{'   ' if last else '│  '}")

@@ -1,0 +1,195 @@
+"""The gate by itself, and promotions as a user makes them: of finished studies, through the command line."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import TINY, Finished, Store
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli import is_a_users_mistake, stagewise
+
+from stagewise.config import Promotion
+from stagewise.errors import PromotionError
+from stagewise.promotion import decide
+from stagewise.steps.promote import Chain, chain_is_whole, promote
+from stagewise.tracking import champion
+from stagewise.tracking.store import connect
+
+
+def rows(answers: str) -> list[dict[str, Any]]:
+    return [{"flexible": float(each), "strict": 0.0} for each in answers]
+
+
+def test_the_first_champion_needs_no_comparison() -> None:
+    decision = decide(rows("10"), None, Promotion())
+    assert decision.holds
+    assert decision.reason == "flexible 50.0%, and there is no champion yet"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "margin", "holds"),
+    [
+        ("1" * 50, "1" * 50, 0.0, True),  # nothing speaks against equals
+        ("1" * 50, "0" * 50, 0.0, True),
+        ("0" * 50, "1" * 50, 0.5, False),
+        ("1" * 46 + "0" * 4, "1" * 50, 0.05, False),  # 8 points worse
+        ("1" * 99 + "0", "1" * 100, 0.05, True),  # 1 point worse of 5 allowed
+        ("10" * 5, "01" * 5, 0.05, False),  # ten items that contradict each other show little
+    ],
+)
+def test_the_gate_is_the_lower_end_of_the_paired_interval(mine: str, theirs: str, margin: float, holds: bool) -> None:
+    assert decide(rows(mine), rows(theirs), Promotion(margin=margin)).holds is holds
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40), st.floats(0, 0.5))
+def test_a_wider_margin_never_refuses_what_a_narrower_lets_pass(pairs: list[tuple[int, int]], margin: float) -> None:
+    mine, theirs = (rows("".join(str(pair[side]) for pair in pairs)) for side in (0, 1))
+    narrow, wide = (decide(mine, theirs, Promotion(margin=each)) for each in (margin, margin + 0.1))
+    assert wide.holds or not narrow.holds
+    assert narrow.difference == pytest.approx(sum(a - b for a, b in pairs) / len(pairs))
+
+
+# --- on a record --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
+    """The finished study, copied: registry and files may be changed."""
+    shutil.copy(finished.store.folder / "mlflow.db", tmp_path / "mlflow.db")
+    made = Store(tmp_path)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return Finished(made, finished.config, finished.run_id, connect())
+
+
+def ids(study: Finished, kind: str) -> dict[str, str]:
+    """Run ids by the first two letters of the run's name: c3, f1, …"""
+    return {run.info.run_name[:2]: run.info.run_id for run in study.runs(kind)}
+
+
+def holder(study: Finished) -> str | None:
+    found = champion.holder(study.client, "tiny", "champion")
+    return found and str(found.version)
+
+
+def history(study: Finished, version: str) -> list[dict[str, Any]]:
+    tags = study.client.get_model_version("tiny", version).tags
+    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith("stagewise.promotion.")]
+
+
+def run(study: Finished, *arguments: str) -> Any:
+    return stagewise(*arguments, **study.store.environment)
+
+
+def test_a_champion_is_made_and_replaced_and_the_versions_tell(study: Finished) -> None:
+    evals = ids(study, "eval")
+    done = run(study, "promote", "--run-id", evals["c3"], "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "models:/tiny@champion would be version 1 (curriculum-3-s1)" in done.stdout
+    assert holder(study) is None
+    done = run(study, "promote", "--run-id", evals["c3"])
+    assert "✓ models:/tiny@champion is version 1 (curriculum-3-s1)" in done.stdout
+    assert holder(study) == "1"
+    assert "is version 1 (curriculum-3-s1) already" in run(study, "promote", "--run-id", evals["c3"]).stdout
+    # Both know nothing, and are as good as each other; a train run with one eval run says which one is meant.
+    done = run(study, "promote", "--run-id", ids(study, "train")["f1"])
+    assert "is version 2 (flat-1-s1), version 1 before: flexible 0.0% against 0.0%" in done.stdout, done.stderr
+    assert holder(study) == "2"
+    (first, second) = history(study, "1")
+    assert (first["event"], first["before"], first["eval_run"]) == ("promoted", None, evals["c3"])
+    assert (second["event"], second["by"]) == ("replaced", "2")
+    (only,) = history(study, "2")
+    assert (only["before"], only["against_eval_run"], only["difference"]) == ("1", evals["c3"], 0.0)
+
+
+def test_what_is_not_registered_or_unknown_is_refused(study: Finished) -> None:
+    is_a_users_mistake(run(study, "promote", "--run-id", ids(study, "eval")["c1"]), "is no version of the registered")
+    is_a_users_mistake(
+        run(study, "promote", "--run-id", ids(study, "split")["sp"]),
+        "found a split run, expected an eval or a train run",
+    )
+    is_a_users_mistake(run(study, "promote", "--run-id", "0" * 32), "no such run")
+
+
+def test_a_broken_record_is_not_promoted(study: Finished) -> None:
+    def broken(client: Any, run_id: str) -> Chain:
+        return Chain(["run 1: artifact x was altered"])
+
+    with pytest.raises(PromotionError, match="its record is not whole: 1 breaks, the first: run 1: artifact x"):
+        promote(ids(study, "eval")["c3"], None, False, broken)
+    assert holder(study) is None
+
+
+@pytest.mark.parametrize("name", ["stages/a.jsonl", "model/model.safetensors", "predictions.jsonl"])
+def test_an_altered_file_anywhere_in_the_chain_is_found(study: Finished, finished: Finished, name: str) -> None:
+    evaluated = ids(study, "eval")["c3"]
+    assert chain_is_whole(study.client, evaluated).whole
+    (path,) = (path for path in files(finished, study, name))
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    try:
+        assert name in str(chain_is_whole(study.client, evaluated).breaks)
+    finally:
+        path.write_bytes(before)
+
+
+def files(finished: Finished, study: Finished, name: str) -> list[Path]:
+    """Of the split, of c3's model, of c3's eval."""
+    model = next(run for run in study.runs("train") if run.info.run_name.startswith("c3")).outputs.model_outputs[0]
+    owners = [ids(study, "split")["sp"], model.model_id, ids(study, "eval")["c3"]]
+    found = finished.store.folder.rglob(name)
+    return [path for path in found if any(owner in path.parts for owner in owners)]
+
+
+def test_a_gate_that_does_not_hold_says_why_and_changes_nothing(
+    study: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evals = ids(study, "eval")
+    promote(evals["c3"], None, False, chain_is_whole)
+    # The champion knew all the answers.
+    from stagewise.steps import promote as step
+
+    monkeypatch.setattr(step, "_rows", lambda record: rows("111111" if record.run_id == evals["c3"] else "000000"))
+    with pytest.raises(PromotionError, match=r"gate does not hold: flexible 0\.0% against 100\.0%.*-100\.0 points"):
+        promote(evals["f1"], None, False, chain_is_whole)
+    assert holder(study) == "1"
+    assert history(study, "2") == []
+
+
+def test_the_gate_may_come_from_a_config(study: Finished, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(TINY | {"promotion": {"alias": "best", "margin": 0.0}}))
+    promote(ids(study, "eval")["c3"], path, False, chain_is_whole)
+    assert study.client.get_model_version_by_alias("tiny", "best").aliases == ["best", "curriculum-s1"]
+
+
+def test_of_two_promotions_at_once_one_reports_the_conflict(study: Finished) -> None:
+    first, second = (study.client.get_model_version("tiny", version) for version in ("1", "2"))
+    lock = study.store.folder / "lock"
+    champion.move(study.client, lock, "champion", second, None, {})
+    with pytest.raises(PromotionError, match="another promotion came at the same time: found version 2, expected no"):
+        champion.move(study.client, lock, "champion", first, None, {})  # it saw no champion when it began
+    assert holder(study) == "2"
+    assert history(study, "1") == []
+
+
+def test_a_promotion_that_was_overwritten_at_once_reports_it(study: Finished) -> None:
+    first, second = (study.client.get_model_version("tiny", version) for version in ("1", "2"))
+
+    class Slow:
+        """A client between whose writing and reading another machine promotes."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(study.client, name)
+
+        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+            study.client.set_registered_model_alias(name, alias, version)
+            study.client.set_registered_model_alias(name, alias, second.version)
+
+    with pytest.raises(PromotionError, match="found version 2, expected version 1"):
+        champion.move(Slow(), study.store.folder / "lock", "champion", first, None, {})  # type: ignore[arg-type]
+    assert history(study, "1") == []
