@@ -1,23 +1,26 @@
 """The manifest: what a run was made from and what it made, as digests, in one canonical JSON file. Pure.
 
-    {"schema": "stagewise.manifest/1", "kind": "eval", "fingerprint": "9c1e…",
+    {"schema": "stagewise.manifest/2", "kind": "eval", "fingerprint": "9c1e…",
      "config": {…}, "code": {…}, "environment": {…}, "machine": {…},
      "inputs": {"runs": {"train": {"run_id": "…", "manifest_sha256": "…"}}, "datasets": {…}},
      "outputs": {"artifacts": {"predictions.jsonl": {"sha256": "…", "size": 51234}}, "model": null},
-     "facts": {…}, "metrics": {"eval/flexible": 0.61}, "times": {"started": "…", "ended": "…"}}
+     "recorded": {"params": {…}, "tags": {…}, "metrics": {"eval/flexible": 0.61}},
+     "facts": {…}, "times": {"started": "…", "ended": "…"}}
 
 Naming the manifests of the runs that it was made from, it closes a chain of hashes: a pipeline's
-manifest digest stands for every byte below it.
+manifest digest stands for every byte below it. `schemas/manifest.json` is its JSON Schema.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from stagewise.errors import LineageError
 from stagewise.hashing import canonical_json, sha256
+from stagewise.schemas import check
 
-SCHEMA = "stagewise.manifest/1"
+SCHEMA = "stagewise.manifest/2"
 FILE = "manifest.json"
 
 
@@ -33,12 +36,15 @@ def build(
     datasets: Mapping[str, Any],
     artifacts: Mapping[str, Any],
     model: Mapping[str, Any] | None,
+    recorded: Mapping[str, Any],
     facts: Mapping[str, Any],
-    metrics: Mapping[str, float],
     started: str,
     ended: str,
 ) -> dict[str, Any]:
-    """`facts` are the step's own counts and digests; `metrics` those that the outputs imply."""
+    """`recorded` is what stands on the run beside files: params, tags, and metrics that have no step.
+
+    `facts` are the step's own counts and digests.
+    """
     return {
         "schema": SCHEMA,
         "kind": kind,
@@ -49,21 +55,59 @@ def build(
         "machine": dict(machine),
         "inputs": {"runs": dict(runs), "datasets": dict(datasets)},
         "outputs": {"artifacts": dict(artifacts), "model": model},
+        "recorded": dict(recorded),
         "facts": dict(facts),
-        "metrics": dict(metrics),
         "times": {"started": started, "ended": ended},
     }
 
 
 def encode(manifest: Mapping[str, Any]) -> tuple[bytes, str]:
-    """The manifest's bytes and their sha256."""
+    """The manifest's bytes and their sha256. Raises `ValueError` where it is not what its schema says."""
     data = canonical_json(manifest)
+    check("manifest", json.loads(data))
     return data, sha256(data)
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """A manifest from its bytes. Raises `LineageError` for another schema."""
-    manifest: dict[str, Any] = json.loads(data)
-    if manifest.get("schema") != SCHEMA:
-        raise LineageError(f"manifest.json: found schema {manifest.get('schema')!r}, expected {SCHEMA!r}")
+    """A manifest from its bytes. Raises `LineageError` for what is none of this schema."""
+    try:
+        manifest: dict[str, Any] = json.loads(data)
+        if manifest["schema"] != SCHEMA:
+            raise LineageError(f"manifest.json: found schema {manifest['schema']!r}, expected {SCHEMA!r}")
+        check("manifest", manifest)
+    except (ValueError, KeyError, TypeError) as error:
+        raise LineageError(f"manifest.json: found what is no manifest ({error}), expected schema {SCHEMA}") from error
     return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A finished run, as its sealed manifest tells it."""
+
+    run_id: str
+    experiment_id: str
+    manifest: dict[str, Any]
+    digest: str  # of the manifest
+    fetch: Callable[[str], bytes]  # an artifact's bytes by its path, as they are found
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return dict(self.manifest["facts"])
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """How a run that is made from this one names it."""
+        return {"run_id": self.run_id, "manifest_sha256": self.digest}
+
+    def artifact(self, path: str) -> bytes:
+        """An artifact's bytes, held against the digest in the manifest. Raises `LineageError`."""
+        entry = self.manifest["outputs"]["artifacts"].get(path)
+        if entry is None:
+            raise LineageError(f"run {self.run_id}: its manifest names no artifact {path}")
+        data = self.fetch(path)
+        if sha256(data) != entry["sha256"]:
+            raise LineageError(
+                f"run {self.run_id}: artifact {path} was altered: "
+                f"found sha256 {sha256(data)}, expected {entry['sha256']}"
+            )
+        return data

@@ -69,7 +69,7 @@ def run(config_path: Path) -> str:
         progress.say(f"▸ {config.study}: arms {', '.join(config.arms)}, seeds {', '.join(map(str, config.seeds))}")
         with tempfile.TemporaryDirectory() as folder:
             # First, so that a study which fails has left its config and code too.
-            code = record_setup(session, run, resolved(config), train.machine(config), Path(folder))
+            code = record_setup(session, run, "pipeline", resolved(config), train.machine(config), Path(folder))
             run.upload(Path(folder))
             study = _Study(session, LAUNCHERS[config.launcher])
             study.run_all()
@@ -156,7 +156,8 @@ def _record(
     for name in report_step.FILES:
         (out / "report" / name).write_bytes(study.report.artifact(name))
     (out / report_step.STEPS).write_text(json.dumps(study.steps, indent=1))
-    registered = [_register(session, record) for record in study.trained if Target.of(record).is_final]
+    finals = [record for record in study.trained if Target.of(record).is_final]
+    registered = dict(_register(session, record) for record in finals)
     runs = {"split": study.split, "report": study.report}
     runs |= {f"train {Target.of(record).checkpoint}": record for record in study.trained}
     runs |= {f"eval {Target.of(record).checkpoint}": record for record in study.evaluated}
@@ -164,7 +165,10 @@ def _record(
     lines = [f"- {name}: {link(record)}" for name, record in runs.items()]
     run.metrics({f"final/{each.name}": each.right / len(each.rows) for each in checkpoints if each.is_final})
     said = [report.verdict(config.primary, checkpoints), report.best_in_words(checkpoints)]
-    run.describe("\n\n".join([*said, "\n".join(registered), "\n".join(lines)]))
+    models = [
+        f"- `models:/{entry['name']}@{alias}` is version {entry['version']}" for alias, entry in registered.items()
+    ]
+    run.describe("\n\n".join([*said, "\n".join(models), "\n".join(lines)]))
     digest = run.seal(
         kind="pipeline",
         fingerprint=None,
@@ -176,16 +180,20 @@ def _record(
         datasets={},
         artifacts=run.upload(out),
         model=None,
-        facts={"steps": study.steps, "steps_reused": study.reused, "report": study.report.facts},
-        metrics={},
+        facts={
+            "steps": study.steps,
+            "steps_reused": study.reused,
+            "report": study.report.facts,
+            "registered": registered,
+        },
     )
     progress.say(f"  manifest sha256 {digest}")
     save_view(session.client, session.experiment_id)
     return checkpoints
 
 
-def _register(session: Session, record: Record) -> str:
-    """Registers a final checkpoint under the study's name; returns it in Markdown."""
+def _register(session: Session, record: Record) -> tuple[str, dict[str, str]]:
+    """Registers a final checkpoint under the study's name; returns its alias, and which version it is."""
     target, model = Target.of(record), record.manifest["outputs"]["model"]
     alias = f"{target.arm}-s{target.seed}"
     tags = target.tags | {
@@ -196,7 +204,7 @@ def _register(session: Session, record: Record) -> str:
     note = f"{target.checkpoint}: {target.arm}, all {target.phases} phases, seed {target.seed}"
     name = session.config.study
     version = register(session.client, session.home / "registry.lock", name, model["model_id"], alias, tags, note)
-    return f"- `models:/{name}@{alias}` is version {version.version}"
+    return alias, {"name": name, "version": str(version.version), "model_id": model["model_id"]}
 
 
 def _show(session: Session, study: _Study, run: ActiveRun, checkpoints: list[report.Checkpoint]) -> None:

@@ -21,10 +21,15 @@ def study(client: Any) -> str:
     return experiment(client, "study")
 
 
-EMPTY: dict[str, Any] = {
-    name: {}
-    for name in ("config", "code", "environment", "machine", "runs", "datasets", "artifacts", "facts", "metrics")
-} | {"fingerprint": "f" * 64, "model": None}
+DIGEST = "f" * 64
+EMPTY: dict[str, Any] = {name: {} for name in ("runs", "datasets", "artifacts", "facts")} | {
+    "fingerprint": DIGEST,
+    "config": {"part": {}, "file_sha256": DIGEST},
+    "code": {"commit": None, "dirty": None, "package_sha256": DIGEST, "step_sha256": DIGEST},
+    "environment": {"python": "3.11.7", "platform": "Linux x86_64", "packages": {}},
+    "machine": {"device": "cpu", "threads": 1},
+    "model": None,
+}
 
 
 def finished(client: Any, study: str, folder: Path, kind: str = "split") -> str:

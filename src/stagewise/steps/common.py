@@ -17,7 +17,7 @@ from stagewise import progress
 from stagewise.config import Config, parse, resolved
 from stagewise.config import read as read_config
 from stagewise.hashing import sha256
-from stagewise.provenance import code_state, environment, fingerprint
+from stagewise.provenance import code_digest, code_state, environment, fingerprint
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import is_whole
@@ -82,7 +82,6 @@ class Made:
     """What a step's body has to say about what it made, beside the files in its folder."""
 
     facts: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
     model: dict[str, Any] | None = None
     datasets: list[DatasetRef] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
@@ -152,7 +151,7 @@ def _perform(session: Session, spec: Spec) -> Record:
     with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent) as run:
         with progress.step(spec.name, spec.doing) as results, work_folder(folder, run, keep) as (work, earlier):
             run.tag(fingerprint=spec.fingerprint, **spec.tags)
-            code = record_setup(session, run, spec.part, spec.machine, work / OUT)
+            code = record_setup(session, run, spec.module, spec.part, spec.machine, work / OUT)
             made = spec.body(run, work)
             results += made.summary
             if made.resumed:
@@ -172,16 +171,15 @@ def _perform(session: Session, spec: Spec) -> Record:
                 artifacts=artifacts,
                 model=made.model,
                 facts=made.facts,
-                metrics=made.metrics,
             )
     return read(session.client, run.id, spec.kind)
 
 
 def record_setup(
-    session: Session, run: ActiveRun, part: Mapping[str, Any], machine: Mapping[str, Any], out: Path
+    session: Session, run: ActiveRun, module: str, part: Mapping[str, Any], machine: Mapping[str, Any], out: Path
 ) -> dict[str, Any]:
     """Params, and the files that say how the run was made; returns the state of the code."""
-    state = code_state()
+    state = code_state() | {"step_sha256": code_digest(module)}
     run.params({**part, "machine": machine})
     run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
     diff = state.pop("diff")

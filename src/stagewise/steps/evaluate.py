@@ -78,7 +78,6 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
             "batch_size": settings.batch_size,
             "resumed_at_answer": before,
         },
-        metrics=metrics,
         datasets=[dataset],
         summary=[said, *remarks],
         description=f"**{said}** by {model['name']} on {facts['name']}; {', '.join(remarks)}.",

@@ -422,7 +422,6 @@ def _finish(
     run.metrics({f"train/{name}": value for name, value in totals.items()} | last)
     return Made(
         facts=facts,
-        metrics=last,
         model=model,
         datasets=[
             DatasetRef(name, stages[name]["sha256"], stages[name]["rows"], "training", f"stages/{name}.jsonl")

@@ -40,9 +40,8 @@ def log_checkpoint(
 
     It is READY only once every file was seen on the server at its size; else it is FAILED.
     """
-    model = run.client.create_logged_model(
-        run.experiment_id, name, run.id, {MLFLOW_RUN_NOTE: note, **tags}, flatten(params), "causal-lm"
-    )
+    said: dict[str, dict[str, str]] = {"params": flatten(params), "tags": {MLFLOW_RUN_NOTE: note, **tags}}
+    model = run.client.create_logged_model(run.experiment_id, name, run.id, said["tags"], said["params"], "causal-lm")
     status = LoggedModelStatus.FAILED
     try:
         write_package(folder, model.model_id, run.id, answering)
@@ -56,7 +55,8 @@ def log_checkpoint(
     finally:
         run.client.finalize_logged_model(model.model_id, status)
     run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
-    return {"model_id": model.model_id, "name": name, "files": files, "weights_sha256": weights_digest(folder / FOLDER)}
+    digest = weights_digest(folder / FOLDER)
+    return {"model_id": model.model_id, "name": name, "files": files, "weights_sha256": digest, **said}
 
 
 def _sizes(client: MlflowClient, model_id: str, path: str | None = None) -> dict[str, int]:

@@ -14,8 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -53,30 +54,39 @@ class ActiveRun:
     experiment_id: str
     parent: str | None
     started: str
+    recorded: dict[str, dict[str, Any]] = field(default_factory=lambda: {"params": {}, "tags": {}, "metrics": {}})
+    """What was logged, for the manifest."""
 
     def tag(self, **tags: str) -> None:
         """Sets `stagewise.<name>` tags."""
-        self.client.log_batch(self.id, tags=[RunTag(f"stagewise.{key}", value) for key, value in tags.items()])
+        self._tags({f"stagewise.{key}": value for key, value in tags.items()})
 
     def describe(self, markdown: str) -> None:
-        self.client.set_tag(self.id, MLFLOW_RUN_NOTE, markdown)
+        self._tags({MLFLOW_RUN_NOTE: markdown})
+
+    def _tags(self, tags: Mapping[str, str]) -> None:
+        self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self.recorded["tags"] |= tags
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Logs nested values under dotted names; lists as canonical JSON, over-long values by their sha256."""
-        flat = [Param(key, value) for key, value in flatten(values).items()]
-        for start in range(0, len(flat), BATCH):
-            self.client.log_batch(self.id, params=flat[start : start + BATCH])
+        flat = flatten(values)
+        entries = [Param(key, value) for key, value in flat.items()]
+        for start in range(0, len(entries), BATCH):
+            self.client.log_batch(self.id, params=entries[start : start + BATCH])
+        self.recorded["params"] |= flat
 
-    def metrics(self, values: Mapping[str, float], step: int = 0, model_id: str | None = None, **dataset: str) -> None:
+    def metrics(self, values: Mapping[str, float], model_id: str | None = None, **dataset: str) -> None:
         """Logs metrics, linked to a model and to a dataset (`dataset_name`, `dataset_digest`) where given."""
         now = int(time.time() * 1000)
         self.client.log_batch(
-            self.id, metrics=[Metric(key, value, now, step, model_id, **dataset) for key, value in values.items()]
+            self.id, metrics=[Metric(key, value, now, 0, model_id, **dataset) for key, value in values.items()]
         )
+        self.recorded["metrics"] |= values
 
     def mark_table(self, path: str) -> None:
         """Has MLflow's UI show a JSON artifact (`columns`, `data`) as a table, also across runs."""
-        self.client.set_tag(self.id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([{"path": path, "type": "table"}]))
+        self._tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": path, "type": "table"}])})
 
     def upload(self, folder: Path) -> dict[str, Any]:
         """Logs every file below `folder`; returns `{path: {sha256, size}}`, each seen on the server at its size."""
@@ -96,7 +106,7 @@ class ActiveRun:
 
     def seal(self, **parts: Any) -> str:
         """Writes the manifest, the last thing a run records; returns its digest."""
-        built = manifests.build(**parts, started=self.started, ended=now())
+        built = manifests.build(**parts, recorded=self.recorded, started=self.started, ended=now())
         data, digest = manifests.encode(built)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / manifests.FILE
@@ -144,7 +154,9 @@ def open_run(
         run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
     with _sigterm_raises():
         try:
-            yield ActiveRun(client, run_id, experiment_id, parent, now())
+            active = ActiveRun(client, run_id, experiment_id, parent, now())
+            active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
+            yield active
         except BaseException as error:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
             killed = isinstance(error, KeyboardInterrupt)
@@ -184,36 +196,10 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A finished run, as its sealed manifest tells it."""
+class Record(manifests.Sealed):
+    """A finished run on a tracking server."""
 
     client: MlflowClient
-    run_id: str
-    experiment_id: str
-    manifest: dict[str, Any]
-    digest: str  # of the manifest
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return dict(self.manifest["facts"])
-
-    @property
-    def reference(self) -> dict[str, str]:
-        """How a run that is made from this one names it."""
-        return {"run_id": self.run_id, "manifest_sha256": self.digest}
-
-    def artifact(self, path: str) -> bytes:
-        """An artifact's bytes, held against the digest in the manifest."""
-        entry = self.manifest["outputs"]["artifacts"].get(path)
-        if entry is None:
-            raise LineageError(f"run {self.run_id}: its manifest names no artifact {path}")
-        data = download(self.client, self.run_id, path)
-        if sha256(data) != entry["sha256"]:
-            raise LineageError(
-                f"run {self.run_id}: artifact {path} was altered: "
-                f"found sha256 {sha256(data)}, expected {entry['sha256']}"
-            )
-        return data
 
 
 def download(client: MlflowClient, run_id: str, path: str) -> bytes:
@@ -245,7 +231,8 @@ def read(client: MlflowClient, run_id: str, kind: str) -> Record:
     expected = run.data.tags.get(SEAL)
     if sha256(data) != expected:
         raise LineageError(f"run {run_id}: manifest.json was altered: found sha256 {sha256(data)}, expected {expected}")
-    return Record(client, run_id, str(run.info.experiment_id), manifests.decode(data), sha256(data))
+    fetch = partial(download, client, run_id)
+    return Record(run_id, str(run.info.experiment_id), manifests.decode(data), sha256(data), fetch, client)
 
 
 def artifact_sizes(client: MlflowClient, run_id: str, path: str | None = None) -> dict[str, int]:
