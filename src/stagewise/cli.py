@@ -3,7 +3,7 @@
     stagewise main --config configs/quickstart.yaml
     stagewise train --config … --split-run <id> --arm curriculum --phase 1 --seed 42 --init-run <id>
 
-Exit codes: 0 done, 1 a failure of ours (with traceback), 2 a mistake of the user's (one line).
+Exit codes: 0 done, 1 a failure of ours (with traceback), 2 a mistake of the user's (one line); verify has its own.
 """
 
 import itertools
@@ -161,6 +161,21 @@ def gc(remove: bool) -> None:
 
 
 @main.command()
+@click.option("--run-id", "target", required=True, help="A run, models:/<name>@<alias>, or a bundle's folder.")
+@click.option("--expect", default="", help="The manifest's sha256, as known from elsewhere.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict, and every finding, as JSON.")
+@click.pass_context
+def verify(context: click.Context, target: str, expect: str, as_json: bool) -> None:
+    """Check a record, byte for byte and claim for claim, back to the source.
+
+    Exit code 0: whole, 3: the run has not ended, 4: broken, 5: it can't be checked.
+    """
+    from stagewise.steps import verify as step
+
+    context.exit(step.verify(target, expect or None, as_json))
+
+
+@main.command()
 @click.option("--run-id", required=True, help="Eval run of the checkpoint, or its train run if it has one eval run.")
 @click.option("--config", default="", help="The study whose gate counts; left out, that of the record.")
 @click.option(
@@ -176,7 +191,7 @@ def promote(run_id: str, config: str, dry_run: bool) -> None:
     """Make a checkpoint the champion, if its record is whole and the gate holds."""
     from stagewise.steps import promote as step
 
-    step.promote(run_id, Path(config) if config else None, dry_run, step.chain_is_whole)
+    step.promote(run_id, Path(config) if config else None, dry_run)
 
 
 @main.command()

@@ -111,6 +111,11 @@ def _ks(samples: int) -> list[int]:
     return sorted({*(2**power for power in range(samples.bit_length())), samples})
 
 
+def prompt_text(row: Mapping[str, Any]) -> str:
+    """The text that the model was given."""
+    return str(row["arguments"][0][0])
+
+
 def encode(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 

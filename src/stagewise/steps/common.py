@@ -17,6 +17,7 @@ from stagewise import progress
 from stagewise.config import Config, parse, resolved
 from stagewise.config import read as read_config
 from stagewise.hashing import sha256
+from stagewise.manifest import Sealed
 from stagewise.provenance import code_digest, code_state, environment, fingerprint
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
@@ -206,5 +207,5 @@ def links(run: ActiveRun, runs: Mapping[str, Record]) -> str:
     return "\n".join(lines)
 
 
-def link(record: Record) -> str:
+def link(record: Sealed) -> str:
     return f"[{record.run_id[:8]}](#/experiments/{record.experiment_id}/runs/{record.run_id})"

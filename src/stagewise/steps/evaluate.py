@@ -1,14 +1,15 @@
 """The eval step: one checkpoint answers every item of the split's eval set, and each answer is scored."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stagewise import formatting, generation, modeling, predictions, training
-from stagewise.config import Evaluation, resolved
+from stagewise.config import Config, Evaluation, resolved
 from stagewise.data.traces import Item, parse_items
 from stagewise.generation import Answer, Decoder, Prompt
+from stagewise.manifest import Sealed
 from stagewise.progress import Bar
 from stagewise.scoring import score
 from stagewise.server import Client
@@ -24,7 +25,6 @@ TABLE = "eval_table.json"
 
 def specify(session: Session, split: Record, trained: Record) -> Spec:
     check_split(session.config, split)
-    part = resolved(session.config)
     target = Target.of(trained)
 
     def body(run: ActiveRun, work: Path) -> Made:
@@ -35,17 +35,24 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
         name=target.run_name("eval"),
         doing=f"{target.checkpoint} answers {split.facts['eval']['rows']:,} items",
         module="steps.evaluate",
-        part={
-            "evaluation": part["evaluation"],
-            "template": part["training"]["template"],
-            "checkpoint": target.facts,
-        },
+        part=part_of(session.config, target),
         inputs={"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained)},
         runs={"split": split, "train": trained},
         machine=machine(session.config),
         tags=target.tags,
         body=body,
     )
+
+
+def part_of(config: Config, target: Target) -> dict[str, Any]:
+    part = resolved(config)
+    return {"evaluation": part["evaluation"], "template": part["training"]["template"], "checkpoint": target.facts}
+
+
+def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
+    """The split's eval set, as an input of the run."""
+    items = facts["eval"]
+    return [DatasetRef("eval", items["sha256"], items["rows"], "eval", items["name"])]
 
 
 def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work: Path) -> Made:
@@ -57,10 +64,10 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     rows = _rows(session, trained, items, prompts, answers)
     assert len(rows) == len(items), f"{len(items)} items gave {len(rows)} predictions"
     (work / OUT / "predictions.jsonl").write_bytes(predictions.encode(rows))
-    _write_table(run, rows, work / OUT / TABLE)
+    (work / OUT / TABLE).write_text(json.dumps(table(rows), ensure_ascii=False), encoding="utf-8")
+    run.mark_table(TABLE)
     metrics = predictions.metrics(rows)
-    facts = split.facts["eval"]
-    dataset = DatasetRef("eval", facts["sha256"], facts["rows"], "eval", facts["name"])
+    (dataset,) = datasets(split.facts)
     log_datasets(run.client, run.id, [dataset])  # before the metrics, which are linked to it
     model = trained.manifest["outputs"]["model"]
     run.metrics(metrics, model_id=model["model_id"], dataset_name=dataset.name, dataset_digest=dataset.digest)
@@ -80,7 +87,7 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
         },
         datasets=[dataset],
         summary=[said, *remarks],
-        description=f"**{said}** by {model['name']} on {facts['name']}; {', '.join(remarks)}.",
+        description=f"**{said}** by {model['name']} on {dataset.source}; {', '.join(remarks)}.",
         resumed=before > 0,
     )
 
@@ -130,9 +137,6 @@ def _rows(
 ) -> list[dict[str, Any]]:
     settings, template = session.config.evaluation, session.config.training.template
     strict = formatting.TEMPLATES[template].strict
-    target = Target.of(trained)
-    checkpoint = {"arm": target.arm, "phase": target.phase, "seed": target.seed}
-    checkpoint["checkpoint_sha256"] = trained.manifest["outputs"]["model"]["weights_sha256"]
     rows = []
     for number, item in enumerate(items):
         start = number * settings.samples_per_item
@@ -149,12 +153,19 @@ def _rows(
             )
             for answer in given
         ]
-        rows.append(predictions.row(item, prompts[start], given, scores, settings, checkpoint))
+        rows.append(predictions.row(item, prompts[start], given, scores, settings, checkpoint_of(trained)))
     return rows
 
 
-def _write_table(run: ActiveRun, rows: list[dict[str, Any]], path: Path) -> None:
-    """A table for MLflow's UI, which groups runs by the first column and compares the second."""
+def checkpoint_of(trained: Sealed) -> dict[str, Any]:
+    """What a prediction says of who made it."""
+    target, model = Target.of(trained), trained.manifest["outputs"]["model"]
+    checkpoint = {"arm": target.arm, "phase": target.phase, "seed": target.seed}
+    return checkpoint | {"checkpoint_sha256": model["weights_sha256"]}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """For MLflow's UI, which groups runs by the first column and compares the second."""
     columns = [
         "item",
         "prediction",
@@ -180,5 +191,4 @@ def _write_table(run: ActiveRun, rows: list[dict[str, Any]], path: Path) -> None
         ]
         for row in rows
     ]
-    path.write_text(json.dumps({"columns": columns, "data": data}, ensure_ascii=False), encoding="utf-8")
-    run.mark_table(path.name)
+    return {"columns": columns, "data": data}

@@ -1,56 +1,34 @@
 """Promotion: a checkpoint's version gets the alias `champion`, if its record is whole and the gate holds.
 
-    promote("5f0c…", None, dry_run=False, verify=verify)
+    promote("5f0c…", None, dry_run=False)
     ✓ models:/quickstart@champion is version 2 (flat-1-s42), version 1 before: flexible 78.8% against …
 
 It writes an alias and tags of versions, and nothing into the sealed record.
 """
 
 import contextlib
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from stagewise import predictions, progress
 from stagewise.config import Config, parse
 from stagewise.config import read as read_config
-from stagewise.errors import LineageError, PromotionError
+from stagewise.errors import PromotionError
 from stagewise.promotion import decide
 from stagewise.steps.common import ASKED
 from stagewise.steps.train import Target
+from stagewise.steps.verify import check
 from stagewise.tracking import champion, store
-from stagewise.tracking.lineage import record_of, walk
-from stagewise.tracking.models import fetch_checkpoint
+from stagewise.tracking.lineage import record_of
 from stagewise.tracking.runs import Record, evaluations, open_run, read
+from stagewise.verification.findings import Verdict
+
+Verify = Callable[[str], Verdict]
+"""run id → whether that record, and all that it was made from, is whole."""
 
 
-class Verdict(Protocol):
-    """What `verify` found."""
-
-    @property
-    def whole(self) -> bool: ...
-    @property
-    def breaks(self) -> Sequence[Any]: ...
-
-
-@dataclass(slots=True)
-class Chain:
-    """A verdict: what does not hold, in words."""
-
-    breaks: list[str] = field(default_factory=list)
-
-    @property
-    def whole(self) -> bool:
-        return not self.breaks
-
-
-Verify = Callable[[store.Client, str], Verdict]
-"""(client, run id) → whether that record and all that it was made from is whole."""
-
-
-def promote(run_id: str, config_path: Path | None, dry_run: bool, verify: Verify) -> None:
+def promote(run_id: str, config_path: Path | None, dry_run: bool, verify: Verify = check) -> None:
     """Promotes the checkpoint of a train or an eval run. The gate is that of `config_path`, else of the record.
 
     Raises `PromotionError`, with nothing changed, where the record is broken, the gate does not hold, or
@@ -62,24 +40,6 @@ def promote(run_id: str, config_path: Path | None, dry_run: bool, verify: Verify
         evaluated = _evaluation(client, run_id)
         trained = read(client, evaluated.manifest["inputs"]["runs"]["train"]["run_id"], "train")
         _promote(client, evaluated, trained, _config(evaluated, config_path), dry_run, verify)
-
-
-def chain_is_whole(client: store.Client, run_id: str) -> Chain:
-    """Every manifest from this run to the source, and each file that they name, by digest."""
-    found = Chain()
-    try:
-        for record in walk(client, run_id):
-            for path in record.manifest["outputs"]["artifacts"]:
-                try:
-                    record.artifact(path)
-                except LineageError as error:
-                    found.breaks.append(str(error))
-            if record.manifest["outputs"]["model"]:
-                with tempfile.TemporaryDirectory() as folder:
-                    fetch_checkpoint(None, record, Path(folder) / "model")
-    except LineageError as error:
-        found.breaks.append(str(error))
-    return found
 
 
 def _promote(
@@ -96,11 +56,11 @@ def _promote(
     if before is not None and before.version == version.version:
         progress.say(f"= models:/{name}@{gate.alias} is version {version.version} ({checkpoint}) already")
         return
-    verdict = verify(client, evaluated.run_id)
+    verdict = verify(evaluated.run_id)
     if not verdict.whole:
         raise PromotionError(
-            f"{checkpoint}: not promoted, its record is not whole: {len(verdict.breaks)} breaks, the first: "
-            f"{verdict.breaks[0]}; `stagewise verify --run-id {evaluated.run_id}` shows all"
+            f"{checkpoint}: not promoted, its record is not whole: {verdict.in_words()}; "
+            f"`stagewise verify --run-id {evaluated.run_id}` shows all"
         )
     present = None if before is None else _champions(client, before, evaluated)
     decision = decide(_rows(evaluated), None if present is None else _rows(present), gate)

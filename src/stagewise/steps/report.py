@@ -1,13 +1,14 @@
 """The report step: the pipeline's eval runs, compared in Markdown, JSON and figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stagewise import figures, predictions, report
-from stagewise.config import resolved
+from stagewise.config import Config, resolved
 from stagewise.hashing import canonical_json
+from stagewise.manifest import Sealed
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec, link
 from stagewise.steps.train import CURVE, Target
 from stagewise.tracking.runs import OUT, ActiveRun, Record, download, read
@@ -35,7 +36,7 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
         name="report",
         doing=f"comparing {len(evaluated)} checkpoints",
         module="steps.report",
-        part={"study": session.config.study, "primary": resolved(session.config)["primary"]},
+        part=part_of(session.config),
         inputs={name: record.manifest["outputs"]["artifacts"] for name, record in runs.items()}
         | {f"train {record.run_id}": record.manifest["outputs"]["artifacts"] for record in trained},
         runs=runs,
@@ -45,11 +46,15 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
     )
 
 
-def read_checkpoints(trained: list[Record], evaluated: list[Record]) -> list[report.Checkpoint]:
+def part_of(config: Config) -> dict[str, Any]:
+    return {"study": config.study, "primary": resolved(config)["primary"]}
+
+
+def read_checkpoints(trained: Sequence[Sealed], evaluated: Sequence[Sealed]) -> list[report.Checkpoint]:
     return [_checkpoint(train, answers) for train, answers in zip(trained, evaluated, strict=True)]
 
 
-def _checkpoint(trained: Record, evaluated: Record) -> report.Checkpoint:
+def _checkpoint(trained: Sealed, evaluated: Sealed) -> report.Checkpoint:
     target = Target.of(trained)
     model = trained.manifest["outputs"]["model"]
     return report.Checkpoint(

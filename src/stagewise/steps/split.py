@@ -1,6 +1,7 @@
 """The split step: source → stages and eval set, with counts, criteria in words and a histogram."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from stagewise.data.leakage import overlap
 from stagewise.data.sources import load_items, load_traces
 from stagewise.data.traces import Dataset, Item, Trace
 from stagewise.errors import ConfigError, DataError, LineageError, listed
+from stagewise.manifest import Sealed
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.tracking.datasets import DatasetRef
-from stagewise.tracking.runs import OUT, ActiveRun, Record
+from stagewise.tracking.runs import OUT, ActiveRun
 
 
 def specify(session: Session) -> Spec:
@@ -28,7 +30,7 @@ def specify(session: Session) -> Spec:
         name="split",
         doing=f"{len(source.rows):,} traces of {source.name} into {len(config.split.stages)} stages",
         module="steps.split",
-        part=_part(config),
+        part=part_of(config),
         inputs={"train": source.sha256, "eval": items.sha256},
         runs={},
         machine=ONE_THREAD,
@@ -37,7 +39,7 @@ def specify(session: Session) -> Spec:
     )
 
 
-def _part(config: Config) -> dict[str, Any]:
+def part_of(config: Config) -> dict[str, Any]:
     """Epochs are the training's: a change of theirs leaves the stages as they are."""
     part = resolved(config)
     stages = [{key: value for key, value in stage.items() if key != "epochs"} for stage in part["split"]["stages"]]
@@ -46,9 +48,9 @@ def _part(config: Config) -> dict[str, Any]:
     return {"data": part["data"], "split": part["split"] | {"stages": stages}, **model}
 
 
-def check_split(config: Config, split: Record) -> None:
+def check_split(config: Config, split: Sealed) -> None:
     """Raises `LineageError` where a split run is not the config's own: its record would tell of other data."""
-    found, expected = split.manifest["config"]["part"], _part(config)
+    found, expected = split.manifest["config"]["part"], part_of(config)
     for section in expected:
         if found.get(section) != expected[section]:
             raise LineageError(
@@ -68,25 +70,36 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     _write(folder, config, source, items, stages, stats)
     sizes = {name: len(traces) for name, traces in stages.traces.items()}
     said = [f"{name} {size:,}" for name, size in sizes.items()] + [f"eval {len(items.rows):,}"]
-    run.metrics({f"split/{name}": size for name, size in sizes.items()} | {"split/eval": len(items.rows)})
-    stage_refs = [
-        DatasetRef(name, entry["sha256"], entry["traces"], "training", f"stages/{name}.jsonl")
-        for name, entry in stats["stages"].items()
-    ]
+    facts = {
+        "source": {"name": source.name, "sha256": source.sha256, "rows": len(source.rows)},
+        "eval": {"name": items.name, "sha256": items.sha256, "rows": len(items.rows)},
+        "stages": {name: {"sha256": e["sha256"], "rows": e["traces"]} for name, e in stats["stages"].items()},
+    }
+    run.metrics(metrics(facts))
     return Made(
-        facts={
-            "source": {"name": source.name, "sha256": source.sha256, "rows": len(source.rows)},
-            "eval": {"name": items.name, "sha256": items.sha256, "rows": len(items.rows)},
-            "stages": {name: {"sha256": e["sha256"], "rows": e["traces"]} for name, e in stats["stages"].items()},
-        },
-        datasets=[
-            DatasetRef(f"source {source.name}"[:100], source.sha256, len(source.rows), "source", source.name),
-            *stage_refs,
-            DatasetRef("eval", items.sha256, len(items.rows), "eval", items.name),
-        ],
+        facts=facts,
+        datasets=datasets(facts),
         summary=said,
         description=f"**Split** into {', '.join(said)}.\n\n{core.criteria(config.split, stages)}",
     )
+
+
+def metrics(facts: Mapping[str, Any]) -> dict[str, float]:
+    sizes = {f"split/{name}": entry["rows"] for name, entry in facts["stages"].items()}
+    return sizes | {"split/eval": facts["eval"]["rows"]}
+
+
+def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
+    """The source, each stage and the eval set, as inputs of the run."""
+    source, items = facts["source"], facts["eval"]
+    return [
+        DatasetRef(f"source {source['name']}"[:100], source["sha256"], source["rows"], "source", source["name"]),
+        *(
+            DatasetRef(name, entry["sha256"], entry["rows"], "training", f"stages/{name}.jsonl")
+            for name, entry in facts["stages"].items()
+        ),
+        DatasetRef("eval", items["sha256"], items["rows"], "eval", items["name"]),
+    ]
 
 
 def _leakage(source: Dataset[Trace], items: Dataset[Item], found: list[Any]) -> str:

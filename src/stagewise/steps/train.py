@@ -17,6 +17,7 @@ from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resol
 from stagewise.data.traces import Trace, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
+from stagewise.manifest import Sealed
 from stagewise.progress import Bar
 from stagewise.provenance import code_digest, deciding_versions, device_kind, fingerprint_parts
 from stagewise.separations import separations
@@ -65,7 +66,7 @@ class Target(NamedTuple):
         return {"arm": self.arm, "phase": self.phase, "seed": self.seed, "phases": self.phases}
 
     @classmethod
-    def of(cls, record: Record) -> "Target":
+    def of(cls, record: Sealed) -> "Target":
         facts = record.facts
         return cls(facts["arm"], facts["phase"], facts["seed"], facts["phases"])
 
@@ -96,7 +97,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
     config, wanted = session.config, target(session.config, arm, phase, seed)
     check_split(config, split)
     distributed.check_machine(config.training, config.compute)
-    part = _part(config, split, wanted)
+    part = part_of(config, split, wanted)
     inputs: dict[str, Any] = {}
     runs = {"split": split}
     if phase == 0:
@@ -133,7 +134,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
     )
 
 
-def _part(config: Config, split: Record, wanted: Target) -> dict[str, Any]:
+def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
     """What of config and split determines a phase, given its parent: no more, or a change would repeat too much."""
     part = resolved(config)
     if wanted.phase == 0:
@@ -156,12 +157,12 @@ def _part(config: Config, split: Record, wanted: Target) -> dict[str, Any]:
     }
 
 
-def _chain(config: Config, split: Record, wanted: Target) -> list[str]:
+def chain(config: Config, split: Sealed, wanted: Target) -> list[str]:
     """A digest for each phase up to this one: what its checkpoint must have been made from."""
     base = wanted._replace(arm=BASE, phase=0, phases=0)
     base = base if isinstance(config.model, ScratchModel) else base._replace(seed=None)
     phases = [base, *(wanted._replace(phase=phase) for phase in range(1, wanted.phase + 1))]
-    return [digest_json(_part(config, split, each)) for each in phases]
+    return [digest_json(part_of(config, split, each)) for each in phases]
 
 
 def _check_parent(config: Config, split: Record, parent: Record, wanted: Target) -> None:
@@ -170,7 +171,7 @@ def _check_parent(config: Config, split: Record, parent: Record, wanted: Target)
         "arm": wanted.arm if wanted.phase > 1 else BASE,
         "phase": wanted.phase - 1,
         "seed": None if found["seed"] is None and found["phase"] == 0 else wanted.seed,
-        "chain": _chain(config, split, wanted)[:-1],
+        "chain": chain(config, split, wanted)[:-1],
     }
     for key, value in expected.items():
         if found[key] != value:
@@ -225,7 +226,7 @@ def _train(
     with Journal(run) as journal:
 
         def on_step(report: training.StepReport) -> None:
-            journal.add(report.step, _step_metrics(report))
+            journal.add(report.step, step_metrics(report))
             bar.advance(note=f"loss {report.loss:.3f}")
 
         if config.training.processes > 1:
@@ -356,7 +357,8 @@ def _parent_optimizer(parent: Record) -> training.OptimizerState | None:
     return safetensors.torch.load(data), json.loads(header["__metadata__"]["scalars"])
 
 
-def _step_metrics(report: training.StepReport) -> dict[str, float]:
+def step_metrics(report: training.StepReport) -> dict[str, float]:
+    """The metrics of one step, as they are logged while it trains."""
     return {
         "train/loss": report.loss,
         "train/learning_rate": report.learning_rate,
@@ -386,20 +388,19 @@ def _finish(
     (work / OUT / ORDER).write_text(json.dumps(so_far), encoding="utf-8")
     (work / OUT / CURVE).write_text(json.dumps([asdict(report) for report in outcome.curve]), encoding="utf-8")
     instances = [plan.Instance(*entry) for phase in so_far for entry in phase]
-    totals = {name: int(outcome.total(name)) for name in ("examples", "loss_tokens", "tokens", "padding")}
-    totals["optimizer_steps"] = len(outcome.curve)
+    counted = totals(outcome.curve)
     facts = (
         wanted.facts
         | known
         | {
-            "chain": _chain(session.config, split, wanted),
+            "chain": chain(session.config, split, wanted),
             "source_sha256": split.facts["source"]["sha256"],
             "parameters": modeling.parameters(loaded.model),
             "order_sha256": plan.order_digest(outcome.consumed),
             "multiset_sha256": plan.multiset_digest(instances),
-            "counted": totals,
+            "counted": counted,
             "counted_so_far": {
-                key: value + (parent.facts["counted_so_far"][key] if parent else 0) for key, value in totals.items()
+                key: value + (parent.facts["counted_so_far"][key] if parent else 0) for key, value in counted.items()
             },
             "resumed_at_step": outcome.resumed_at,
             "passed_over": outcome.passed_over,
@@ -418,19 +419,37 @@ def _finish(
     )
     stages = {} if parent is None else split.facts["stages"]
     used = {instance.stage for instance in outcome.consumed}
-    last = {"train/loss_last": outcome.curve[-1].loss} if outcome.curve else {}
-    run.metrics({f"train/{name}": value for name, value in totals.items()} | last)
+    run.metrics(metrics(outcome.curve))
     return Made(
         facts=facts,
         model=model,
-        datasets=[
-            DatasetRef(name, stages[name]["sha256"], stages[name]["rows"], "training", f"stages/{name}.jsonl")
-            for name in sorted(used)
-        ],
+        datasets=datasets(stages, sorted(used)),
         summary=summary,
         description=description,
         resumed=outcome.resumed_at > 0,
     )
+
+
+def totals(curve: Sequence[training.StepReport]) -> dict[str, int]:
+    """What went through the model in this phase."""
+    counted = {
+        name: sum(getattr(step, name) for step in curve) for name in ("examples", "loss_tokens", "tokens", "padding")
+    }
+    return counted | {"optimizer_steps": len(curve)}
+
+
+def metrics(curve: Sequence[training.StepReport]) -> dict[str, float]:
+    """The metrics of the phase as a whole."""
+    last = {"train/loss_last": curve[-1].loss} if curve else {}
+    return {f"train/{name}": value for name, value in totals(curve).items()} | last
+
+
+def datasets(stages: Mapping[str, Any], used: Sequence[str]) -> list[DatasetRef]:
+    """The stages that went through the model, as inputs of the run."""
+    return [
+        DatasetRef(name, stages[name]["sha256"], stages[name]["rows"], "training", f"stages/{name}.jsonl")
+        for name in used
+    ]
 
 
 def _order_so_far(parent: Record | None, outcome: training.Outcome) -> list[list[plan.Instance]]:

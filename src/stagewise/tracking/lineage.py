@@ -40,7 +40,8 @@ def tree(client: MlflowClient, target: str) -> str:
     seen: set[str] = set()
     if not target.startswith(MODELS):
         return "\n".join(_drawn(_node(record_of(client, target), seen)))
-    run_id, text = _made_by(client, target)
+    run_id, version = made_by(client, target)
+    text = f"{target}: version {version.version}" if version else target
     return "\n".join(_drawn(Node(text, [_node(record_of(client, run_id), seen)])))
 
 
@@ -58,18 +59,19 @@ def walk(client: MlflowClient, run_id: str) -> Iterator[Record]:
             waiting += [(reference["run_id"], reference["manifest_sha256"]) for reference in below]
 
 
-def _made_by(client: MlflowClient, uri: str) -> tuple[str, str]:
-    """The run that made the model of this URI, and a line about the model."""
+def made_by(client: MlflowClient, uri: str) -> tuple[str, ModelVersion | None]:
+    """The run that made the model of this URI, and which version of a registered model it is, where that was named.
+    Raises `LineageError` where there is none."""
     try:
         parsed = _parse_model_uri(uri)
         if parsed.model_id:
-            return str(client.get_logged_model(parsed.model_id).source_run_id), uri
+            return str(client.get_logged_model(parsed.model_id).source_run_id), None
         version = (
             client.get_model_version_by_alias(str(parsed.name), parsed.alias)
             if parsed.alias
             else client.get_model_version(str(parsed.name), str(parsed.version))
         )
-        return str(_logged(client, version).source_run_id), f"{uri}: version {version.version}"
+        return str(_logged(client, version).source_run_id), version
     except (MlflowException, AttributeError) as error:
         first = str(error).splitlines()[0]
         raise LineageError(f"{uri}: no such model on this tracking server ({first})") from error

@@ -113,6 +113,8 @@ class ActiveRun:
             path.write_bytes(data)
             self.client.log_artifact(self.id, str(path))
         self.client.set_tag(self.id, SEAL, digest)
+        if model := built["outputs"]["model"]:
+            self.client.set_logged_model_tags(model["model_id"], {SEAL: digest})
         return digest
 
 

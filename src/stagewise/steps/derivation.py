@@ -1,0 +1,329 @@
+"""What follows from what in a record, reckoned over again by the steps' own functions, without a server.
+
+split      the stages and the eval set, from the source that they give back, by the config's rules
+train      the order and multiset of the examples, from the config and the stages; the counters, from the curve
+eval       every score and measure, from the outputs; every metric, from the scores
+report     every number and sentence, from the predictions and the curves
+pipeline   the copies of the report, the final scores, and that all arms of a seed saw the same examples as often
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from stagewise import formatting, modeling, plan, predictions, report, training
+from stagewise import split as core
+from stagewise.config import Config, OwnBudget, parse, resolved
+from stagewise.data.leakage import overlap
+from stagewise.data.traces import parse_items, parse_traces
+from stagewise.errors import LineageError
+from stagewise.generation import Answer, Prompt
+from stagewise.hashing import canonical_json, digest_json, sha256
+from stagewise.manifest import Sealed
+from stagewise.provenance import code_digest
+from stagewise.scoring import score
+from stagewise.steps import evaluate, split, train
+from stagewise.steps import report as report_step
+from stagewise.steps.common import ASKED, link
+from stagewise.steps.train import Target
+from stagewise.tracking.package import TOKENIZER
+from stagewise.verification.entries import Points
+from stagewise.verification.findings import Finding
+from stagewise.verification.views import Owner
+from stagewise.verification.walk import Chain, Derived
+
+MODULES = {kind: f"steps.{name}" for kind, name in {"split": "split", "train": "train", "eval": "evaluate"}.items()}
+MODULES |= {"report": "steps.report", "pipeline": "pipeline"}
+
+
+class Rules:
+    """`verification.walk.Rules` of the steps in this package."""
+
+    def code(self, kind: str) -> str:
+        return code_digest(MODULES[kind])
+
+    def curves(self, sealed: Sealed) -> Points:
+        if sealed.manifest["kind"] != "train":
+            return {}
+        points: dict[str, list[tuple[int, float]]] = {}
+        for step in _curve(sealed):
+            for name, value in train.step_metrics(step).items():
+                points.setdefault(name, []).append((step.step, value))
+        return points
+
+    def derive(self, sealed: Sealed, chain: Chain) -> Derived:
+        said, derive = KINDS[sealed.manifest["kind"]]
+        return Derived(said, list(derive(sealed, chain)))
+
+
+def _config(sealed: Sealed) -> Config:
+    return parse(sealed.artifact(ASKED).decode(), ASKED)
+
+
+def _same(where: str, recorded: Any, derived: Any) -> Iterator[Finding]:
+    """A finding where what is recorded is not what follows; long values by their sha256."""
+    if canonical_json(recorded) != canonical_json(derived):
+        found, expected = (_short(value) for value in (recorded, derived))
+        yield Finding(where, found, expected, "that is what follows from its inputs")
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value).decode()
+    return text if len(text) <= 120 else f"sha256 {digest_json(value)}"
+
+
+def _asked(sealed: Sealed, config: Config, part: Mapping[str, Any]) -> Iterator[Finding]:
+    """The manifest's config is that of the config file in the record."""
+    recorded = sealed.manifest["config"]
+    yield from _same("manifest.json, config.file_sha256", recorded["file_sha256"], sha256(sealed.artifact(ASKED)))
+    yield from _same("manifest.json, config.part", recorded["part"], part)
+    yield from _same(
+        "artifact config/resolved.json", json.loads(sealed.artifact("config/resolved.json")), resolved(config)
+    )
+
+
+# --- split --------------------------------------------------------------------------------------
+
+
+def _split(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
+    config, facts = _config(sealed), sealed.facts
+    yield from _asked(sealed, config, split.part_of(config))
+    rows = json.loads(sealed.artifact("rows.json"))
+    files = {name: sealed.artifact(f"stages/{name}.jsonl") for name in rows["stages"]}
+    data = core.rebuilt(rows, files)
+    yield from _same("source, rebuilt from the stages", sha256(data), facts["source"]["sha256"])
+    source = parse_traces(data, facts["source"]["name"], config.data.train.layout)
+    items = parse_items(sealed.artifact("eval.jsonl"), facts["eval"]["name"], config.data.eval.layout)
+    counter = _token_counter(chain)
+    stages = core.assign(source, config.split, config.data.duplicates == "drop", counter)
+    for name in stages.traces:
+        derived = stages.file(name)
+        yield from _same(f"artifact stages/{name}.jsonl", sha256(files.get(name, b"")), sha256(derived))
+        stage = {"sha256": sha256(derived), "rows": len(stages.traces[name])}
+        yield from _same(f"manifest.json, facts.stages.{name}", facts["stages"].get(name), stage)
+    yield from _same("artifact rows.json", rows, core.rows(source, stages))
+    stats = core.stats(source, items, stages, overlap(source.rows, items.rows))
+    yield from _same("artifact split_stats.json", json.loads(sealed.artifact("split_stats.json")), stats)
+    criteria = core.criteria(config.split, stages)
+    yield from _same("artifact split_criteria.md", sealed.artifact("split_criteria.md").decode(), criteria)
+    told = {"name": items.name, "sha256": items.sha256, "rows": len(items.rows)}
+    yield from _same("manifest.json, facts.eval", facts["eval"], told)
+    datasets = {ref.name: ref.entry for ref in split.datasets(facts)}
+    yield from _same("manifest.json, inputs.datasets", sealed.manifest["inputs"]["datasets"], datasets)
+    metrics = split.metrics(facts)
+    yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], metrics)
+
+
+def _token_counter(chain: Chain) -> core.CountTokens:
+    """With the tokenizer of the study's base checkpoint, where the record that is walked holds it."""
+
+    def count(texts: Sequence[str]) -> list[int]:
+        base = next((each for each in chain.of_kind("train") if each.facts["phase"] == 0), None)
+        if base is None:
+            raise LineageError("the stages follow from counts of tokens, and no checkpoint with the tokenizer is here")
+        ids = _tokenizer(chain, base)(list(texts), add_special_tokens=False)["input_ids"]
+        return [len(each) for each in ids]
+
+    return count
+
+
+def _tokenizer(chain: Chain, trained: Sealed) -> Any:
+    model_id = trained.manifest["outputs"]["model"]["model_id"]
+    with chain.source.fetch(Owner("models", model_id), TOKENIZER) as folder:
+        return modeling.load_tokenizer(folder)
+
+
+# --- train --------------------------------------------------------------------------------------
+
+
+def _curve(sealed: Sealed) -> list[training.StepReport]:
+    return [training.StepReport(**point) for point in json.loads(sealed.artifact(train.CURVE))]
+
+
+def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
+    config, facts, target = _config(sealed), sealed.facts, Target.of(sealed)
+    made_of = chain.made_from(sealed, "split")
+    yield from _asked(sealed, config, train.part_of(config, made_of, target))
+    yield from _same("manifest.json, facts.chain", facts["chain"], train.chain(config, made_of, target))
+    yield from _same("manifest.json, facts.source_sha256", facts["source_sha256"], made_of.facts["source"]["sha256"])
+    recorded = json.loads(sealed.artifact(train.ORDER))
+    consumed = [[plan.Instance(*entry) for entry in phase] for phase in recorded]
+    planned = _planned(sealed, chain, config, made_of, target)
+    yield from _same(f"artifact {train.ORDER}", recorded, planned)
+    order = plan.order_digest(consumed[-1] if consumed else [])
+    yield from _same("manifest.json, facts.order_sha256", facts["order_sha256"], order)
+    multiset = plan.multiset_digest([instance for phase in consumed for instance in phase])
+    yield from _same("manifest.json, facts.multiset_sha256", facts["multiset_sha256"], multiset)
+    yield from _counters(sealed, chain, target, consumed[-1] if consumed else [])
+    used = sorted({instance.stage for instance in consumed[-1]}) if consumed else []
+    datasets = {ref.name: ref.entry for ref in train.datasets(made_of.facts["stages"], used)}
+    yield from _same("manifest.json, inputs.datasets", sealed.manifest["inputs"]["datasets"], datasets)
+
+
+def _planned(sealed: Sealed, chain: Chain, config: Config, made_of: Sealed, target: Target) -> list[Any]:
+    """The instances of each phase up to this one, as config and stages have them."""
+    if target.phase == 0:
+        return []
+    positions = {}
+    for stage in config.split.stages:
+        left_out = sealed.facts["examples_left_out"][stage.name]
+        positions[stage.name] = list(range(made_of.facts["stages"][stage.name]["rows"]))
+        if left_out["dropped"]:
+            layout = config.data.train.layout
+            traces = parse_traces(made_of.artifact(f"stages/{stage.name}.jsonl"), stage.name, layout).rows
+            tokenizer = _tokenizer(chain, chain.made_from(sealed, "parent"))
+            usable = formatting.encode(traces, tokenizer, config.training, stage.name).usable
+            positions[stage.name] = [position for _, position in usable]
+    phases = plan.build(
+        positions,
+        config.epochs(target.arm),
+        target.arm,
+        config.stage_order(target.arm),
+        target.seed or 0,
+        config.training.batch_size,
+    )
+    return [phase.instances for phase in phases[: target.phase]]
+
+
+def _counters(sealed: Sealed, chain: Chain, target: Target, consumed: Sequence[plan.Instance]) -> Iterator[Finding]:
+    facts, curve = sealed.facts, _curve(sealed)
+    counted = train.totals(curve)
+    yield from _same("manifest.json, facts.counted", facts["counted"], counted)
+    yield from _same(f"artifact {train.CURVE}, examples", counted["examples"], len(consumed))
+    before = chain.made_from(sealed, "parent").facts["counted_so_far"] if target.phase else dict.fromkeys(counted, 0)
+    so_far = {key: value + before[key] for key, value in counted.items()}
+    yield from _same("manifest.json, facts.counted_so_far", facts["counted_so_far"], so_far)
+    metrics = train.metrics(curve)
+    yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], metrics)
+
+
+# --- eval ---------------------------------------------------------------------------------------
+
+
+def _eval(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
+    config = _config(sealed)
+    made_of, trained = chain.made_from(sealed, "split"), chain.made_from(sealed, "train")
+    target = Target.of(trained)
+    yield from _asked(sealed, config, evaluate.part_of(config, target))
+    model = trained.manifest["outputs"]["model"]
+    yield from _same("facts.checkpoint_sha256", sealed.facts["checkpoint_sha256"], model["weights_sha256"])
+    datasets = {ref.name: ref.entry for ref in evaluate.datasets(made_of.facts)}
+    yield from _same("manifest.json, inputs.datasets", sealed.manifest["inputs"]["datasets"], datasets)
+    rows = predictions.decode(sealed.artifact("predictions.jsonl"))
+    items = parse_items(made_of.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
+    yield from _same("artifact predictions.jsonl, rows", len(rows), len(items))
+    rebuilt = [_rescored(config, trained, item, row) for item, row in zip(items, rows, strict=True)]
+    for row, again in zip(rows, rebuilt, strict=True):
+        yield from _row(row, again)
+    metrics = predictions.metrics(rebuilt)
+    yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], metrics)
+    table = json.loads(sealed.artifact(evaluate.TABLE))
+    yield from _same(f"artifact {evaluate.TABLE}", table, evaluate.table(rebuilt))
+
+
+def _rescored(config: Config, trained: Sealed, item: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row that its own outputs give. What only the model could tell again is taken from it: how it ended, and
+    how many tokens it took."""
+    settings = config.evaluation
+    texts, samples = row["resps"][0], row.get("samples", [row])
+    answers = [
+        Answer(text, sample["output_tokens"], sample["finish_reason"], row["near_ties"])
+        for text, sample in zip(texts, samples, strict=True)
+    ]
+    text = predictions.prompt_text(row)
+    if config.training.template != "chat":  # whose template is the tokenizer's
+        text = formatting.TEMPLATES[config.training.template].prompt(None, item.prompt)
+    prompt = Prompt(item.id, text, range(row["prompt_tokens"]), 0)
+    strict = formatting.TEMPLATES[config.training.template].strict
+    scores = [
+        score(
+            answer.text,
+            item.expected_answer,
+            prompt=item.prompt,
+            finish_reason=answer.finish_reason,
+            extract=settings.extract,
+            match=settings.match,
+            strict=strict,
+        )
+        for answer in answers
+    ]
+    return predictions.row(item, prompt, answers, scores, settings, evaluate.checkpoint_of(trained))
+
+
+def _row(row: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[Finding]:
+    for key in sorted({*row, *again}):
+        if row.get(key) != again.get(key):
+            found, expected = (_short(each.get(key)) for each in (row, again))
+            where = f"artifact predictions.jsonl, item {again['item']}, {key}"
+            # A verifier that ran out of time once may not the next time: that says nothing of the record.
+            timed_out = bool(row.get("timed_out") or again["timed_out"])
+            yield Finding(where, found, expected, "that is what its output gives", checked=not timed_out)
+
+
+# --- report and pipeline ------------------------------------------------------------------------
+
+
+def _report(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
+    config = _config(sealed)
+    yield from _asked(sealed, config, report_step.part_of(config))
+    recorded = json.loads(sealed.artifact("comparison.json"))
+    asked = {reference["run_id"] for reference in sealed.manifest["inputs"]["runs"].values()}
+    # Their order is the study's; a manifest names them by name.
+    order = [entry["eval_run"] for entry in recorded["checkpoints"]]
+    yield from _same("artifact comparison.json, eval runs", sorted(order), sorted(asked))
+    evaluated = [chain.sealed[run_id] for run_id in order]
+    trained = [chain.made_from(each, "train") for each in evaluated]
+    checkpoints = report_step.read_checkpoints(trained, evaluated)
+    yield from _same("artifact comparison.json", recorded, report.comparison(config.study, config.primary, checkpoints))
+    links = {each.run_id: link(each) for each in (*trained, *evaluated)}
+    text = report.markdown(config.study, config.primary, checkpoints, links)
+    yield from _same("artifact report.md", sealed.artifact("report.md").decode(), text)
+
+
+def _pipeline(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
+    config, facts, runs = _config(sealed), sealed.facts, sealed.manifest["inputs"]["runs"]
+    yield from _asked(sealed, config, resolved(config))
+    steps = json.loads(sealed.artifact(report_step.STEPS))
+    yield from _same(f"artifact {report_step.STEPS}", steps, facts["steps"])
+    named = sorted([steps["split"], *steps["train"], *steps["eval"], runs["report"]["run_id"]])
+    yield from _same("manifest.json, inputs.runs", sorted(each["run_id"] for each in runs.values()), named)
+    made = chain.made_from(sealed, "report").manifest["outputs"]["artifacts"]
+    artifacts = sealed.manifest["outputs"]["artifacts"]
+    for name in report_step.FILES:
+        yield from _same(f"artifact report/{name}", artifacts.get(f"report/{name}"), made[name])
+    trained, evaluated = ([chain.sealed[run_id] for run_id in steps[kind]] for kind in ("train", "eval"))
+    finals = {}
+    for checkpoint, answers in zip(trained, evaluated, strict=True):
+        if Target.of(checkpoint).is_final:
+            rows = predictions.decode(answers.artifact("predictions.jsonl"))
+            finals[f"final/{Target.of(checkpoint).checkpoint}"] = sum(int(row["flexible"]) for row in rows) / len(rows)
+    yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], finals)
+    yield from _same_examples(config, [each for each in trained if Target.of(each).is_final])
+
+
+def _same_examples(config: Config, finals: Sequence[Sealed]) -> Iterator[Finding]:
+    """Order is the only difference: all arms of a seed saw the same examples, as often, in as many steps."""
+    first: dict[int | None, Sealed] = {}
+    for each in finals:
+        target = Target.of(each)
+        if isinstance(config.arms.get(target.arm), OwnBudget):
+            continue
+        against = first.setdefault(target.seed, each)
+        shared = ("multiset_sha256", *(f"counted_so_far.{name}" for name in ("loss_tokens", "optimizer_steps")))
+        for name in shared:
+            found, expected = (_at(sealed.facts, name) for sealed in (each, against))
+            yield from _same(f"{target.checkpoint}, {name}", found, expected)
+
+
+def _at(facts: Mapping[str, Any], name: str) -> Any:
+    head, _, rest = name.partition(".")
+    return facts[head][rest] if rest else facts[head]
+
+
+KINDS: Mapping[str, tuple[str, Any]] = {
+    "split": ("stages follow from the source", _split),
+    "train": ("order follows from the plan", _train),
+    "eval": ("scores follow from the outputs", _eval),
+    "report": ("numbers follow from the predictions", _report),
+    "pipeline": ("all arms saw the same examples", _pipeline),
+}

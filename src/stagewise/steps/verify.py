@@ -1,0 +1,93 @@
+"""The verify step: a record held against itself and, with `--expect`, against a digest known from outside.
+
+    verify("5f0c…")                                  a run on the tracking server
+    verify("models:/quickstart@curriculum-s42")      a checkpoint, by its name in the registry
+    verify("bundle")                                 a folder that `export --format bundle` made; no server is asked
+
+It changes nothing in the record. Started by MLflow's launcher, its own run holds the verdict.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stagewise import progress
+from stagewise.errors import LineageError, TrackingError
+from stagewise.hashing import sha256
+from stagewise.steps.derivation import Rules
+from stagewise.tracking import store
+from stagewise.tracking.lineage import MODELS, made_by
+from stagewise.tracking.runs import open_run
+from stagewise.tracking.source import Server
+from stagewise.verification.bundle import Bundle
+from stagewise.verification.files import Known
+from stagewise.verification.findings import UNCHECKED, Finding, Node, Verdict
+from stagewise.verification.walk import verify as walk
+
+
+class Bar:
+    """`verification.walk.Progress` for a person."""
+
+    def start(self, files: int) -> None:
+        self.bar = progress.Bar(files, "files")
+
+    def advance(self, files: int) -> None:
+        self.bar.advance(files)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+class Silent:
+    def start(self, files: int) -> None: ...
+
+    def advance(self, files: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def verify(target: str, expect: str | None = None, as_json: bool = False) -> int:
+    """Prints the verdict; returns the exit code: 0 whole, 3 incomplete, 4 broken, 5 it can't be checked."""
+    try:
+        with _recorded(target) as record:
+            verdict = check(target, expect, Silent() if as_json else Bar())
+            record.update(verdict.as_json())
+    except (LineageError, TrackingError) as error:
+        failed = Verdict(target, Node(target, findings=[Finding("target", str(error), "a record", checked=False)]))
+        progress.say(json.dumps(failed.as_json(), ensure_ascii=False) if as_json else f"? {UNCHECKED}: {error}")
+        return failed.exit_code
+    progress.say(json.dumps(verdict.as_json(), ensure_ascii=False) if as_json else str(verdict))
+    return verdict.exit_code
+
+
+def check(target: str, expect: str | None = None, bar: Silent | Bar | None = None) -> Verdict:
+    """Raises `LineageError` for a target that is not there, `TrackingError` where nobody answers."""
+    bar = bar or Silent()
+    known = Known(store.home() / "verify" / f"{sha256(target.encode())}.jsonl")
+    if Path(target).is_dir():
+        bundle = Bundle(Path(target))
+        return walk(bundle, bundle.root, Rules(), known, bar, expect)
+    client = store.connect()
+    source = Server(client)
+    if not target.startswith(MODELS):
+        return walk(source, target, Rules(), known, bar, expect)
+    run_id, version = made_by(client, target)
+    named = None if version is None else source.version(version.name, version.version)
+    return walk(source, run_id, Rules(), known, bar, expect, named)
+
+
+@contextlib.contextmanager
+def _recorded(target: str) -> Iterator[dict[str, Any]]:
+    """The run that MLflow's launcher made for this process, if it made one: it gets the verdict as an artifact."""
+    record: dict[str, Any] = {}
+    experiment_id = store.launched_experiment()
+    if experiment_id is None:
+        yield record
+        return
+    client = store.connect()
+    with open_run(client, experiment_id, "verify", f"verify {target[:8]}") as run:
+        yield record
+        run.tag(verdict=record["verdict"])
+        client.log_text(run.id, json.dumps(record, indent=1, ensure_ascii=False), "verdict.json")

@@ -1,0 +1,128 @@
+"""A record as a tracking server holds it, for those who check it or copy it (stagewise.verification.views)."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+
+from stagewise.errors import TrackingError
+from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, RunView, VersionView
+
+ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
+T = TypeVar("T")
+
+
+class Server:
+    """A `verification.views.Source`."""
+
+    weights = True
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+        self.repositories: dict[Owner, Any] = {}
+
+    def run(self, run_id: str) -> RunView:
+        found: Run = _asked(lambda: self.client.get_run(run_id), f"run {run_id}")
+        if found.info.lifecycle_stage != "active":
+            raise Absent(f"run {run_id} is deleted")
+        inputs, outputs = found.inputs, found.outputs
+        return RunView(
+            run_id,
+            str(found.info.experiment_id),
+            found.info.run_name,
+            found.info.status,
+            dict(found.data.params),
+            dict(found.data.tags),
+            {name: self._points(run_id, name) for name in found.data.metrics},
+            [
+                DatasetView(entry.dataset.name, entry.dataset.digest, {tag.key: tag.value for tag in entry.tags})
+                for entry in (inputs.dataset_inputs if inputs else ())
+            ],
+            [entry.model_id for entry in (inputs.model_inputs if inputs else ()) or ()],
+            [entry.model_id for entry in (outputs.model_outputs if outputs else ())],
+        )
+
+    def _points(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        history = _asked(lambda: self.client.get_metric_history(run_id, name), f"run {run_id}")
+        return sorted((point.step, point.value) for point in history)
+
+    def model(self, model_id: str) -> ModelView:
+        found = _asked(lambda: self.client.get_logged_model(model_id), f"model {model_id}")
+        metrics: dict[str, dict[str, float]] = {}
+        for metric in found.metrics or ():
+            metrics.setdefault(str(metric.run_id), {})[metric.key] = metric.value
+        status, run_id = str(found.status), str(found.source_run_id)
+        location = str(found.artifact_location)
+        return ModelView(model_id, found.name, status, run_id, dict(found.params), dict(found.tags), metrics, location)
+
+    def version(self, name: str, version: str) -> VersionView:
+        found = _asked(lambda: self.client.get_model_version(name, version), f"models:/{name}/{version}")
+        location = _asked(
+            lambda: self.client.get_model_version_download_uri(name, version), f"models:/{name}/{version}"
+        )
+        return VersionView(name, str(version), str(found.source), dict(found.tags), str(location))
+
+    def aliases(self, name: str) -> Mapping[str, str]:
+        try:
+            found = _asked(lambda: self.client.get_registered_model(name), f"models:/{name}")
+        except Absent:
+            return {}
+        return {alias: str(version) for alias, version in found.aliases.items()}
+
+    def files(self, owner: Owner) -> dict[str, int]:
+        repository = self._repository(owner)
+        found = dict(_asked(lambda: list(_listed(repository, None)), f"{owner.kind} {owner.id}"))
+        # MLflow's own loaders leave this file in a model that they load by the name of a version.
+        found.pop(REGISTERED_MODEL_META_FILE_NAME if owner.kind == "models" else "", None)
+        return found
+
+    @contextmanager
+    def fetch(self, owner: Owner, path: str) -> Iterator[Path]:
+        """Read in place where the files lie on this machine, else fetched and removed again."""
+        repository = self._repository(owner)
+        if isinstance(repository, LocalArtifactRepository):
+            local = Path(repository.artifact_dir) / path
+            if not local.exists():
+                raise Absent(f"{owner.kind} {owner.id}: {path}")
+            yield local
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            where = f"{owner.kind} {owner.id}: {path}"
+            yield Path(_asked(lambda: repository.download_artifacts(path, folder), where))
+
+    def _repository(self, owner: Owner) -> Any:
+        if owner not in self.repositories:
+            if owner.kind == "models":
+                uri = _asked(lambda: self.client.get_logged_model(owner.id), f"model {owner.id}").artifact_location
+            else:
+                uri = _asked(lambda: self.client.get_run(owner.id), f"run {owner.id}").info.artifact_uri
+            self.repositories[owner] = get_artifact_repository(uri, self.client.tracking_uri)
+        return self.repositories[owner]
+
+
+def _listed(repository: Any, path: str | None) -> Iterator[tuple[str, int]]:
+    for entry in repository.list_artifacts(path):
+        if entry.is_dir:
+            yield from _listed(repository, entry.path)
+        else:
+            yield entry.path, entry.file_size or 0
+
+
+def _asked(question: Callable[[], T], what: str) -> T:
+    """Raises `Absent` where the server says that there is no such thing, `TrackingError` for all else."""
+    try:
+        return question()
+    except (MlflowException, OSError) as error:
+        if getattr(error, "error_code", None) in ABSENT or isinstance(error, FileNotFoundError):
+            raise Absent(what) from error
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TrackingError(f"{what}: cannot be read from the tracking server: {first}") from error

@@ -1,0 +1,137 @@
+"""What does not hold, each in one line, and the tree in which it is told.
+
+✓ quickstart pipeline: run 5f0c…, manifest 9b1e…, 9 files, all arms saw the same examples
+├─ ✓ split: run 7a1b…, manifest 51d0…, 13 files, stages follow from the source
+└─ ✗ c1 s42 eval · curriculum: run 33d0…, manifest 0b7e…, 8 files, scores follow from the outputs
+   ✗ artifact predictions.jsonl: found sha256 77c0…, expected 0d4f…; only line endings differ
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+WHOLE, INCOMPLETE, BROKEN, UNCHECKED = "whole", "incomplete", "broken", "unchecked"
+EXIT_CODES = {WHOLE: 0, INCOMPLETE: 3, BROKEN: 4, UNCHECKED: 5}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    where: str
+    found: str
+    expected: str
+    why: str = ""
+    checked: bool = True  # False: whether it holds could not be found out
+
+    def __str__(self) -> str:
+        said = f"{self.where}: found {self.found}, expected {self.expected}"
+        return f"{said}; {self.why}" if self.why else said
+
+
+@dataclass(slots=True)
+class Node:
+    """A run of the record, or the model version that leads to one."""
+
+    title: str
+    run_id: str = ""
+    digest: str = ""
+    held: list[str] = field(default_factory=list)  # what was looked at, in words
+    findings: list[Finding] = field(default_factory=list)
+    below: list["Node"] = field(default_factory=list)
+
+    @property
+    def mark(self) -> str:
+        if any(finding.checked for finding in self.findings):
+            return "✗"
+        return "?" if self.findings else "✓"
+
+    def walk(self) -> Iterator["Node"]:
+        yield self
+        for node in self.below:
+            yield from node.walk()
+
+
+@dataclass(slots=True)
+class Verdict:
+    target: str
+    root: Node
+    digest: str = ""  # of the manifest of the run that was asked for
+    expected: str | None = None  # that digest, as known from outside
+    incomplete: bool = False  # the run is still at work
+    files: int = 0
+    bytes: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def found(self) -> list[tuple[Node, Finding]]:
+        return [(node, finding) for node in self.root.walk() for finding in node.findings]
+
+    @property
+    def breaks(self) -> list[str]:
+        return [_located(node, finding) for node, finding in self.found if finding.checked]
+
+    @property
+    def word(self) -> str:
+        if self.incomplete:
+            return INCOMPLETE
+        if self.breaks:
+            return BROKEN
+        return UNCHECKED if self.found else WHOLE
+
+    @property
+    def whole(self) -> bool:
+        return self.word == WHOLE
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.word]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schema": "stagewise.verdict/1",
+            "target": self.target,
+            "verdict": self.word,
+            "manifest_sha256": self.digest or None,
+            "expected": self.expected,
+            "files": self.files,
+            "bytes": self.bytes,
+            "remarks": self.remarks,
+            "runs": [
+                {
+                    "run_id": node.run_id,
+                    "title": node.title,
+                    "manifest_sha256": node.digest or None,
+                    "held": node.held,
+                    "findings": [asdict(finding) for finding in node.findings],
+                }
+                for node in self.root.walk()
+            ],
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([*_drawn(self.root), "", self.in_words(), *self.remarks])
+
+    def in_words(self) -> str:
+        """The last line: what follows from the tree above it."""
+        seen = f"{self.files:,} files, {self.bytes / 1e6:,.1f} MB"
+        if self.word == WHOLE:
+            return f"✓ whole: {seen}; manifest sha256 {self.digest}"
+        if self.word == INCOMPLETE:
+            return f"… incomplete: run {self.root.run_id} has not ended; verify it once it is FINISHED"
+        if self.word == UNCHECKED:
+            return f"? {len(self.found)} things cannot be checked here; all else holds ({seen})"
+        return f"✗ broken: {len(self.breaks)} breaks, the first: {self.breaks[0]}"
+
+
+def _located(node: Node, finding: Finding) -> str:
+    return f"run {node.run_id} ({node.title}): {finding}" if node.run_id else f"{node.title}: {finding}"
+
+
+def _drawn(node: Node, first: str = "", rest: str = "") -> Iterator[str]:
+    about = [f"run {node.run_id}"] * bool(node.run_id) + [f"manifest {node.digest[:12]}…"] * bool(node.digest)
+    yield f"{first}{node.mark} {node.title}: {', '.join([*about, *node.held])}"
+    between = f"{rest}{'│  ' if node.below else '   '}"
+    for finding in node.findings:
+        yield f"{between}{'✗' if finding.checked else '?'} {finding}"
+    for index, below in enumerate(node.below):
+        last = index == len(node.below) - 1
+        yield from _drawn(below, f"{rest}{'└─ ' if last else '├─ '}", f"{rest}{'   ' if last else '│  '}")
