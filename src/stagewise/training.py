@@ -25,9 +25,8 @@ from accelerate import Accelerator
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from transformers import Adafactor
 
-from stagewise import checkpoints
+from stagewise import checkpoints, optimizers
 from stagewise.batching import Batching, attending, backward
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError
@@ -148,7 +147,7 @@ def train(
     """
     with _made_ready(model, settings):
         network = _spread(model, settings, accelerator)
-        optimizer = _optimizer(model, settings)  # of parameters as they are spread
+        optimizer = optimizers.of(model, settings)  # of parameters as they are spread
         stepping = accelerator.prepare_optimizer(optimizer)
         network.train()
         batching = Batching.of(model, pad, settings, accelerator)
@@ -297,7 +296,7 @@ def _progress(outcome: Outcome) -> dict[str, Any]:
 
 def ended(model: Any, settings: Training, end: Path) -> tuple[Outcome, OptimizerState]:
     """What `train` returned in the processes that saved their phase's end there; its weights go into `model`."""
-    optimizer = _optimizer(model, settings)
+    optimizer = optimizers.of(model, settings)
     found = checkpoints.newest(end, allow_inexact=False)
     if found.folder is None:
         raise AssertionError(f"{end}: the processes ended well and left nothing whole: {found.passed_over}")
@@ -351,14 +350,3 @@ def learning_rate(settings: Training, step: int, total: int) -> float:
     progress = (step - warmup) / max(1, total - warmup)
     share = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
     return settings.learning_rate * share[settings.schedule]
-
-
-def _optimizer(model: Any, settings: Training) -> Any:
-    """Weight decay applies to matrices alone, as usual: not to biases and norms."""
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "adafactor":
-        return Adafactor(groups, lr=settings.learning_rate, scale_parameter=False, relative_step=False)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
