@@ -193,6 +193,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     [
         ({"processes": 4096, "batch_size": 4096}, {}, r"training.processes: found 4096, .* which has \d+ CPU cores"),
         ({"processes": 2, "machines": 2}, {}, "training.rendezvous: found none for 2 machines"),
+        (
+            {"processes": 2, "machines": 2, "rendezvous": "one"},
+            {},
+            "training.rendezvous: found one .* expected host:port",
+        ),
         ({"processes": 1}, {"PET_NODE_RANK": "1"}, "PET_NODE_RANK: found 1, expected less than"),
         ({"processes": 1}, {"PET_NODE_RANK": "x"}, "PET_NODE_RANK: found 'x'"),
     ],

@@ -1,5 +1,9 @@
 """The train step by its record: what a store, a signal or a mistake does to it."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +55,38 @@ def test_a_store_that_alters_a_file_fails_the_run_and_what_was_made_stays_here(
     base(config)
     assert statuses() == ["FAILED", "FINISHED"]
     assert not kept.exists()
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: Any, store: Any, tmp_path: Path) -> None:
+    """Both on this machine, by the command line, with a work folder each."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        endpoint = f"localhost:{probe.getsockname()[1]}"
+    config = write_config(training={"processes": 2, "machines": 2, "rendezvous": endpoint})
+    stages, parent = base(config)
+    which = ("--split-run", stages.run_id, "--init-run", parent.run_id, "--arm", "flat", "--phase", "1", "--seed", "1")
+    command = [sys.executable, "-m", "stagewise", "train", "--config", str(config), *which]
+
+    def machines() -> list[str]:
+        both = [
+            subprocess.Popen(
+                command,
+                env=os.environ | {"PET_NODE_RANK": rank, "STAGEWISE_HOME": str(tmp_path / f"home {rank}")},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in ("1", "0")
+        ]
+        said = [process.communicate(timeout=200) for process in both]
+        assert [process.returncode for process in both] == [0, 0], said
+        return [output for output, _ in said]
+
+    other, recording = machines()
+    assert "✓ f1 s1 train · flat: 54 examples in 8 steps" in recording
+    assert "manifest sha256" not in other
+    assert statuses() == ["FINISHED", "FINISHED"]
+    other, recording = machines()  # it is there: the one that records reuses it, and the other does not wait for it
+    assert other.startswith("= f1 s1 train · flat: unchanged, in run ")
+    assert statuses() == ["FINISHED", "FINISHED"]
