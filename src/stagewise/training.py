@@ -89,6 +89,7 @@ class Outcome:
     curve: list[StepReport] = field(default_factory=list)
     resumed_at: int = 0  # steps that an earlier process had done
     passed_over: list[str] = field(default_factory=list)  # checkpoints that were not whole
+    lost: list[str] = field(default_factory=list)  # state that was gone on without, where that is allowed
 
     def total(self, name: str) -> float:
         return float(sum(getattr(report, name) for report in self.curve))
@@ -282,7 +283,7 @@ def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
         return Outcome(passed_over=found.passed_over)
     progress = checkpoints.restore(found.folder, model, optimizer)
     _check_identity(found.folder, progress["identity"], saving.identity)
-    return _outcome(progress, len(progress["curve"]), found.passed_over)
+    return _outcome(progress, len(progress["curve"]), found.passed_over, found.lost)
 
 
 def _progress(outcome: Outcome) -> dict[str, Any]:
@@ -291,6 +292,7 @@ def _progress(outcome: Outcome) -> dict[str, Any]:
         "curve": [astuple(report) for report in outcome.curve],
         "resumed_at": outcome.resumed_at,
         "passed_over": outcome.passed_over,
+        "lost": outcome.lost,
     }
 
 
@@ -301,7 +303,7 @@ def ended(model: Any, settings: Training, end: Path) -> tuple[Outcome, Optimizer
     if found.folder is None:
         raise AssertionError(f"{end}: the processes ended well and left nothing whole: {found.passed_over}")
     progress = checkpoints.restore(found.folder, model, optimizer)
-    outcome = _outcome(progress, progress["resumed_at"], progress["passed_over"])
+    outcome = _outcome(progress, progress["resumed_at"], progress["passed_over"], [])
     return outcome, checkpoints.optimizer_state(optimizer)
 
 
@@ -318,9 +320,10 @@ def _check_identity(folder: Path, found: Mapping[str, str], expected: Mapping[st
         )
 
 
-def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str]) -> Outcome:
+def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str], lost: list[str]) -> Outcome:
     consumed = [Instance(*entry) for entry in progress["consumed"]]
-    return Outcome(consumed, [StepReport(*entry) for entry in progress["curve"]], resumed_at, passed_over)
+    curve = [StepReport(*entry) for entry in progress["curve"]]
+    return Outcome(consumed, curve, resumed_at, passed_over, [*progress["lost"], *lost])
 
 
 @contextmanager

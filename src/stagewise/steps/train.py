@@ -234,6 +234,8 @@ def _train(
             accelerator = training.set_up(config.compute, config.training.precision)
             outcome, optimizer = job.run(loaded.model, accelerator, None, on_step)
     bar.close()
+    for each in outcome.passed_over:
+        say(f"! save {each}; it was passed over")
     if config.training.schedule_scope == "continuous" and wanted.phase < wanted.phases:
         _save_optimizer(optimizer, work / OUT)
     return _finish(session, split, wanted, parent, loaded, outcome, facts, run, work)
@@ -407,6 +409,7 @@ def _finish(
             "resumed_at_step": outcome.resumed_at,
             "passed_over": outcome.passed_over,
             "allow_inexact": session.config.training.allow_inexact,
+            "lost": outcome.lost,
         }
     )
     description, summary = _in_words(wanted, parent, loaded, outcome, facts)
