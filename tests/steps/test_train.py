@@ -1,27 +1,39 @@
 """The train step by its record: what a store, a signal or a mistake does to it."""
 
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import models
 import pytest
+import yaml
+from click.testing import CliRunner, Result
+from conftest import TINY, Store
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
+from stagewise import modeling, training
+from stagewise.cli import main
 from stagewise.errors import TrackingError
 from stagewise.steps import common, split, train
 from stagewise.tracking.runs import Record
 from stagewise.tracking.store import connect
 
 
-def statuses(kind: str = "train") -> list[str]:
-    """Of the runs of this kind, the oldest first."""
+def runs() -> Any:
+    """The train runs, the oldest first."""
     client = connect()
     everywhere = [each.experiment_id for each in client.search_experiments()]
-    query = f"tags.`stagewise.kind` = '{kind}'"
-    return [run.info.status for run in client.search_runs(everywhere, query, order_by=["attributes.start_time ASC"])]
+    query = "tags.`stagewise.kind` = 'train'"
+    return client.search_runs(everywhere, query, order_by=["attributes.start_time ASC"])
+
+
+def statuses() -> list[str]:
+    return [run.info.status for run in runs()]
 
 
 def base(config: Path) -> tuple[Record, Record]:
@@ -55,6 +67,110 @@ def test_a_store_that_alters_a_file_fails_the_run_and_what_was_made_stays_here(
     base(config)
     assert statuses() == ["FAILED", "FINISHED"]
     assert not kept.exists()
+
+
+def commanded(config: Path, stages: Record, parent: str, arm: str, phase: int) -> Result:
+    """The phase, by its command."""
+    chain = ["--split-run", stages.run_id, "--init-run", parent]
+    which = ["--arm", arm, "--phase", str(phase), "--seed", "1"]
+    return CliRunner().invoke(main, ["train", "--config", str(config), *chain, *which])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_closes_the_run_and_says_how_to_go_on(
+    number: int, write_config: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config()
+    stages, parent = base(config)
+    taken = training._Stepper.take
+
+    def interrupted(stepper: Any, step: Any, count: int, rate: float) -> Any:
+        if count == 3:
+            signal.raise_signal(number)
+        return taken(stepper, step, count, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Stepper, "take", interrupted)
+        done = commanded(config, stages, parent.run_id, "flat", 1)
+    assert done.exit_code == 130
+    assert done.stderr.strip() == "Interrupted. saved at step 3 of 8; the same command goes on from there"
+    assert statuses() == ["FINISHED", "KILLED"]
+    done = commanded(config, stages, parent.run_id, "flat", 1)
+    assert done.exit_code == 0, done.output
+    assert "resumed at step 3" in done.stdout
+    assert statuses() == ["FINISHED", "KILLED", "FINISHED"]
+    _, killed, resumed = runs()
+    assert resumed.data.tags["stagewise.resumed_from"] == killed.info.run_id
+    history = connect().get_metric_history(resumed.info.run_id, "train/loss")
+    assert [point.step for point in history] == list(range(1, 9))
+
+
+def test_a_loss_that_is_not_finite_fails_the_run_and_nothing_chains_on_it(write_config: Any, store: Any) -> None:
+    config = write_config(training={"learning_rate": 1e30})
+    stages, parent = base(config)
+    done = commanded(config, stages, parent.run_id, "curriculum", 1)
+    assert done.exit_code == 2
+    assert re.fullmatch(r"TrainingError: step \d: the loss is (nan|inf); a lower .* may help\n", done.stderr)
+    assert statuses() == ["FINISHED", "FAILED"]
+    done = commanded(config, stages, runs()[1].info.run_id, "curriculum", 2)
+    assert done.exit_code == 2
+    assert "found a train run that is FAILED, expected FINISHED" in done.stderr
+    assert statuses() == ["FINISHED", "FAILED"]
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def splitted(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> tuple[Store, str]:
+    """A store that holds the tiny study's split, and its run."""
+    made = Store(tmp_path_factory.mktemp("splitted"))
+    (made.folder / "mlflow.db").write_bytes(fresh_database)
+    (made.folder / "config.yaml").write_text(yaml.safe_dump(TINY))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
+        session = common.open_session(made.folder / "config.yaml")
+        return made, common.perform(session, split.specify(session)).run_id
+
+
+HUB = {"hub": "google/gemma-2b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"model": HUB}, "model.revision: missing"),
+        ({"model": HUB | {"revision": "main"}}, "model.revision: found 'main'"),
+        ({"model": {"path": "mine", "trust_remote_code": True}}, "model.trust_remote_code: unknown key"),
+        ({"model": models.with_code}, "cannot be loaded as a causal language model"),
+        ({"model": models.with_pickle_alone}, "no weights here: expected *.safetensors, found"),
+        ({"model": models.without_eos}, "the tokenizer has no EOS token"),
+        ({"model": models.with_more_tokens}, "the tokenizer has 104 tokens, the model has embeddings for 54"),
+        ({"arms": {"mine": ["a", "b", "z"]}}, "arms.mine: found ['a', 'b', 'z'], expected each of the stages"),
+        ({"training": TINY["training"] | {"processes": 3}}, "batch_size 8 must be a multiple of processes (3)"),
+        ({"training": {"batch_size": 4096, "learning_rate": 1, "processes": 4096}}, "training.processes: found 4096"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_trained(
+    splitted: tuple[Store, str], changes: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, split_run = splitted
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    if callable(damage := changes.get("model")):
+        modeling.save(models.loaded(), tmp_path / "mine")
+        damage(tmp_path / "mine")
+        changes = {"model": {"path": "mine"}}
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(TINY | changes))
+    done = CliRunner().invoke(
+        main, ["train", "--config", str(config), "--split-run", split_run, "--phase", "0", "--seed", "1"]
+    )
+    assert done.exit_code == 2, done.output
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert set(statuses()) <= {"FAILED"}
 
 
 @pytest.mark.slow
