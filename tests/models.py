@@ -1,5 +1,7 @@
 """Tiny models of three families, and a tokenizer, for tests that need real ones."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,3 +50,44 @@ def model(family: str, vocabulary: int, seed: int = 0) -> Any:
 def loaded(family: str = "llama", kind: str = "characters", seed: int = 0) -> Loaded:
     words = tokenizer(kind)
     return Loaded(model(family, len(words), seed), words)
+
+
+# --- what a folder of a model may have wrong ----------------------------------------------------
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def with_pickle_alone(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def with_cut_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def with_broken_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "no-such-model"}')
+
+
+def without_eos(folder: Path) -> None:
+    words = tokenizer()
+    words.eos_token = None
+    for path in folder.glob("token*"):
+        path.unlink()
+    words.save_pretrained(folder)
+
+
+def with_more_tokens(folder: Path) -> None:
+    words = tokenizer()
+    words.add_tokens([f"token{index}" for index in range(50)])
+    words.save_pretrained(folder)
+
+
+def with_code(folder: Path) -> None:
+    """A class of the folder's own, which must not be run."""
+    (folder / "mine.py").write_text("raise SystemExit('code of the folder was run')\n")
+    classes = {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": classes}))

@@ -1,4 +1,5 @@
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,16 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
         (lambda path: flip(path / "model.safetensors"), "model.safetensors does not have the digest"),
-        (lambda path: (path / "optimizer.safetensors").write_bytes(b""), "optimizer.safetensors does not have"),
+        (lambda path: cut(path / "optimizer.safetensors"), "optimizer.safetensors does not have"),
+        (lambda path: cut(path / "progress.json"), "progress.json does not have"),
         (lambda path: (path / "model.safetensors").unlink(), "model.safetensors does not have"),
         (lambda path: (path / "digests.json").unlink(), "it was never completed"),
         (lambda path: (path / "digests.json").write_text("{"), "it was never completed"),
@@ -83,7 +89,9 @@ def test_lost_state_is_refused_unless_allowed(tmp_path: Path, name: str) -> None
     (tmp_path / "step-00000002" / name).unlink()
     with pytest.raises(TrainingError, match=rf"found no {name}(.|\n)*training\.allow_inexact"):
         newest(tmp_path)
-    assert newest(tmp_path, allow_inexact=True).folder == tmp_path / "step-00000002"
+    allowed = newest(tmp_path, allow_inexact=True)
+    assert allowed.folder == tmp_path / "step-00000002"
+    assert allowed.lost == [f"step-00000002: no {name}"]
 
 
 def test_nothing_saved_is_nothing_found(tmp_path: Path) -> None:
@@ -100,16 +108,20 @@ def test_a_save_that_was_cut_off_leaves_no_checkpoint_and_does_not_stand_in_the_
     assert newest(tmp_path).folder == tmp_path / "step-00000002"
 
 
-def test_a_full_disk_inside_a_save_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", [0, 200, 600])
+def test_a_full_disk_inside_a_save_leaves_the_one_before(tmp_path: Path, room: int) -> None:
+    """No file may grow beyond `room` bytes: none can be written, the weights can, the optimizer can as well."""
     save(tmp_path, 1)
-
-    def full(*arguments: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoints, "save_file", full)
-    with pytest.raises(OSError, match="No space left"):
-        save(tmp_path, 2)
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+    try:
+        with pytest.raises(TrainingError, match=r"step 2 cannot be saved: .*make room, and the same command goes on"):
+            save(tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
     assert newest(tmp_path).folder == tmp_path / "step-00000001"
+    save(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]
 
 
 def test_float32_state_of_bfloat16_weights_is_kept(tmp_path: Path) -> None:

@@ -67,11 +67,11 @@ def close(one: Any, other: Any) -> bool:
     return all(torch.allclose(a, b, atol=1e-4) for a, b in pairs)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_processes_do_what_one_does(strategy: str, checkpoint: Path, tmp_path: Path) -> None:
-    wanted, one = alone(job(checkpoint, tmp_path / "one"))
+@pytest.mark.parametrize(("strategy", "optimizer"), [("ddp", "adamw"), ("fsdp", "adamw"), ("fsdp", "adafactor")])
+def test_two_processes_do_what_one_does(strategy: str, optimizer: str, checkpoint: Path, tmp_path: Path) -> None:
+    wanted, one = alone(job(checkpoint, tmp_path / "one", optimizer=optimizer))
     told: list[int] = []
-    given = job(checkpoint, tmp_path, strategy=strategy, save_steps=4, micro_batch_tokens=16)
+    given = job(checkpoint, tmp_path, strategy=strategy, optimizer=optimizer, save_steps=4, micro_batch_tokens=16)
     found, two = together(given, tmp_path, lambda report: told.append(report.step))
     assert two.consumed == one.consumed
     assert [report.loss for report in two.curve] == pytest.approx([report.loss for report in one.curve], abs=1e-4)
@@ -86,8 +86,11 @@ def test_two_processes_do_what_one_does(strategy: str, checkpoint: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_from_their_own_save_to_the_same_bits(checkpoint: Path, tmp_path: Path) -> None:
-    given = job(checkpoint, tmp_path, save_steps=2, strategy="fsdp")
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_two_processes_go_on_from_their_own_save_to_the_same_bits(
+    optimizer: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    given = job(checkpoint, tmp_path, save_steps=2, strategy="fsdp", optimizer=optimizer)
     unbroken, _ = together(given, tmp_path / "first")
     again, outcome = together(given, tmp_path / "second")  # the saves are there still
     assert outcome.resumed_at == 4
@@ -190,6 +193,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     [
         ({"processes": 4096, "batch_size": 4096}, {}, r"training.processes: found 4096, .* which has \d+ CPU cores"),
         ({"processes": 2, "machines": 2}, {}, "training.rendezvous: found none for 2 machines"),
+        (
+            {"processes": 2, "machines": 2, "rendezvous": "one"},
+            {},
+            "training.rendezvous: found one .* expected host:port",
+        ),
         ({"processes": 1}, {"PET_NODE_RANK": "1"}, "PET_NODE_RANK: found 1, expected less than"),
         ({"processes": 1}, {"PET_NODE_RANK": "x"}, "PET_NODE_RANK: found 'x'"),
     ],

@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import models
 import pytest
 import torch
 from models import TEXT, loaded, tokenizer
@@ -60,47 +61,17 @@ def test_a_folder_is_a_model_source(tmp_path: Path) -> None:
     assert weights_digest(tmp_path / "mine") == weights_digest(tmp_path / "base")
 
 
-def without_weights(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-
-
-def with_pickle_alone(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-
-
-def with_cut_weights(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def with_broken_config(folder: Path) -> None:
-    (folder / "config.json").write_text('{"model_type": "no-such-model"}')
-
-
-def without_eos(folder: Path) -> None:
-    words = tokenizer()
-    words.eos_token = None
-    for path in folder.glob("token*"):
-        path.unlink()
-    words.save_pretrained(folder)
-
-
-def with_more_tokens(folder: Path) -> None:
-    words = tokenizer()
-    words.add_tokens([f"token{index}" for index in range(50)])
-    words.save_pretrained(folder)
-
-
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
         (shutil.rmtree, "no model here"),
-        (without_weights, "no weights here: expected *.safetensors"),
-        (with_pickle_alone, "no weights here: expected *.safetensors"),
-        (with_cut_weights, "cannot be loaded as a causal language model"),
-        (with_broken_config, "cannot be loaded as a causal language model"),
-        (without_eos, "no EOS token"),
-        (with_more_tokens, "embeddings for"),
+        (models.without_weights, "no weights here: expected *.safetensors"),
+        (models.with_pickle_alone, "no weights here: expected *.safetensors"),
+        (models.with_cut_weights, "cannot be loaded as a causal language model"),
+        (models.with_broken_config, "cannot be loaded as a causal language model"),
+        (models.with_code, "cannot be loaded as a causal language model"),
+        (models.without_eos, "no EOS token"),
+        (models.with_more_tokens, "embeddings for"),
     ],
 )
 def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path, damage: Any, expected: str) -> None:

@@ -138,6 +138,24 @@ def test_dropout_goes_on_to_the_same_bits_too(tmp_path: Path, accelerator: Any) 
     assert equal(weights(parted), weights(whole))
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_one_that_lost_its_optimizer_goes_on_where_that_is_allowed_and_says_so(
+    tmp_path: Path, accelerator: Any, optimizer: str
+) -> None:
+    chosen = settings(optimizer=optimizer, allow_inexact=True)
+
+    def go(**options: Any) -> training.Outcome:
+        kept = training.Saving.of(chosen, tmp_path)
+        made = model("llama", VOCABULARY)
+        return training.train(made, 0, examples(), steps(6), chosen, ONE, 3, accelerator, kept, **options)[0]
+
+    for number in (2, 4):  # what was lost once is not forgotten by the next save
+        with pytest.raises(KeyboardInterrupt):
+            go(on_step=interrupt_at(number))
+        (tmp_path / f"step-0000000{number}" / "optimizer.safetensors").unlink()
+    assert go().lost == [f"step-0000000{number}: no optimizer.safetensors" for number in (2, 4)]
+
+
 def test_recomputed_activations_change_nothing(tmp_path: Path, accelerator: Any) -> None:
     kept, recomputed = model("llama", VOCABULARY), model("llama", VOCABULARY)
     run(kept, tmp_path / "kept", accelerator)

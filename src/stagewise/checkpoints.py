@@ -14,12 +14,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -38,19 +39,30 @@ NAME = re.compile(r"step-(\d{8})")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What `newest` found: the newest whole checkpoint, and which newer ones were passed over and why."""
+    """What `newest` found: the newest whole checkpoint, which newer ones were passed over and why, and which of
+    its own state it lost."""
 
     folder: Path | None
     passed_over: list[str]
+    lost: list[str] = field(default_factory=list)
 
 
 def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[str, Any], keep: int) -> None:
-    """Writes the checkpoint of `step` below `folder` and removes all but the newest `keep`. Every process calls it."""
+    """Writes the checkpoint of `step` below `folder` and removes all but the newest `keep`. Every process calls it.
+
+    Raises `TrainingError` where it cannot be written, on a full disk; the ones before are left as they were.
+    """
     weights = {name: _whole(tensor) for name, tensor in _weights(model).items()}
     tensors, scalars = optimizer_state(optimizer)
     rng = _gathered_rng()
     if is_first():
-        _write(folder, step, weights, tensors, rng, {**progress, "scalars": scalars}, keep)
+        try:
+            _write(folder, step, weights, tensors, rng, {**progress, "scalars": scalars}, keep)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(
+                f"{folder}: step {step} cannot be saved: {error}; make room, and the same command goes on from the "
+                "last save"
+            ) from error
 
 
 def _write(
@@ -107,7 +119,7 @@ def newest(folder: Path, allow_inexact: bool) -> Found:
                 "remove the folder to start the phase again, or set training.allow_inexact to true"
             )
         else:
-            return Found(path, passed_over)
+            return Found(path, passed_over, [f"{path.name}: no {name}" for name in missing])
     return Found(None, passed_over)
 
 
@@ -135,7 +147,8 @@ def restore(path: Path | None, model: Any, optimizer: Any) -> dict[str, Any]:
     with torch.no_grad():
         for name, tensor in _read(path, MODEL):
             weights[name].copy_(_like(weights[name], tensor))
-    restore_optimizer(optimizer, dict(_read(path, OPTIMIZER)), progress["scalars"])
+    tensors = dict(_read(path, OPTIMIZER))
+    restore_optimizer(optimizer, tensors, progress["scalars"] if tensors else {})  # counters alone are no state
     _restore_rng(dict(_read(path, RNG)))
     return progress
 

@@ -9,6 +9,7 @@ share of every step. The first one saves; what it saved at the end is read back 
 import ctypes
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -37,6 +38,7 @@ from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
 
 JOB, OPTIMIZER, CURVE, END, FAULT = "job.json", "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
 PR_SET_PDEATHSIG = 1  # of prctl.h
+MEETING = 600  # seconds in which all machines have to come
 GRACE = 600  # seconds in which a process that is told to stop ends its step and saves
 
 
@@ -137,10 +139,10 @@ def check_machine(settings: Training, compute: Compute) -> None:
             f"training.processes: found {settings.processes}, {here} of them on this machine, which has {most} {kind}; "
             "expected no more than that"
         )
-    if settings.machines > 1 and not _endpoint(settings):
+    if settings.machines > 1 and not re.fullmatch(r"[^\s/]+:\d+", _endpoint(settings)):
         raise ConfigError(
-            f"training.rendezvous: found none for {settings.machines} machines, expected host:port of the one that "
-            "records, or the same in PET_RDZV_ENDPOINT"
+            f"training.rendezvous: found {_endpoint(settings) or 'none'} for {settings.machines} machines, expected "
+            "host:port of the one that records, or the same in PET_RDZV_ENDPOINT"
         )
     if machine_rank() >= settings.machines:
         raise ConfigError(
@@ -170,16 +172,12 @@ def train(
 def launch(settings: Training, folder: Path, name: str) -> None:
     """Starts this machine's processes, each in a session of its own so that Ctrl-C reaches them once, through
     the launcher, and waits for their end."""
-    single = settings.machines == 1
     config = LaunchConfig(
         min_nodes=settings.machines,
         max_nodes=settings.machines,
         nproc_per_node=settings.processes // settings.machines,
         run_id=name,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0" if single else _endpoint(settings),
-        rdzv_configs={"is_host": machine_rank() == 0},
-        local_addr="localhost" if single else None,
+        **_where(settings),
         max_restarts=0,
         shutdown_timeout=GRACE,
     )
@@ -190,6 +188,23 @@ def launch(settings: Training, folder: Path, name: str) -> None:
             raise KeyboardInterrupt("the processes saved; the same command goes on from there") from error
         except ChildFailedError as error:
             raise _failure(error, settings, folder) from error
+        except dist.DistError as error:
+            raise TrainingError(
+                f"the {settings.machines} machines did not meet at {_endpoint(settings)} in {MEETING} s; give the same "
+                f"command on each of them ({str(error).splitlines()[0]})"
+            ) from error
+
+
+def _where(settings: Training) -> dict[str, Any]:
+    """Where this machine's launcher meets the others. The machine that records must hold the first process, and
+    only a static rendezvous numbers processes by PET_NODE_RANK: the others do by address."""
+    if settings.machines == 1:
+        return {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "local_addr": "localhost"}
+    return {
+        "rdzv_backend": "static",
+        "rdzv_endpoint": _endpoint(settings),
+        "rdzv_configs": {"rank": machine_rank(), "timeout": MEETING},
+    }
 
 
 def _failure(error: ChildFailedError, settings: Training, folder: Path) -> Exception:
@@ -261,6 +276,10 @@ def main(folder: Path) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    else:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # no teardown: under load, threads of gloo's that outlived it aborted a process that was done
     finally:
         dist.destroy_process_group()
 

@@ -25,9 +25,8 @@ from accelerate import Accelerator
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from transformers import Adafactor
 
-from stagewise import checkpoints
+from stagewise import checkpoints, optimizers
 from stagewise.batching import Batching, attending, backward
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError
@@ -90,6 +89,7 @@ class Outcome:
     curve: list[StepReport] = field(default_factory=list)
     resumed_at: int = 0  # steps that an earlier process had done
     passed_over: list[str] = field(default_factory=list)  # checkpoints that were not whole
+    lost: list[str] = field(default_factory=list)  # state that was gone on without, where that is allowed
 
     def total(self, name: str) -> float:
         return float(sum(getattr(report, name) for report in self.curve))
@@ -148,7 +148,7 @@ def train(
     """
     with _made_ready(model, settings):
         network = _spread(model, settings, accelerator)
-        optimizer = _optimizer(model, settings)  # of parameters as they are spread
+        optimizer = optimizers.of(model, settings)  # of parameters as they are spread
         stepping = accelerator.prepare_optimizer(optimizer)
         network.train()
         batching = Batching.of(model, pad, settings, accelerator)
@@ -283,7 +283,7 @@ def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
         return Outcome(passed_over=found.passed_over)
     progress = checkpoints.restore(found.folder, model, optimizer)
     _check_identity(found.folder, progress["identity"], saving.identity)
-    return _outcome(progress, len(progress["curve"]), found.passed_over)
+    return _outcome(progress, len(progress["curve"]), found.passed_over, found.lost)
 
 
 def _progress(outcome: Outcome) -> dict[str, Any]:
@@ -292,17 +292,18 @@ def _progress(outcome: Outcome) -> dict[str, Any]:
         "curve": [astuple(report) for report in outcome.curve],
         "resumed_at": outcome.resumed_at,
         "passed_over": outcome.passed_over,
+        "lost": outcome.lost,
     }
 
 
 def ended(model: Any, settings: Training, end: Path) -> tuple[Outcome, OptimizerState]:
     """What `train` returned in the processes that saved their phase's end there; its weights go into `model`."""
-    optimizer = _optimizer(model, settings)
+    optimizer = optimizers.of(model, settings)
     found = checkpoints.newest(end, allow_inexact=False)
     if found.folder is None:
         raise AssertionError(f"{end}: the processes ended well and left nothing whole: {found.passed_over}")
     progress = checkpoints.restore(found.folder, model, optimizer)
-    outcome = _outcome(progress, progress["resumed_at"], progress["passed_over"])
+    outcome = _outcome(progress, progress["resumed_at"], progress["passed_over"], [])
     return outcome, checkpoints.optimizer_state(optimizer)
 
 
@@ -319,9 +320,10 @@ def _check_identity(folder: Path, found: Mapping[str, str], expected: Mapping[st
         )
 
 
-def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str]) -> Outcome:
+def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str], lost: list[str]) -> Outcome:
     consumed = [Instance(*entry) for entry in progress["consumed"]]
-    return Outcome(consumed, [StepReport(*entry) for entry in progress["curve"]], resumed_at, passed_over)
+    curve = [StepReport(*entry) for entry in progress["curve"]]
+    return Outcome(consumed, curve, resumed_at, passed_over, [*progress["lost"], *lost])
 
 
 @contextmanager
@@ -351,14 +353,3 @@ def learning_rate(settings: Training, step: int, total: int) -> float:
     progress = (step - warmup) / max(1, total - warmup)
     share = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
     return settings.learning_rate * share[settings.schedule]
-
-
-def _optimizer(model: Any, settings: Training) -> Any:
-    """Weight decay applies to matrices alone, as usual: not to biases and norms."""
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "adafactor":
-        return Adafactor(groups, lr=settings.learning_rate, scale_parameter=False, relative_step=False)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)

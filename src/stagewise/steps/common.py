@@ -116,8 +116,12 @@ class Spec(NamedTuple):
 
 
 def find(session: Session, spec: Spec) -> Record | None:
-    """A finished run of an equal fingerprint, with everything that it made."""
-    return find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint, is_whole)
+    """A finished run of an equal fingerprint, with everything that it made; exact, unless the config waives that."""
+
+    def holds(record: Record) -> bool:
+        return is_whole(record) and (session.config.training.allow_inexact or not record.facts.get("lost"))
+
+    return find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint, holds)
 
 
 def perform(session: Session, spec: Spec) -> Record:

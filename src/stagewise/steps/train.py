@@ -18,10 +18,10 @@ from stagewise.data.traces import Trace, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 from stagewise.manifest import Sealed
-from stagewise.progress import Bar
+from stagewise.progress import Bar, say
 from stagewise.provenance import code_digest, deciding_versions, device_kind, fingerprint_parts
 from stagewise.separations import separations
-from stagewise.steps.common import Made, Session, Spec
+from stagewise.steps.common import Made, Session, Spec, find
 from stagewise.steps.split import check_split
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
@@ -235,6 +235,8 @@ def _train(
             accelerator = training.set_up(config.compute, config.training.precision)
             outcome, optimizer = job.run(loaded.model, accelerator, None, on_step)
     bar.close()
+    for each in outcome.passed_over:
+        say(f"! save {each}; it was passed over")
     if config.training.schedule_scope == "continuous" and wanted.phase < wanted.phases:
         _save_optimizer(optimizer, work / OUT)
     return _finish(session, split, wanted, parent, loaded, outcome, facts, run, work)
@@ -279,11 +281,14 @@ def _meeting(split: Record, wanted: Target, parent: Record) -> str:
 
 
 def join(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> None:
-    """This machine's share of a phase that another one records."""
-    specify(session, split, arm, phase, seed, parent)  # refuses what that machine refuses
+    """This machine's share of a phase that another one records; nothing where a finished run holds it already."""
+    spec = specify(session, split, arm, phase, seed, parent)  # refuses what that machine refuses
     wanted = target(session.config, arm, phase, seed)
     if parent is None or phase == 0:
         raise ConfigError("phase 0: is made by the machine that records alone; give this command for the phases above")
+    if found := find(session, spec):
+        say(f"= {spec.name}: unchanged, in run {found.run_id}")
+        return
     with tempfile.TemporaryDirectory() as folder:
         job, _, _ = _prepare(session, split, wanted, parent, None, Path(folder))
         job.write(Path(folder) / "processes")
@@ -405,6 +410,7 @@ def _finish(
             "resumed_at_step": outcome.resumed_at,
             "passed_over": outcome.passed_over,
             "allow_inexact": session.config.training.allow_inexact,
+            "lost": outcome.lost,
         }
     )
     description, summary = _in_words(wanted, parent, loaded, outcome, facts)

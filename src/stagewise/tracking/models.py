@@ -20,8 +20,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-from stagewise.errors import LineageError, TrackingError
+from stagewise.errors import LineageError
 from stagewise.hashing import folder_digests, weights_digest
+from stagewise.tracking.arrival import check_arrived
 from stagewise.tracking.package import FOLDER, write_package
 from stagewise.tracking.runs import ActiveRun, Record, flatten
 
@@ -38,7 +39,7 @@ def log_checkpoint(
     """Logs a checkpoint, the `model/` and `components/` in `folder`, as an output of the run; returns how the
     manifest names it: every file by its path in the LoggedModel.
 
-    It is READY only once every file was seen on the server at its size; else it is FAILED.
+    It is READY only once every file was read back from the server with its digest; else it is FAILED.
     """
     said: dict[str, dict[str, str]] = {"params": flatten(params), "tags": {MLFLOW_RUN_NOTE: note, **tags}}
     model = run.client.create_logged_model(run.experiment_id, name, run.id, said["tags"], said["params"], "causal-lm")
@@ -47,10 +48,7 @@ def log_checkpoint(
         write_package(folder, model.model_id, run.id, answering)
         files = folder_digests(folder)
         run.client.log_model_artifacts(model.model_id, str(folder))
-        sizes = _sizes(run.client, model.model_id)
-        lost = [path for path, entry in files.items() if sizes.get(path) != entry["size"]]
-        if lost:
-            raise TrackingError(f"model {model.model_id}: files did not arrive whole: {', '.join(lost)}")
+        check_arrived(f"model {model.model_id}: file", model.artifact_location, files, folder.parent)
         status = LoggedModelStatus.READY
     finally:
         run.client.finalize_logged_model(model.model_id, status)

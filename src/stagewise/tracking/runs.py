@@ -2,7 +2,7 @@
 
 with open_run(session, "split", "split", parent) as run:
     run.params({"data.train.path": "traces.jsonl"})
-    run.upload(folder)                       # every file, and it is checked that each one arrived
+    run.upload(folder)                       # every file, and each is read back and held against its digest
     run.seal(...)                            # manifest.json, its digest as a tag; then FINISHED
 """
 
@@ -35,9 +35,10 @@ from mlflow.utils.mlflow_tags import (
 
 from stagewise import manifest as manifests
 from stagewise.credentials import public
-from stagewise.errors import LineageError, TrackingError, UserError
-from stagewise.hashing import canonical_json, sha256, sha256_file
+from stagewise.errors import LineageError, UserError
+from stagewise.hashing import canonical_json, folder_digests, sha256
 from stagewise.provenance import scrub
+from stagewise.tracking.arrival import check_arrived
 from stagewise.tracking.owners import OWNER, owner_tag
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
@@ -89,19 +90,11 @@ class ActiveRun:
         self._tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": path, "type": "table"}])})
 
     def upload(self, folder: Path) -> dict[str, Any]:
-        """Logs every file below `folder`; returns `{path: {sha256, size}}`, each seen on the server at its size."""
-        entries = {
-            path.relative_to(folder).as_posix(): {"sha256": sha256_file(path), "size": path.stat().st_size}
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
+        """Logs every file below `folder`; returns `{path: {sha256, size}}`, each read back from the server."""
+        entries = folder_digests(folder)
         self.client.log_artifacts(self.id, str(folder))
-        sizes = artifact_sizes(self.client, self.id)
-        for path, entry in entries.items():
-            if sizes.get(path) != entry["size"]:
-                raise TrackingError(
-                    f"run {self.id}: artifact {path}: logged {entry['size']} bytes, found {sizes.get(path)}"
-                )
+        uri = str(self.client.get_run(self.id).info.artifact_uri)
+        check_arrived(f"run {self.id}: artifact", uri, entries, folder.parent)
         return entries
 
     def seal(self, **parts: Any) -> str:
@@ -280,8 +273,8 @@ def evaluations(client: MlflowClient, trained: Record) -> list[Record]:
 def work_folder(folder: Path, run: ActiveRun, keep: bool = False) -> Iterator[tuple[Path, str]]:
     """The step's own folder, with an empty `out` in it, and the run that worked there before ('' if none).
 
-    It is removed once the server holds what was made, unless it is to be kept. After a failure or a kill it
-    stays, so that the same step can go on from what it saved; the run that left it so is closed.
+    It is removed once all that was made was read back from the server, unless it is to be kept. After a failure
+    or a kill it stays, so that the same step can go on from what it saved; the run that left it so is closed.
     """
     marker = folder / "run"
     earlier = marker.read_text() if marker.is_file() else ""
