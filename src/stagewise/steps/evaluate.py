@@ -1,12 +1,12 @@
 """The eval step: one checkpoint answers every item of the split's eval set, and each answer is scored."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stagewise import formatting, generation, modeling, predictions, training
 from stagewise.config import Evaluation, resolved
+from stagewise.data.jsonl import json_line
 from stagewise.data.traces import Item, parse_items
 from stagewise.generation import Answer, Decoder, Prompt
 from stagewise.progress import Bar
@@ -56,8 +56,9 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     prompts, answers = _answer(session, fetch_checkpoint(run, trained, work / "parent"), items, folder)
     rows = _rows(session, trained, items, prompts, answers)
     assert len(rows) == len(items), f"{len(items)} items gave {len(rows)} predictions"
-    (work / OUT / "predictions.jsonl").write_bytes(predictions.encode(rows))
-    _write_table(run, rows, work / OUT / TABLE)
+    (work / OUT / predictions.FILE).write_bytes(predictions.encode(rows))
+    (work / OUT / TABLE).write_bytes(json_line(predictions.table(rows)))
+    run.mark_table(TABLE)
     metrics = predictions.metrics(rows)
     facts = split.facts["eval"]
     dataset = DatasetRef("eval", facts["sha256"], facts["rows"], "eval", facts["name"])
@@ -129,11 +130,20 @@ def _prompts(tokenizer: Any, template: str, items: Sequence[Item], settings: Eva
 def _rows(
     session: Session, trained: Record, items: Sequence[Item], prompts: Sequence[Prompt], answers: Sequence[Answer]
 ) -> list[dict[str, Any]]:
-    settings, template = session.config.evaluation, session.config.training.template
-    strict = formatting.TEMPLATES[template].strict
+    settings = session.config.evaluation
     target = Target.of(trained)
-    checkpoint = {"arm": target.arm, "phase": target.phase, "seed": target.seed}
-    checkpoint["checkpoint_sha256"] = trained.manifest["outputs"]["model"]["weights_sha256"]
+    scoring: dict[str, Any] = {
+        "extract": list(settings.extract),
+        "match": list(settings.match),
+        "strict": formatting.TEMPLATES[session.config.training.template].strict,
+    }
+    shared = {
+        "scoring": scoring,
+        "arm": target.arm,
+        "phase": target.phase,
+        "seed": target.seed,
+        "checkpoint_sha256": trained.manifest["outputs"]["model"]["weights_sha256"],
+    }
     rows = []
     for number, item in enumerate(items):
         start = number * settings.samples_per_item
@@ -144,42 +154,9 @@ def _rows(
                 item.expected_answer,
                 prompt=item.prompt,
                 finish_reason=answer.finish_reason,
-                extract=settings.extract,
-                match=settings.match,
-                strict=strict,
+                **scoring,
             )
             for answer in given
         ]
-        rows.append(predictions.row(item, prompts[start], given, scores, settings, checkpoint))
+        rows.append(predictions.row(item, prompts[start], given, scores, settings, shared))
     return rows
-
-
-def _write_table(run: ActiveRun, rows: list[dict[str, Any]], path: Path) -> None:
-    """A table for MLflow's UI, which groups runs by the first column and compares the second."""
-    columns = [
-        "item",
-        "prediction",
-        "expected",
-        "right",
-        "matched",
-        "output",
-        "finish_reason",
-        "category",
-        "difficulty",
-    ]
-    data = [
-        [
-            f"[{row['doc_id']:03d}] {row['doc'].get('prompt', row['doc'].get('question'))}",
-            row["filtered_resps"][0],
-            row["target"],
-            bool(row["flexible"]),
-            row["matched"] or "",
-            row["resps"][0][0],
-            row["finish_reason"],
-            row["category"] or "",
-            row["difficulty"] or "",
-        ]
-        for row in rows
-    ]
-    path.write_text(json.dumps({"columns": columns, "data": data}, ensure_ascii=False), encoding="utf-8")
-    run.mark_table(path.name)
