@@ -360,6 +360,9 @@ class Evaluation(Section):
     """Ways to find the answer in the output; the first that finds one decides."""
     match: Annotated[tuple[Matcher, ...], Field(min_length=1)] = get_args(Matcher)
     """Ways in which an extracted answer may equal the expected one."""
+    traces_limit: Annotated[int, Field(strict=True, ge=0)] = 200
+    """Items that become MLflow traces, by which the UI compares two checkpoints. Of more, so many are drawn with
+    `seed`, the same for every checkpoint; 0 logs none. Predictions and metrics always have all items."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

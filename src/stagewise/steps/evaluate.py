@@ -1,6 +1,6 @@
 """The eval step: one checkpoint answers every item of the split's eval set, and each answer is scored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from stagewise.server import Client
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split
 from stagewise.steps.train import Target, machine
+from stagewise.tracking import traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
 from stagewise.tracking.runs import OUT, ActiveRun, Record
@@ -65,6 +66,7 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     log_datasets(run.client, run.id, [dataset])  # before the metrics, which are linked to it
     model = trained.manifest["outputs"]["model"]
     run.metrics(metrics, model_id=model["model_id"], dataset_name=dataset.name, dataset_digest=dataset.digest)
+    logged = _log_traces(settings, run, rows, model)
     right, count = round(metrics["eval/flexible"] * len(rows)), len(rows)
     said = f"{right} of {count} right ({right / count:.1%}), strict {metrics['eval/strict']:.1%}"
     remarks = _remarks(settings, metrics, before)
@@ -78,12 +80,33 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
             "weights": predictions.WEIGHTS[settings.engine],
             "batch_size": settings.batch_size,
             "resumed_at_answer": before,
+            "traces": logged,
         },
         metrics=metrics,
         datasets=[dataset],
         summary=[said, *remarks],
-        description=f"**{said}** by {model['name']} on {facts['name']}; {', '.join(remarks)}.",
+        description=f"**{said}** by {model['name']} on {facts['name']}; {', '.join(remarks)}. {_traced(logged)}",
         resumed=before > 0,
+    )
+
+
+def _log_traces(
+    settings: Evaluation, run: ActiveRun, rows: Sequence[dict[str, Any]], model: Mapping[str, Any]
+) -> dict[str, int]:
+    """Logs items as MLflow traces, as many as the limit allows; returns the counts."""
+    drawn = traces.sample(len(rows), settings.traces_limit, settings.seed)
+    traces.log(run, [rows[index] for index in drawn], model["name"], model["model_id"])
+    run.tag(traces=f"{len(drawn)} of {len(rows)}")
+    return {"logged": len(drawn), "of": len(rows), "seed": settings.seed}
+
+
+def _traced(logged: Mapping[str, int]) -> str:
+    if logged["logged"] == logged["of"]:
+        return "Each item is an MLflow trace."
+    drawn = f", drawn with seed {logged['seed']}, the same for every checkpoint" if logged["logged"] else ""
+    return (
+        f"{logged['logged']} of {logged['of']:,} items are MLflow traces{drawn} (`evaluation.traces_limit`); "
+        f"`{predictions.FILE}` has all."
     )
 
 
