@@ -24,19 +24,21 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastjsonschema
 
 from stagewise.config import Evaluation
-from stagewise.data.jsonl import Refused, decoded, described, json_line, split_lines
+from stagewise.data.jsonl import described, json_line, objects
 from stagewise.data.traces import Item
 from stagewise.errors import DataError
-from stagewise.generation import Answer, Prompt
 from stagewise.hashing import sha256
 from stagewise.scoring import Score
 from stagewise.statistics import majority, pass_at_k
 from stagewise.structure import NAMES, measures
+
+if TYPE_CHECKING:  # it imports torch, and whoever reads predictions need not wait for that
+    from stagewise.generation import Answer, Prompt
 
 SCHEMA = "stagewise.predictions/1"
 FILE = "predictions.jsonl"
@@ -45,8 +47,8 @@ WEIGHTS = {"transformers": "verified", "openai": "unverified"}  # by engine
 
 def row(
     item: Item,
-    prompt: Prompt,
-    answers: Sequence[Answer],
+    prompt: "Prompt",
+    answers: Sequence["Answer"],
     scores: Sequence[Score],
     settings: Evaluation,
     shared: Mapping[str, Any],
@@ -98,7 +100,7 @@ def row(
     } | (_samples(answers, scores) if len(answers) > 1 else {})
 
 
-def _samples(answers: Sequence[Answer], scores: Sequence[Score]) -> dict[str, Any]:
+def _samples(answers: Sequence["Answer"], scores: Sequence[Score]) -> dict[str, Any]:
     """What several samples of one item say together."""
     given = [score.extraction.text.strip() if score.extraction else None for score in scores]
     chosen = majority(given)
@@ -134,12 +136,7 @@ def encode(rows: Sequence[Mapping[str, Any]]) -> bytes:
 def decode(data: bytes, name: str = FILE) -> list[dict[str, Any]]:
     """The rows of predictions.jsonl. Raises `DataError` for the first line that is none."""
     rows = []
-    for number, (line, _) in enumerate(split_lines(data)):
-        where = f"{name}: line {number + 1}"
-        try:
-            row = decoded(line)
-        except Refused as refused:
-            raise DataError(f"{where}: found {refused.args[1]}, expected {refused.args[2]}") from None
+    for where, row in objects(data, name):
         _check(row, where)
         rows.append(row)
     return rows
