@@ -542,7 +542,11 @@ class _UniqueKeys(yaml.SafeLoader):
 def _findings(error: ValidationError) -> list[str]:
     """One line a mistake: field, what was found, what was expected."""
     lines = []
+    # pydantic counts only the members that were right, so a list of one wrong name is also too short for it.
+    within = {entry["loc"][:-1] for entry in error.errors()}
     for entry in error.errors():
+        if entry["type"] == "too_short" and entry["loc"] in within:
+            continue
         field = ".".join(_without_kind([str(part) for part in entry["loc"]])) or "config"
         if entry["type"] == "extra_forbidden":
             lines.append(f"{field}: unknown key")
