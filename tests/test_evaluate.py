@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Finished, Store
+from test_predictions import SHARED
 
 from stagewise import modeling, pipeline, predictions
 from stagewise.config import Evaluation
@@ -127,11 +128,11 @@ def test_pass_at_k_and_majority_of_one_item() -> None:
     given = [Answer(text, 2, "stop") for text in ("5", "4", "4", "6")]
     settings = Evaluation(samples_per_item=4, temperature=0.7, top_p=0.9)
     scores = [score(answer.text, "4") for answer in given]
-    row = predictions.row(item, Prompt("x", "2+2?\n", [1, 2], 0), given, scores, settings, {})
+    row = predictions.row(item, Prompt("x", "2+2?\n", [1, 2], 0), given, scores, settings, SHARED)
     assert row["flexible"] == 0.0  # the first sample's
     assert row["pass_at"] == {"1": 0.5, "2": pytest.approx(5 / 6), "4": 1.0}
     assert row["majority"] == {"answer": "4", "flexible": 1.0}
-    assert row["arguments"][0][1]["do_sample"] is True
+    assert row["arguments"]["gen_args_0"]["arg_1"]["do_sample"] is True
     assert json.loads(predictions.encode([row])) == row
     numbers = predictions.metrics([row])
     assert (numbers["eval/pass_at_2"], numbers["eval/majority_at_4"]) == (0.833333, 1.0)

@@ -152,6 +152,22 @@ def plan(config: Path, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--items", type=click.Path(path_type=Path), help="Eval set that says prompts, answers and groups.")
+@click.option(
+    "--finish-reason",
+    type=click.Choice(["stop", "length"]),
+    help="What ended the outputs, where the file does not say: EOS or a stop text, or the limit of tokens.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything, with each item's score.")
+def score(file: Path, items: Path | None, finish_reason: str | None, as_json: bool) -> None:
+    """Score a predictions FILE again: of stagewise, lm-evaluation-harness, or ids and answers."""
+    from stagewise import rescoring
+
+    click.echo(rescoring.show(file, items, finish_reason, as_json))
+
+
+@main.command()
 @click.option("--remove", is_flag=True, help="Remove what is listed.")
 def gc(remove: bool) -> None:
     """List what failed and superseded runs left, here and on the server."""

@@ -360,6 +360,9 @@ class Evaluation(Section):
     """Ways to find the answer in the output; the first that finds one decides."""
     match: Annotated[tuple[Matcher, ...], Field(min_length=1)] = get_args(Matcher)
     """Ways in which an extracted answer may equal the expected one."""
+    traces_limit: Annotated[int, Field(strict=True, ge=0)] = 200
+    """Items that become MLflow traces, by which the UI compares two checkpoints. Of more, so many are drawn with
+    `seed`, the same for every checkpoint; 0 logs none. Predictions and metrics always have all items."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -539,7 +542,11 @@ class _UniqueKeys(yaml.SafeLoader):
 def _findings(error: ValidationError) -> list[str]:
     """One line a mistake: field, what was found, what was expected."""
     lines = []
+    # pydantic counts only the members that were right, so a list of one wrong name is also too short for it.
+    within = {entry["loc"][:-1] for entry in error.errors()}
     for entry in error.errors():
+        if entry["type"] == "too_short" and entry["loc"] in within:
+            continue
         field = ".".join(_without_kind([str(part) for part in entry["loc"]])) or "config"
         if entry["type"] == "extra_forbidden":
             lines.append(f"{field}: unknown key")

@@ -18,7 +18,7 @@ from typing import Any
 
 from stagewise.errors import LineageError
 from stagewise.hashing import canonical_json, sha256
-from stagewise.schemas import check
+from stagewise.schemas import validator
 
 SCHEMA = "stagewise.manifest/2"
 FILE = "manifest.json"
@@ -64,7 +64,7 @@ def build(
 def encode(manifest: Mapping[str, Any]) -> tuple[bytes, str]:
     """The manifest's bytes and their sha256. Raises `ValueError` where it is not what its schema says."""
     data = canonical_json(manifest)
-    check("manifest", json.loads(data))
+    validator("manifest")(json.loads(data))
     return data, sha256(data)
 
 
@@ -74,7 +74,7 @@ def decode(data: bytes) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(data)
         if manifest["schema"] != SCHEMA:
             raise LineageError(f"manifest.json: found schema {manifest['schema']!r}, expected {SCHEMA!r}")
-        check("manifest", manifest)
+        validator("manifest")(manifest)
     except (ValueError, KeyError, TypeError) as error:
         raise LineageError(f"manifest.json: found what is no manifest ({error}), expected schema {SCHEMA}") from error
     return manifest

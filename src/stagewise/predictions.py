@@ -1,45 +1,58 @@
 """One eval item answered by one checkpoint, as a line of predictions.jsonl.
 
-The fields up to `flexible` are those of lm-evaluation-harness's sample log (`--log_samples`), so its
-tools read our files; what follows is ours:
+The fields from `doc_id` up to `flexible` are those of lm-evaluation-harness's sample log (`--log_samples`), so its
+tools read our files; the others are ours:
 
-    {"doc_id": 0, "doc": {"id": "eval-001", "prompt": "What is 15+27?", …}, "target": "42",
-     "arguments": [["What is 15+27?\\n", {"do_sample": false, "max_gen_toks": 128, "until": []}]],
+    {"schema": "stagewise.predictions/1",
+     "doc_id": 0, "doc": {"id": "eval-001", "prompt": "What is 15+27?", …}, "target": "42",
+     "arguments": {"gen_args_0": {"arg_0": "What is 15+27?\\n",
+                                  "arg_1": {"do_sample": false, "max_gen_toks": 128, "until": []}}},
      "resps": [["5+7=12 carry 1\\n42"]], "filtered_resps": ["42"], "filter": "flexible",
      "metrics": ["flexible", "strict"], "doc_hash": "…", "prompt_hash": "…", "target_hash": "…",
      "flexible": 1.0, "strict": 1.0, "extraction": {"rule": "last_line", "span": [15, 17]},
      "matched": "exact", "timed_out": false, "finish_reason": "stop", "prompt_tokens": 9,
      "output_tokens": 14, "measures": {"steps": 2.0, "equations_true": 1.0, …}, "near_ties": 0,
-     "weights": "verified", "arm": "curriculum", "phase": 3, "seed": 42, "checkpoint_sha256": "…"}
+     "weights": "verified", "scoring": {"extract": ["gsm8k", …], "match": ["exact", …], "strict": "last_line"},
+     "arm": "curriculum", "phase": 3, "seed": 42, "checkpoint_sha256": "…"}
 
 Where an item has several samples, all of this but `resps` is about the first, and `samples`, `pass_at` and
 `majority` come on top. `weights` is `unverified` where a server answered: it says which weights, and we believe it.
+schemas/predictions.json is the JSON Schema of a line, docs/predictions.md the same in words.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import fastjsonschema
 
 from stagewise.config import Evaluation
+from stagewise.data.jsonl import described, json_line, objects
 from stagewise.data.traces import Item
-from stagewise.generation import Answer, Prompt
+from stagewise.errors import DataError
 from stagewise.hashing import sha256
+from stagewise.schemas import validator
 from stagewise.scoring import Score
 from stagewise.statistics import majority, pass_at_k
 from stagewise.structure import NAMES, measures
 
+if TYPE_CHECKING:  # it imports torch, and whoever reads predictions need not wait for that
+    from stagewise.generation import Answer, Prompt
+
+SCHEMA = "stagewise.predictions/1"
+FILE = "predictions.jsonl"
 WEIGHTS = {"transformers": "verified", "openai": "unverified"}  # by engine
 
 
 def row(
     item: Item,
-    prompt: Prompt,
-    answers: Sequence[Answer],
+    prompt: "Prompt",
+    answers: Sequence["Answer"],
     scores: Sequence[Score],
     settings: Evaluation,
-    checkpoint: Mapping[str, Any],
+    shared: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """`answers` and `scores`: one a sample; `checkpoint`: arm, phase, seed and checkpoint_sha256."""
+    """`answers` and `scores`: one a sample; `shared` by all rows: scoring, arm, phase, seed, checkpoint_sha256."""
     doc = json.loads(item.line)
     answer, score = answers[0], scores[0]
     extraction = score.extraction
@@ -48,10 +61,11 @@ def row(
     if settings.temperature:
         arguments |= {"temperature": settings.temperature, "top_p": settings.top_p}
     return {
+        "schema": SCHEMA,
         "doc_id": item.row,
         "doc": doc,
         "target": item.expected_answer,
-        "arguments": [[prompt.text, arguments]],
+        "arguments": {"gen_args_0": {"arg_0": prompt.text, "arg_1": arguments}},
         "resps": [[answer.text for answer in answers]],
         "filtered_resps": [extraction.text if extraction else "[invalid]"],
         "filter": "flexible",
@@ -81,11 +95,11 @@ def row(
         "section": item.section,
         "category": item.category,
         "difficulty": item.difficulty,
-        **checkpoint,
+        **shared,
     } | (_samples(answers, scores) if len(answers) > 1 else {})
 
 
-def _samples(answers: Sequence[Answer], scores: Sequence[Score]) -> dict[str, Any]:
+def _samples(answers: Sequence["Answer"], scores: Sequence[Score]) -> dict[str, Any]:
     """What several samples of one item say together."""
     given = [score.extraction.text.strip() if score.extraction else None for score in scores]
     chosen = majority(given)
@@ -113,15 +127,35 @@ def _ks(samples: int) -> list[int]:
 
 def prompt_text(row: Mapping[str, Any]) -> str:
     """The text that the model was given."""
-    return str(row["arguments"][0][0])
+    return str(row["arguments"]["gen_args_0"]["arg_0"])
 
 
 def encode(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    """predictions.jsonl. Raises `DataError` for a row that its schema does not allow."""
+    for number, row in enumerate(rows):
+        _check(row, f"{FILE}: line {number + 1}")
+    return b"".join(json_line(row) + b"\n" for row in rows)
 
 
-def decode(data: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in data.decode().split("\n") if line]
+def decode(data: bytes, name: str = FILE) -> list[dict[str, Any]]:
+    """The rows of predictions.jsonl. Raises `DataError` for the first line that is none."""
+    rows = []
+    for where, row in objects(data, name):
+        _check(row, where)
+        rows.append(row)
+    return rows
+
+
+def _check(row: Mapping[str, Any], where: str) -> None:
+    if row.get("schema") != SCHEMA:
+        found = described(row["schema"]) if "schema" in row else "none"
+        raise DataError(f"{where}, field schema: found {found}, expected {SCHEMA!r}")
+    try:
+        validator("predictions")(dict(row))
+    except fastjsonschema.JsonSchemaValueException as error:
+        field = ".".join(error.path[1:]) or "(the line itself)"
+        rule = error.message.removeprefix(str(error.name)).strip()
+        raise DataError(f"{where}, field {field}: found {described(error.value)}, which {rule}") from None
 
 
 def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -154,6 +188,32 @@ def measured(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """The values of each trace-structure measure, over the items that have one."""
     values = {name: [row["measures"][name] for row in rows if name in row["measures"]] for name in NAMES}
     return {name: found for name, found in values.items() if found}
+
+
+def question(row: Mapping[str, Any]) -> str:
+    """What the item asks, without the template."""
+    return str(row["doc"].get("prompt", row["doc"].get("question")))
+
+
+def label(row: Mapping[str, Any]) -> str:
+    """`[007] What is 12 × 3?`: unique in its eval set and the same for every checkpoint, so that rows pair."""
+    return f"[{row['doc_id']:03d}] {question(row)}"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The items as a table (`columns`, `data`) for MLflow's UI, which across runs groups by the first column and
+    compares the second. Every run has the same columns; a measure without a value is null."""
+    columns = ["item", "prediction", "expected", "flexible", "strict", "rule", "section", *NAMES]
+    columns += ["category", "difficulty", "finish_reason", "output"]
+    return {"columns": columns, "data": [_table_row(row) for row in rows]}
+
+
+def _table_row(row: Mapping[str, Any]) -> list[Any]:
+    judged = [row["filtered_resps"][0], row["target"], bool(row["flexible"]), bool(row["strict"])]
+    rule = row["extraction"]["rule"] if row["extraction"] else ""
+    values = [row["measures"].get(name) for name in NAMES]
+    rest = [row["category"] or "", row["difficulty"] or "", row["finish_reason"], row["resps"][0][0]]
+    return [label(row), *judged, rule, row["section"] or "", *values, *rest]
 
 
 def by(rows: Sequence[Mapping[str, Any]], field: str) -> dict[str, tuple[int, int]]:

@@ -52,7 +52,7 @@ def test_repeats_are_kept_and_counted_or_dropped_and_listed(study: Any) -> None:
 
 def test_a_prompt_in_both_sets_is_an_error_unless_allowed_and_then_it_is_listed(study: Any) -> None:
     prompt = "what is  2 + 2"  # the second trace's, but for case, white space and punctuation
-    with pytest.raises(DataError, match=r"line 2 of traces\.jsonl is item 1 \(folded\)"):
+    with pytest.raises(DataError, match=r"traces\.jsonl: line 2 asks what item 1 of eval\.jsonl asks \(folded\)"):
         study(prompt)
     allowed = study(prompt, data={"leakage": "allow"})
     assert stats(allowed)["overlap"] == [{"row": 1, "item": "1", "how": "folded"}]

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stagewise.errors import DataError
+
 BOM = b"\xef\xbb\xbf"
 
 
@@ -28,6 +30,20 @@ def split_lines(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield (line[:-1], b"\r\n") if line.endswith(b"\r") else (line, b"\n")
     if last:
         yield last, b""
+
+
+def objects(data: bytes, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's object, and where it stands: `name: line 3`. Raises `DataError` at the first line that is none."""
+    if not data:
+        raise DataError(f"{name}: found an empty file, expected one JSON object a line")
+    for number, (line, _) in enumerate(split_lines(data)):
+        where = f"{name}: line {number + 1}"
+        try:
+            yield where, decoded(line)
+        except Refused as refused:
+            field, found, expected = refused.args
+            at = "" if field is None else f", field {shortened(field)}"
+            raise DataError(f"{where}{at}: found {found}, expected {expected}") from None
 
 
 def decoded(line: bytes) -> dict[str, Any]:

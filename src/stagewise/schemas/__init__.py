@@ -1,6 +1,6 @@
-"""What is written to a record has a JSON Schema in this folder, and is checked against it.
+"""What is written to a record has a JSON Schema in this folder, and is held against it.
 
-check("manifest", {"schema": "stagewise.manifest/2", …})
+validator("manifest")({"schema": "stagewise.manifest/2", …})
 """
 
 import json
@@ -12,16 +12,10 @@ from typing import Any
 import fastjsonschema
 
 
-def check(name: str, value: Any) -> None:
-    """Raises `ValueError`, saying where and what, if the value is not what `<name>.json` says."""
-    try:
-        _validator(name)(value)
-    except fastjsonschema.JsonSchemaValueException as error:
-        raise ValueError(f"{name} {error.message}") from error
-
-
 @cache
-def _validator(name: str) -> Callable[[Any], Any]:
+def validator(name: str) -> Callable[[Any], Any]:
+    """Raises `fastjsonschema.JsonSchemaValueException`, a `ValueError` that says where and what, for a value that is
+    not what `<name>.json` says."""
     schema = json.loads(files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
     compiled: Callable[[Any], Any] = fastjsonschema.compile(schema)
     return compiled

@@ -21,7 +21,6 @@ from stagewise.generation import Answer, Prompt
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.manifest import Sealed
 from stagewise.provenance import code_digest
-from stagewise.scoring import score
 from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import ASKED, link
@@ -218,7 +217,7 @@ def _eval(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     metrics = predictions.metrics(rebuilt)
     yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], metrics)
     table = json.loads(sealed.artifact(evaluate.TABLE))
-    yield from _same(f"artifact {evaluate.TABLE}", table, evaluate.table(rebuilt))
+    yield from _same(f"artifact {evaluate.TABLE}", table, predictions.table(rebuilt))
 
 
 def _rescored(config: Config, trained: Sealed, item: Any, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,20 +233,7 @@ def _rescored(config: Config, trained: Sealed, item: Any, row: Mapping[str, Any]
     if config.training.template != "chat":  # whose template is the tokenizer's
         text = formatting.TEMPLATES[config.training.template].prompt(None, item.prompt)
     prompt = Prompt(item.id, text, range(row["prompt_tokens"]), 0)
-    strict = formatting.TEMPLATES[config.training.template].strict
-    scores = [
-        score(
-            answer.text,
-            item.expected_answer,
-            prompt=item.prompt,
-            finish_reason=answer.finish_reason,
-            extract=settings.extract,
-            match=settings.match,
-            strict=strict,
-        )
-        for answer in answers
-    ]
-    return predictions.row(item, prompt, answers, scores, settings, evaluate.checkpoint_of(trained))
+    return evaluate.scored(item, prompt, answers, settings, evaluate.shared_of(config, trained))
 
 
 def _row(row: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,12 +1,12 @@
 """The eval step: one checkpoint answers every item of the split's eval set, and each answer is scored."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stagewise import formatting, generation, modeling, predictions, training
 from stagewise.config import Config, Evaluation, resolved
+from stagewise.data.jsonl import json_line
 from stagewise.data.traces import Item, parse_items
 from stagewise.generation import Answer, Decoder, Prompt
 from stagewise.manifest import Sealed
@@ -16,6 +16,7 @@ from stagewise.server import Client
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split
 from stagewise.steps.train import Target, machine
+from stagewise.tracking import traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
 from stagewise.tracking.runs import OUT, ActiveRun, Record
@@ -63,14 +64,15 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     prompts, answers = _answer(session, fetch_checkpoint(run, trained, work / "parent"), items, folder)
     rows = _rows(session, trained, items, prompts, answers)
     assert len(rows) == len(items), f"{len(items)} items gave {len(rows)} predictions"
-    (work / OUT / "predictions.jsonl").write_bytes(predictions.encode(rows))
-    (work / OUT / TABLE).write_text(json.dumps(table(rows), ensure_ascii=False), encoding="utf-8")
+    (work / OUT / predictions.FILE).write_bytes(predictions.encode(rows))
+    (work / OUT / TABLE).write_bytes(json_line(predictions.table(rows)))
     run.mark_table(TABLE)
     metrics = predictions.metrics(rows)
     (dataset,) = datasets(split.facts)
     log_datasets(run.client, run.id, [dataset])  # before the metrics, which are linked to it
     model = trained.manifest["outputs"]["model"]
     run.metrics(metrics, model_id=model["model_id"], dataset_name=dataset.name, dataset_digest=dataset.digest)
+    logged = _log_traces(settings, run, rows, model)
     right, count = round(metrics["eval/flexible"] * len(rows)), len(rows)
     said = f"{right} of {count} right ({right / count:.1%}), strict {metrics['eval/strict']:.1%}"
     remarks = _remarks(settings, metrics, before)
@@ -84,11 +86,32 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
             "weights": predictions.WEIGHTS[settings.engine],
             "batch_size": settings.batch_size,
             "resumed_at_answer": before,
+            "traces": logged,
         },
         datasets=[dataset],
         summary=[said, *remarks],
-        description=f"**{said}** by {model['name']} on {dataset.source}; {', '.join(remarks)}.",
+        description=f"**{said}** by {model['name']} on {dataset.source}; {', '.join(remarks)}. {_traced(logged)}",
         resumed=before > 0,
+    )
+
+
+def _log_traces(
+    settings: Evaluation, run: ActiveRun, rows: Sequence[dict[str, Any]], model: Mapping[str, Any]
+) -> dict[str, int]:
+    """Logs items as MLflow traces, as many as the limit allows; returns the counts."""
+    drawn = traces.sample(len(rows), settings.traces_limit, settings.seed)
+    traces.log(run, [rows[index] for index in drawn], model["name"], model["model_id"])
+    run.tag(traces=f"{len(drawn)} of {len(rows)}")
+    return {"logged": len(drawn), "of": len(rows), "seed": settings.seed}
+
+
+def _traced(logged: Mapping[str, int]) -> str:
+    if logged["logged"] == logged["of"]:
+        return "Each item is an MLflow trace."
+    drawn = f", drawn with seed {logged['seed']}, the same for every checkpoint" if logged["logged"] else ""
+    return (
+        f"{logged['logged']} of {logged['of']:,} items are MLflow traces{drawn} (`evaluation.traces_limit`); "
+        f"`{predictions.FILE}` has all."
     )
 
 
@@ -135,60 +158,39 @@ def _prompts(tokenizer: Any, template: str, items: Sequence[Item], settings: Eva
 def _rows(
     session: Session, trained: Record, items: Sequence[Item], prompts: Sequence[Prompt], answers: Sequence[Answer]
 ) -> list[dict[str, Any]]:
-    settings, template = session.config.evaluation, session.config.training.template
-    strict = formatting.TEMPLATES[template].strict
+    settings, shared = session.config.evaluation, shared_of(session.config, trained)
     rows = []
     for number, item in enumerate(items):
         start = number * settings.samples_per_item
         given = answers[start : start + settings.samples_per_item]
-        scores = [
-            score(
-                answer.text,
-                item.expected_answer,
-                prompt=item.prompt,
-                finish_reason=answer.finish_reason,
-                extract=settings.extract,
-                match=settings.match,
-                strict=strict,
-            )
-            for answer in given
-        ]
-        rows.append(predictions.row(item, prompts[start], given, scores, settings, checkpoint_of(trained)))
+        rows.append(scored(item, prompts[start], given, settings, shared))
     return rows
 
 
-def checkpoint_of(trained: Sealed) -> dict[str, Any]:
-    """What a prediction says of who made it."""
+def scored(
+    item: Item, prompt: Prompt, answers: Sequence[Answer], settings: Evaluation, shared: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The line of predictions.jsonl for an item; `answers` are its samples, `shared` as from `shared_of`."""
+    scores = [
+        score(
+            answer.text,
+            item.expected_answer,
+            prompt=item.prompt,
+            finish_reason=answer.finish_reason,
+            **shared["scoring"],
+        )
+        for answer in answers
+    ]
+    return predictions.row(item, prompt, answers, scores, settings, shared)
+
+
+def shared_of(config: Config, trained: Sealed) -> dict[str, Any]:
+    """What all predictions of a checkpoint say: how they are scored, and who made them."""
     target, model = Target.of(trained), trained.manifest["outputs"]["model"]
+    scoring = {
+        "extract": list(config.evaluation.extract),
+        "match": list(config.evaluation.match),
+        "strict": formatting.TEMPLATES[config.training.template].strict,
+    }
     checkpoint = {"arm": target.arm, "phase": target.phase, "seed": target.seed}
-    return checkpoint | {"checkpoint_sha256": model["weights_sha256"]}
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """For MLflow's UI, which groups runs by the first column and compares the second."""
-    columns = [
-        "item",
-        "prediction",
-        "expected",
-        "right",
-        "matched",
-        "output",
-        "finish_reason",
-        "category",
-        "difficulty",
-    ]
-    data = [
-        [
-            f"[{row['doc_id']:03d}] {row['doc'].get('prompt', row['doc'].get('question'))}",
-            row["filtered_resps"][0],
-            row["target"],
-            bool(row["flexible"]),
-            row["matched"] or "",
-            row["resps"][0][0],
-            row["finish_reason"],
-            row["category"] or "",
-            row["difficulty"] or "",
-        ]
-        for row in rows
-    ]
-    return {"columns": columns, "data": data}
+    return {"scoring": scoring, **checkpoint, "checkpoint_sha256": model["weights_sha256"]}

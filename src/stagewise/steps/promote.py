@@ -123,4 +123,4 @@ def _asked(evaluated: Record) -> tuple[Any, ...]:
 
 
 def _rows(evaluated: Record) -> list[dict[str, Any]]:
-    return predictions.decode(evaluated.artifact("predictions.jsonl"))
+    return predictions.decode(evaluated.artifact(predictions.FILE))

@@ -66,7 +66,7 @@ def _checkpoint(trained: Sealed, evaluated: Sealed) -> report.Checkpoint:
         eval_run=evaluated.run_id,
         train_run=trained.run_id,
         model_uri=f"models:/{model['model_id']}",
-        rows=predictions.decode(evaluated.artifact("predictions.jsonl")),
+        rows=predictions.decode(evaluated.artifact(predictions.FILE)),
         counted=trained.facts["counted_so_far"],
         multiset=trained.facts["multiset_sha256"],
         separations=trained.facts.get("separations", []),

@@ -103,11 +103,11 @@ def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
 
 
 def _leakage(source: Dataset[Trace], items: Dataset[Item], found: list[Any]) -> str:
-    findings = [f"line {row + 1} of {source.name} is item {item} ({how})" for row, item, how in found]
-    return (
-        f"{source.name}: {len(found)} training prompts stand in the eval set {items.name}; take them out, or set "
-        f"data.leakage to allow\n{listed(findings)}"
-    )
+    findings = [f"line {row + 1} asks what item {item} of {items.name} asks ({how})" for row, item, how in found]
+    remedy = "take it out of one, or set data.leakage to allow"
+    if len(findings) == 1:
+        return f"{source.name}: {findings[0]}; {remedy}"
+    return f"{source.name}: {len(found)} training prompts stand in the eval set; {remedy}\n{listed(findings)}"
 
 
 def token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:

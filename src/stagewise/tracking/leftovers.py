@@ -16,6 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from stagewise import manifest as manifests
 from stagewise.errors import LineageError, TrackingError
+from stagewise.tracking import traces
 from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, artifact_sizes, download
 
 
@@ -47,7 +48,9 @@ def find(client: MlflowClient) -> list[Leftover]:
 
 
 def remove(client: MlflowClient, leftover: Leftover) -> None:
-    """Its files and its models' files are gone then; its run and models are deleted as MLflow deletes: hidden."""
+    """Its files, its models' files and its MLflow traces are gone then; its run and models are deleted as MLflow
+    deletes: hidden."""
+    traces.remove(client, leftover.run.info.experiment_id, leftover.run.info.run_id)
     for model in leftover.models:
         _empty(model.artifact_location)
         client.delete_logged_model(model.model_id)

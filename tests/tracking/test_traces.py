@@ -1,0 +1,115 @@
+"""Items as MLflow traces: whole, paired across checkpoints, counted, and gone with their run."""
+
+import time
+from typing import Any
+
+import pytest
+from conftest import Finished
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from test_predictions import made
+
+from stagewise import pipeline, predictions
+from stagewise.errors import TrackingError
+from stagewise.tracking import leftovers, traces
+from stagewise.tracking.runs import download, open_run, read
+from stagewise.tracking.store import connect
+
+
+def found(client: Any, experiment_id: str, run_id: str) -> list[Any]:
+    """The traces of a run, as the UI finds and orders them."""
+    order = ["timestamp_ms DESC"]
+    return list(client.search_traces(locations=[experiment_id], run_id=run_id, max_results=500, order_by=order))
+
+
+def rows(count: int, output: str = "2+2=4\n4") -> list[dict[str, Any]]:
+    return [made(output) | {"item": f"x-{number}", "doc_id": number} for number in range(count)]
+
+
+def is_whole(trace: Any, row: dict[str, Any]) -> None:
+    (span,) = trace.data.spans
+    assert span.inputs == row["arguments"]["gen_args_0"]["arg_0"]
+    assert span.outputs == row["resps"][0][0]
+    assert trace.info.trace_metadata["stagewise.item"] == row["item"]
+    said = {each.name: each.value for each in trace.info.assessments}
+    assert sorted(said)[:4] == ["answer", "expected_response", "flexible", "strict"]
+    assert said["expected_response"] == row["target"]
+    assert said["answer"] == row["filtered_resps"][0]
+    assert (said["flexible"] == "yes", said["strict"] == "yes") == (row["flexible"] == 1, row["strict"] == 1)
+    measured = {name.removeprefix("structure."): value for name, value in said.items() if "." in name}
+    assert measured == pytest.approx(row["measures"])
+
+
+def test_the_items_of_two_checkpoints_pair(finished: Finished) -> None:
+    runs = finished.runs("eval")
+    paired = []
+    for run in runs:
+        rows = predictions.decode(download(finished.client, run.info.run_id, predictions.FILE))
+        logged = found(finished.client, finished.experiment_id, run.info.run_id)
+        (model,) = run.inputs.model_inputs
+        for row, trace in zip(rows, logged, strict=True):
+            assert trace.info.trace_metadata["mlflow.modelId"] == model.model_id
+            is_whole(trace, row)
+        paired.append([trace.info.request_preview for trace in logged])
+    assert len(runs) == 5
+    assert len(set(paired[0])) == 6
+    assert all(labels == paired[0] for labels in paired)
+    record = read(finished.client, runs[0].info.run_id, "eval")
+    assert record.facts["traces"] == {"logged": 6, "of": 6, "seed": 0}
+    assert runs[0].data.tags["stagewise.traces"] == "6 of 6"
+
+
+def test_of_more_items_a_sample_is_logged_and_the_run_says_so(store: Any, write_config: Any) -> None:
+    config = write_config(arms=["flat"], evaluation={"traces_limit": 2})
+    study = Finished(store, config, pipeline.run(config), connect())
+    labels = []
+    for run in study.runs("eval"):
+        logged = found(study.client, study.experiment_id, run.info.run_id)
+        labels.append({trace.info.request_preview for trace in logged})
+        assert run.data.tags["stagewise.traces"] == "2 of 6"
+        assert "2 of 6 items are MLflow traces, drawn with seed 0" in run.data.tags["mlflow.note.content"]
+        assert read(study.client, run.info.run_id, "eval").facts["traces"] == {"logged": 2, "of": 6, "seed": 0}
+    assert len(labels[0]) == 2
+    assert labels[0] == labels[1]
+
+
+def test_a_sample_is_drawn_by_its_seed() -> None:
+    assert traces.sample(6, 200, 0) == list(range(6))
+    assert traces.sample(6, 0, 0) == []
+    assert traces.sample(1000, 200, 7) == traces.sample(1000, 200, 7) == sorted(set(traces.sample(1000, 200, 7)))
+    assert traces.sample(1000, 200, 7) != traces.sample(1000, 200, 8)
+
+
+def test_a_hundred_items_take_seconds_and_keep_their_order(store: Any) -> None:
+    client = connect()
+    with open_run(client, "0", "eval", "eval") as run:
+        started = time.process_time()  # not of the clock: other tests are at work
+        traces.log(run, rows(100, "long " * 400), "flat-1-s1", "m-1")
+        assert time.process_time() - started < 10
+    logged = found(client, "0", run.id)
+    assert [trace.info.request_preview for trace in logged] == [f"[{number:03d}] What is 2+2?" for number in range(100)]
+    assert len(logged[0].info.response_preview) == 1000  # what the column takes
+    assert logged[0].data.spans[0].outputs == "long " * 400
+
+
+def test_a_trace_that_was_lost_is_an_error(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_spans = SqlAlchemyStore.log_spans
+
+    def all_but_one(store: Any, location: str, spans: list[Any], **options: Any) -> Any:
+        return log_spans(store, location, spans[1:], **options)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_spans", all_but_one)
+    with pytest.raises(TrackingError, match=r"3 MLflow traces were logged and 2 are found; '\[000\] What is 2\+2\?'"):
+        with open_run(connect(), "0", "eval", "eval") as run:
+            traces.log(run, rows(3), "flat-1-s1", "m-1")
+
+
+def test_the_traces_of_a_removed_run_are_gone_and_no_others(store: Any) -> None:
+    client = connect()
+    with open_run(client, "0", "eval", "whole") as whole:
+        traces.log(whole, rows(2), "flat-1-s1", "m-1")
+    with open_run(client, "0", "eval", "failed") as failed:
+        traces.log(failed, rows(3), "flat-1-s1", "m-1")
+    client.set_terminated(failed.id, "FAILED")
+    (leftover,) = leftovers.find(client)
+    leftovers.remove(client, leftover)
+    assert (len(found(client, "0", whole.id)), len(found(client, "0", failed.id))) == (2, 0)
