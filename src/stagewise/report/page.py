@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from stagewise.report import GROUPS, SCORES, Checkpoint, tables, words
 
 SHOWN = 20  # items side by side
+COLUMNS = (*SCORES, "eos", "cap_hit", "tokens", "steps", "equations_true")  # of the table of checkpoints
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -60,6 +61,7 @@ def write(
         secondary=[each for each in contrasts if not each["primary"]],
         tables=tables,
         scores=SCORES,
+        columns=COLUMNS,
         groups=[group for group in GROUPS if tables.groups(compared, group)],
         limits=words.limits(compared),
         setup=setup,
