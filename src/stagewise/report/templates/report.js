@@ -37,8 +37,8 @@ function filters(form, data) {
     const values = [...new Set(data.items.map((item) => item[group]).filter((value) => value !== null))].sort();
     return values.length ? [group, choice(form, group, [...any, ...values.map((value) => [value, value])])] : null;
   }).filter((each) => each);
-  const right = choice(form, "right", [...any, ["all", "by all"], ...names]);
-  const wrong = choice(form, "wrong", [...any, ["all", "by all"], ...names]);
+  const right = choice(form, "right by", [...any, ["all", "all"], ...names]);
+  const wrong = choice(form, "wrong by", [...any, ["all", "all"], ...names]);
   const show = choice(form, "show", [["final", "final checkpoints"], ["all", "all checkpoints"]]);
   const by = (item, value, wanted) =>
     value === "all" ? item.answers.every((answer) => answer[0] === wanted) : item.answers[value][0] === wanted;
