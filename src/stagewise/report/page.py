@@ -24,6 +24,10 @@ from stagewise.report import GROUPS, SCORES, Checkpoint, tables, words
 SHOWN = 20  # items side by side
 COLUMNS = (*SCORES, "eos", "cap_hit", "tokens", "steps", "equations_true")  # of the table of checkpoints
 TEMPLATES = Path(__file__).parent / "templates"
+ENVIRONMENT = Environment(
+    loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+ENVIRONMENT.filters |= {"points": tables.points, "span": tables.span}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,8 @@ def write(
 ) -> str:
     """`setup`: what the study was, by name; `figures`: caption and PNG by file name; `seed` draws the items that
     are shown side by side."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {"points": tables.points, "span": tables.span}
     contrasts = list(compared["contrasts"].values())
-    return environment.get_template("report.html").render(
+    return ENVIRONMENT.get_template("report.html").render(
         compared=compared,
         primary=next((each for each in contrasts if each["primary"]), None),
         secondary=[each for each in contrasts if not each["primary"]],
