@@ -632,7 +632,7 @@ def test_what_other_code_made_and_does_not_follow_cannot_be_checked(
     from stagewise.steps import derivation
 
     monkeypatch.setattr(split, "criteria", lambda *_: "in other words")
-    monkeypatch.setattr(derivation.Rules, "code", lambda *_: "0" * 64)
+    monkeypatch.setattr(derivation.Rules, "same", lambda *_: False)
     verdict = check(held.runs["split"])
     assert verdict.exit_code == 5
     (only,) = (finding for _, finding in verdict.found)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stagewise import progress, report
+from stagewise import progress
 from stagewise.config import resolved
 from stagewise.credentials import without_home
 from stagewise.provenance import check_clean, environment, scrub
+from stagewise.report import tables
 from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import Session, Spec, find, link, open_session, perform, record_setup
@@ -26,7 +27,7 @@ from stagewise.tracking.launcher import launch
 from stagewise.tracking.models import register
 from stagewise.tracking.owners import close_abandoned
 from stagewise.tracking.runs import ActiveRun, Record, open_run
-from stagewise.tracking.views import page, save_view
+from stagewise.tracking.views import address, page, run_page, save_view
 
 Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]
 """(session, step, the parameters of its entry point) → the step's finished run."""
@@ -73,11 +74,11 @@ def run(config_path: Path) -> str:
             run.upload(Path(folder))
             study = _Study(session, LAUNCHERS[config.launcher])
             study.run_all()
-            checkpoints = _record(session, study, run, code, Path(folder))
+            compared = _record(session, study, run, code, Path(folder))
         progress.say(
             f"✓ {config.study}: {time.perf_counter() - started:.1f} s, {study.reused} of {study.count} steps reused"
         )
-    _show(session, study, run, checkpoints)
+    _show(session, run, compared)
     return run.id
 
 
@@ -146,25 +147,21 @@ class _Study:
         self.session.client.log_text(str(self.session.parent), json.dumps(self.steps, indent=1), report_step.STEPS)
 
 
-def _record(
-    session: Session, study: _Study, run: ActiveRun, code: Mapping[str, Any], out: Path
-) -> list[report.Checkpoint]:
-    """Registers the final checkpoints, copies the report to the pipeline's run, and seals it."""
-    config = session.config
-    checkpoints = report_step.read_checkpoints(study.trained, study.evaluated)
+def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Registers the final checkpoints, copies the report to the pipeline's run, seals it; returns the comparison."""
+    compared: dict[str, Any] = json.loads(study.report.artifact(report_step.COMPARISON))
     (out / "report").mkdir()
-    for name in report_step.FILES:
+    for name in study.report.facts["files"]:
         (out / "report" / name).write_bytes(study.report.artifact(name))
     (out / report_step.STEPS).write_text(json.dumps(study.steps, indent=1))
-    finals = [record for record in study.trained if Target.of(record).is_final]
-    registered = dict(_register(session, record) for record in finals)
+    registered = dict(_register(session, record) for record in study.trained if Target.of(record).is_final)
     runs = {"split": study.split, "report": study.report}
     runs |= {f"train {Target.of(record).checkpoint}": record for record in study.trained}
     runs |= {f"eval {Target.of(record).checkpoint}": record for record in study.evaluated}
     run.tag(study=session.config.study, config_sha256=session.config_sha256)
     lines = [f"- {name}: {link(record)}" for name, record in runs.items()]
-    run.metrics({f"final/{each.name}": each.right / len(each.rows) for each in checkpoints if each.is_final})
-    said = [report.verdict(config.primary, checkpoints), report.best_in_words(checkpoints)]
+    run.metrics(finals(compared))
+    said = [compared["verdict"], compared["best"], "The whole report: artifact `report/report.html`."]
     models = [
         f"- `models:/{entry['name']}@{alias}` is version {entry['version']}" for alias, entry in registered.items()
     ]
@@ -189,7 +186,16 @@ def _record(
     )
     progress.say(f"  manifest sha256 {digest}")
     save_view(session.client, session.experiment_id)
-    return checkpoints
+    return compared
+
+
+def finals(compared: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of the study as a whole: the final checkpoints' `flexible`."""
+    return {
+        f"final/{each['name']}": each["measures"]["flexible"]["mean"]
+        for each in compared["checkpoints"]
+        if each["final"]
+    }
 
 
 def _register(session: Session, record: Record) -> tuple[str, dict[str, str]]:
@@ -207,17 +213,18 @@ def _register(session: Session, record: Record) -> tuple[str, dict[str, str]]:
     return alias, {"name": name, "version": str(version.version), "model_id": model["model_id"]}
 
 
-def _show(session: Session, study: _Study, run: ActiveRun, checkpoints: list[report.Checkpoint]) -> None:
+def _show(session: Session, run: ActiveRun, compared: Mapping[str, Any]) -> None:
     """The end of the output: what came out, where the models are, how to look at it."""
-    progress.say(f"\n{report.aligned(report.table(checkpoints))}\n")
-    progress.say(f"{report.best_in_words(checkpoints)}\n{report.verdict(session.config.primary, checkpoints)}\n")
-    for each in checkpoints:
-        if each.is_final:
-            progress.say(f"model   models:/{session.config.study}@{each.arm}-s{each.seed}  ({each.model_uri})")
-    path = page(session.experiment_id)
+    progress.say(f"\n{tables.aligned(tables.checkpoints(compared))}\n")
+    progress.say(f"{compared['best']}\n{compared['verdict']}\n")
+    for each in compared["checkpoints"]:
+        if each["final"]:
+            progress.say(f"model   models:/{session.config.study}@{each['arm']}-s{each['seed']}  ({each['model']})")
     uri = scrub(session.client.tracking_uri)
     progress.say(f"record  run {run.id} on {uri}")
-    if uri.startswith("http"):
-        progress.say(f"look    {uri}/{path}")
-    else:
-        progress.say(f"look    mlflow ui --backend-store-uri {uri}   then http://127.0.0.1:5000/{path}")
+    server = address(uri)
+    if not server:
+        progress.say(f"ui      mlflow ui --backend-store-uri {uri}")
+        server = "http://127.0.0.1:5000"
+    progress.say(f"report  {server}/{run_page(session.experiment_id, run.id)}/artifacts/report/report.html")
+    progress.say(f"look    {server}/{page(session.experiment_id)}")

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from stagewise.errors import CodeError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 
 PACKAGE = Path(__file__).parent
+SOURCES = (".py", ".html", ".css", ".js")  # the package's own files; the latter are templates of the report
 # What each kind of result can depend on; all packages are recorded, but a change of another runs nothing again.
 MODEL = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy")
 DECIDING = {
     "split": ("datasets", "matplotlib", "tokenizers", "transformers"),
     "train": (*MODEL, "gguf", "sentencepiece"),
     "eval": (*MODEL, "math-verify", "latex2sympy2-extended", "sympy"),
-    "report": ("matplotlib", "numpy", "scipy", "statsmodels"),
+    "report": ("jinja2", "matplotlib", "numpy", "scipy", "statsmodels"),
 }
 
 
@@ -101,13 +103,14 @@ def scrub(url: str) -> str:
 
 @cache
 def _sources() -> dict[str, dict[str, Any]]:
-    return {path: entry for path, entry in folder_digests(PACKAGE).items() if path.endswith(".py")}
+    return {path: entry for path, entry in folder_digests(PACKAGE).items() if path.endswith(SOURCES)}
 
 
 @cache
 def code_digest(module: str) -> str:
     """sha256 over the sources of `stagewise.<module>` and of all that it imports from this package.
 
+    A folder `templates` belongs to the modules beside it.
     A step's result can depend on no other code of ours, so an edit elsewhere leaves its fingerprint alone.
     """
     seen: set[Path] = set()
@@ -117,6 +120,7 @@ def code_digest(module: str) -> str:
         if path is not None and path not in seen:
             seen.add(path)
             waiting += [_source(name) for name in _imports(path)]
+    seen |= {template for path in seen for template in path.parent.glob("templates/*")}
     return digest_json({path.relative_to(PACKAGE).as_posix(): sha256_file(path) for path in seen})
 
 
@@ -169,9 +173,14 @@ def environment() -> dict[str, Any]:
     }
 
 
+def normalized(versions: Mapping[str, str]) -> dict[str, str]:
+    """By the names that packages are known by, however they spell themselves."""
+    return {name.lower().replace("_", "-"): version for name, version in versions.items()}
+
+
 def deciding_versions(kind: str) -> dict[str, str]:
-    installed = {name.lower().replace("_", "-"): version for name, version in packages().items()}
-    return {name: installed[name] for name in DECIDING[kind] if name in installed}
+    installed = normalized(packages())
+    return {name: installed[name] for name in DECIDING.get(kind, ()) if name in installed}
 
 
 def fingerprint_parts(kind: str, module: str, part: Any, inputs: Any, machine: Any) -> dict[str, Any]:

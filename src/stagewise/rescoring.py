@@ -19,7 +19,7 @@ from typing import Any
 from stagewise.data.traces import Item, parse_items, read_bytes
 from stagewise.errors import ConfigError, DataError
 from stagewise.outputs import GROUPS, Output, OutputFile, read
-from stagewise.report import aligned
+from stagewise.report.tables import aligned
 from stagewise.scoring import DEFAULT_CHAIN, DEFAULT_MATCH, Score, score
 from stagewise.statistics import wilson
 

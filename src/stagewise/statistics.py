@@ -95,6 +95,18 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     return Interval(float(limits.low), float(limits.high), level)
 
 
+def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval | None:
+    """Student's (1908) t interval for the mean of a measure over items, shape (items,).
+
+    None for fewer than two values and where all are equal: a few equal values are no certainty.
+    """
+    data = np.asarray(values, dtype=float)
+    if len(data) < 2 or np.ptp(data) < SAME:
+        return None
+    limits = stats.ttest_1samp(data, 0.0).confidence_interval(level)
+    return Interval(float(limits.low), float(limits.high), level)
+
+
 # --- across seeds -------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stagewise import formatting, modeling, plan, predictions, report, training
+from stagewise import formatting, modeling, plan, predictions, training
 from stagewise import split as core
 from stagewise.config import Config, OwnBudget, parse, resolved
 from stagewise.data.leakage import overlap
@@ -20,10 +20,12 @@ from stagewise.errors import LineageError
 from stagewise.generation import Answer, Prompt
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.manifest import Sealed
-from stagewise.provenance import code_digest
+from stagewise.pipeline import finals
+from stagewise.provenance import code_digest, deciding_versions, normalized
+from stagewise.report import figures
 from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
-from stagewise.steps.common import ASKED, link
+from stagewise.steps.common import ASKED
 from stagewise.steps.train import Target
 from stagewise.tracking.package import TOKENIZER
 from stagewise.verification.entries import Points
@@ -38,8 +40,12 @@ MODULES |= {"report": "steps.report", "pipeline": "pipeline"}
 class Rules:
     """`verification.walk.Rules` of the steps in this package."""
 
-    def code(self, kind: str) -> str:
-        return code_digest(MODULES[kind])
+    def same(self, sealed: Sealed) -> bool:
+        manifest = sealed.manifest
+        packages = normalized(manifest["environment"]["packages"])
+        decide = deciding_versions(manifest["kind"])
+        same_code = manifest["code"]["step_sha256"] == code_digest(MODULES[manifest["kind"]])
+        return same_code and all(packages.get(name) == version for name, version in decide.items())
 
     def curves(self, sealed: Sealed) -> Points:
         if sealed.manifest["kind"] != "train":
@@ -260,10 +266,15 @@ def _report(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     evaluated = [chain.sealed[run_id] for run_id in order]
     trained = [chain.made_from(each, "train") for each in evaluated]
     checkpoints = report_step.read_checkpoints(trained, evaluated)
-    yield from _same("artifact comparison.json", recorded, report.comparison(config.study, config.primary, checkpoints))
-    links = {each.run_id: link(each) for each in (*trained, *evaluated)}
-    text = report.markdown(config.study, config.primary, checkpoints, links)
-    yield from _same("artifact report.md", sealed.artifact("report.md").decode(), text)
+    compared = report_step.compare(config, checkpoints)
+    yield from _same(f"artifact {report_step.COMPARISON}", recorded, compared)
+    # The pictures are taken as they are: another machine's may differ in a pixel that says nothing.
+    drawn = {name: (caption, sealed.artifact(name)) for name, caption in figures.captions(compared).items()}
+    made_of, server = chain.made_from(evaluated[0], "split"), sealed.facts["server"]
+    texts = report_step.written(config, compared, checkpoints, made_of, trained, evaluated, server, drawn)
+    yield from _same("manifest.json, facts.files", sealed.facts["files"], [*texts, *drawn])
+    for name, text in texts.items():
+        yield from _same(f"artifact {name}", sha256(sealed.artifact(name)), sha256(text))
 
 
 def _pipeline(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
@@ -275,22 +286,18 @@ def _pipeline(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     yield from _same("manifest.json, inputs.runs", sorted(each["run_id"] for each in runs.values()), named)
     made = chain.made_from(sealed, "report").manifest["outputs"]["artifacts"]
     artifacts = sealed.manifest["outputs"]["artifacts"]
-    for name in report_step.FILES:
+    for name in chain.made_from(sealed, "report").facts["files"]:
         yield from _same(f"artifact report/{name}", artifacts.get(f"report/{name}"), made[name])
-    trained, evaluated = ([chain.sealed[run_id] for run_id in steps[kind]] for kind in ("train", "eval"))
-    finals = {}
-    for checkpoint, answers in zip(trained, evaluated, strict=True):
-        if Target.of(checkpoint).is_final:
-            rows = predictions.decode(answers.artifact("predictions.jsonl"))
-            finals[f"final/{Target.of(checkpoint).checkpoint}"] = sum(int(row["flexible"]) for row in rows) / len(rows)
-    yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], finals)
+    compared = json.loads(sealed.artifact(f"report/{report_step.COMPARISON}"))
+    yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], finals(compared))
+    trained = [chain.sealed[run_id] for run_id in steps["train"]]
     yield from _same_examples(config, [each for each in trained if Target.of(each).is_final])
 
 
-def _same_examples(config: Config, finals: Sequence[Sealed]) -> Iterator[Finding]:
+def _same_examples(config: Config, last: Sequence[Sealed]) -> Iterator[Finding]:
     """Order is the only difference: all arms of a seed saw the same examples, as often, in as many steps."""
     first: dict[int | None, Sealed] = {}
-    for each in finals:
+    for each in last:
         target = Target.of(each)
         if isinstance(config.arms.get(target.arm), OwnBudget):
             continue

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from stagewise import report
+from stagewise.report import tables
 from stagewise.tracking import leftovers, store
 
 
@@ -30,7 +30,7 @@ def collect(remove: bool) -> str:
     if not rows:
         return "Nothing is left over."
     done = "removed" if remove else "left over; --remove removes it"
-    return f"{report.aligned([['where', 'what', 'name', 'why', 'size'], *rows])}\n\n{_size(total)} {done}"
+    return f"{tables.aligned([['where', 'what', 'name', 'why', 'size'], *rows])}\n\n{_size(total)} {done}"
 
 
 def _work_folders(work: Path, remove: bool) -> Iterator[tuple[Path, int]]:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stagewise import modeling, plan, report
+from stagewise import modeling, plan
 from stagewise import split as core
 from stagewise.config import Config, parse
 from stagewise.config import read as read_config
 from stagewise.data.sources import load_traces
 from stagewise.formatting import Encoded
+from stagewise.report import tables
 from stagewise.separations import in_words
 from stagewise.steps import train
 from stagewise.steps.split import token_counter
@@ -45,7 +46,7 @@ def show(config_path: Path, as_json: bool) -> str:
     rows = [row for each in planned for row in _rows(each, config, encoded)]
     first = [each for each in planned if each.seed == config.seeds[0]]
     sentences = [in_words(each.arm, each.separations) for each in first]
-    return "\n".join([report.aligned([header, *rows]), "", *sentences])
+    return "\n".join([tables.aligned([header, *rows]), "", *sentences])
 
 
 def _encoded(config: Config, base: Path) -> Mapping[str, Encoded]:

@@ -1,19 +1,21 @@
-"""The report step: the pipeline's eval runs, compared in Markdown, JSON and figures."""
+"""The report step: the pipeline's checkpoints compared, as a page, in Markdown, JSON and figures."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewise import figures, predictions, report
+from stagewise import predictions
 from stagewise.config import Config, resolved
 from stagewise.hashing import canonical_json
 from stagewise.manifest import Sealed
+from stagewise.report import Checkpoint, comparison, figures, markdown, page
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec, link
 from stagewise.steps.train import CURVE, Target
 from stagewise.tracking.runs import OUT, ActiveRun, Record, download, read
+from stagewise.tracking.views import address, run_page
 
-FILES = ("report.md", "comparison.json", figures.ACCURACY, figures.LOSS)
+COMPARISON = "comparison.json"
 STEPS = "steps.json"  # of the pipeline run: {"split": id, "train": [ids], "eval": [ids in the same order]}
 
 
@@ -24,12 +26,12 @@ def read_steps(session: Session) -> dict[str, Any]:
 
 
 def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
+    split = read(session.client, steps["split"], "split")
     trained = [read(session.client, run_id, "train") for run_id in steps["train"]]
     evaluated = [read(session.client, run_id, "eval") for run_id in steps["eval"]]
-    runs = {f"eval {Target.of(each).checkpoint}": each for each in evaluated}
 
     def body(run: ActiveRun, work: Path) -> Made:
-        return _body(session, trained, evaluated, work / OUT)
+        return _body(session, split, trained, evaluated, work / OUT)
 
     return Spec(
         kind="report",
@@ -37,9 +39,12 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
         doing=f"comparing {len(evaluated)} checkpoints",
         module="steps.report",
         part=part_of(session.config),
-        inputs={name: record.manifest["outputs"]["artifacts"] for name, record in runs.items()}
-        | {f"train {record.run_id}": record.manifest["outputs"]["artifacts"] for record in trained},
-        runs=runs,
+        # By their ids, since the report names them.
+        inputs={
+            f"{record.manifest['kind']} {record.run_id}": record.manifest["outputs"]["artifacts"]
+            for record in (split, *trained, *evaluated)
+        },
+        runs={f"eval {Target.of(each).checkpoint}": each for each in evaluated},
         machine=ONE_THREAD,
         tags={},
         body=body,
@@ -47,17 +52,18 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
 
 
 def part_of(config: Config) -> dict[str, Any]:
-    return {"study": config.study, "primary": resolved(config)["primary"]}
+    part = resolved(config)
+    return {name: part[name] for name in ("study", "hypothesis", "primary")} | {"seed": part["evaluation"]["seed"]}
 
 
-def read_checkpoints(trained: Sequence[Sealed], evaluated: Sequence[Sealed]) -> list[report.Checkpoint]:
+def read_checkpoints(trained: Sequence[Sealed], evaluated: Sequence[Sealed]) -> list[Checkpoint]:
     return [_checkpoint(train, answers) for train, answers in zip(trained, evaluated, strict=True)]
 
 
-def _checkpoint(trained: Sealed, evaluated: Sealed) -> report.Checkpoint:
+def _checkpoint(trained: Sealed, evaluated: Sealed) -> Checkpoint:
     target = Target.of(trained)
     model = trained.manifest["outputs"]["model"]
-    return report.Checkpoint(
+    return Checkpoint(
         name=target.checkpoint,
         arm=target.arm,
         phase=target.phase,
@@ -74,16 +80,91 @@ def _checkpoint(trained: Sealed, evaluated: Sealed) -> report.Checkpoint:
     )
 
 
-def _body(session: Session, trained: list[Record], evaluated: list[Record], out: Path) -> Made:
-    checkpoints = read_checkpoints(trained, evaluated)
-    study, primary = session.config.study, session.config.primary
-    links = {record.run_id: link(record) for record in (*trained, *evaluated)}
-    (out / "comparison.json").write_bytes(canonical_json(report.comparison(study, primary, checkpoints)))
-    (out / "report.md").write_text(report.markdown(study, primary, checkpoints, links), encoding="utf-8")
-    figures.draw(checkpoints, out)
-    best = report.best_final(checkpoints)
+def _body(session: Session, split: Record, trained: list[Record], evaluated: list[Record], out: Path) -> Made:
+    server, checkpoints = address(session.client.tracking_uri), read_checkpoints(trained, evaluated)
+    compared = compare(session.config, checkpoints)
+    captions = figures.draw(compared, out)
+    drawn = {name: (caption, (out / name).read_bytes()) for name, caption in captions.items()}
+    texts = written(session.config, compared, checkpoints, split, trained, evaluated, server, drawn)
+    for name, text in texts.items():
+        (out / name).write_bytes(text)
     return Made(
-        facts={"best_final": best.name, "checkpoints": len(checkpoints)},
-        summary=[f"best final checkpoint {best.name}"],
-        description=f"{report.verdict(primary, checkpoints)}\n\n{report.best_in_words(checkpoints)}",
+        facts={"checkpoints": len(checkpoints), "files": [*texts, *captions], "server": server},
+        summary=[compared["best"]],
+        description=f"{compared['verdict']}\n\n{compared['best']}\n\nThe whole report: artifact `report.html`.",
     )
+
+
+def compare(config: Config, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
+    return comparison(config.study, config.primary, checkpoints)
+
+
+def written(
+    config: Config,
+    compared: Mapping[str, Any],
+    checkpoints: Sequence[Checkpoint],
+    split: Sealed,
+    trained: Sequence[Sealed],
+    evaluated: Sequence[Sealed],
+    server: str,
+    drawn: Mapping[str, tuple[str, bytes]],
+) -> dict[str, bytes]:
+    """The report's files but for its figures: those are `drawn`, caption and PNG by name."""
+    records = (*trained, *evaluated)
+    links = {record.run_id: link(record) for record in records}
+    captions = {name: caption for name, (caption, _) in drawn.items()}
+    paths = {record.run_id: run_page(record.experiment_id, record.run_id) for record in records}
+    html = page.write(
+        compared,
+        checkpoints,
+        _setup(config, split, trained, evaluated),
+        page.Places(server, paths),
+        drawn,
+        config.evaluation.seed,
+    )
+    return {
+        "report.html": html.encode(),
+        "report.md": markdown.write(compared, links, captions).encode(),
+        COMPARISON: canonical_json(compared),
+    }
+
+
+def _setup(config: Config, split: Sealed, trained: Sequence[Sealed], evaluated: Sequence[Sealed]) -> dict[str, str]:
+    """What the study was, as its runs recorded it."""
+    data = split.facts
+    base, *phases = trained
+    stages = (f"{stage.name}: {data['stages'][stage.name]['rows']:,} traces" for stage in config.split.stages)
+    settings = {
+        Target.of(each).arm: each.manifest["config"]["part"]["training"]
+        for each in phases
+        if "training" in each.manifest["config"]["part"]
+    }
+    codes = sorted({_code(record.manifest["code"]) for record in (split, *trained, *evaluated)})
+    environment = trained[-1].manifest["environment"]
+    packages = (f"{name} {environment['packages'][name]}" for name in ("torch", "transformers", "mlflow"))
+    return {
+        "hypothesis": config.hypothesis or "none was written down",
+        "seeds": ", ".join(map(str, config.seeds)),
+        "training data": _dataset(data["source"], "traces"),
+        "stages": "; ".join(stages),
+        "eval set": _dataset(data["eval"], "items"),
+        "model": _listed(base.manifest["config"]["part"]["model"]),
+        "training": "; ".join(sorted({_listed(each) for each in settings.values()})),
+        "evaluation": _listed(evaluated[-1].manifest["config"]["part"]["evaluation"]),
+        "machine": _listed(trained[-1].manifest["machine"]),
+        "environment": ", ".join([f"Python {environment['python']}", environment["platform"], *packages]),
+        "code": "; ".join(codes),
+    }
+
+
+def _dataset(facts: Mapping[str, Any], what: str) -> str:
+    return f"{facts['name']}: {facts['rows']:,} {what}, sha256 {facts['sha256']}"
+
+
+def _code(code: Mapping[str, Any]) -> str:
+    where = f"commit {code['commit']}{', changed' if code['dirty'] else ''}" if code["commit"] else "no commit"
+    return f"{where}, package sha256 {code['package_sha256']}"
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, [], ()))

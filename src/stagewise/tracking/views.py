@@ -11,6 +11,8 @@ import zlib
 
 from mlflow import MlflowClient
 
+from stagewise.provenance import scrub
+
 KEY = "stagewise"
 COLUMNS = [
     *(f"metrics.`{name}`" for name in ("eval/flexible", "eval/strict", "eval/eos", "train/loss_last")),
@@ -29,3 +31,13 @@ def save_view(client: MlflowClient, experiment_id: str) -> None:
 def page(experiment_id: str) -> str:
     """The path of the runs list in that view. MLflow would else open another workflow's page."""
     return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={KEY}"
+
+
+def run_page(experiment_id: str, run_id: str) -> str:
+    """The path of a run's own page."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def address(tracking_uri: str) -> str:
+    """Where a browser finds the UI of this tracking store; '' for a database, which has none of its own."""
+    return scrub(tracking_uri).rstrip("/") if tracking_uri.startswith(("http://", "https://")) else ""

@@ -73,8 +73,8 @@ class Rules(Protocol):
 
     def derive(self, sealed: Sealed, chain: Chain) -> Derived: ...
 
-    def code(self, kind: str) -> str:
-        """The digest of the code that does a step of this kind here and now."""
+    def same(self, sealed: Sealed) -> bool:
+        """Whether the code and packages here, as far as they decide, are those that made the run."""
         ...
 
 
@@ -286,7 +286,6 @@ def _models_in(chain: Chain, sealed: Sealed) -> Iterator[str]:
 def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:
     """Does the step's own reckoning over again, where the bytes that it starts from are whole."""
     node = chain.nodes[sealed.run_id]
-    kind, code = sealed.manifest["kind"], sealed.manifest["code"]["step_sha256"]
     try:
         derived = rules.derive(sealed, chain)
     except TrackingError:
@@ -298,8 +297,6 @@ def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:
         derived = Derived("", [] if broken else [Finding("what follows from its inputs", first, "its outputs")])
     if derived.said and not derived.findings:
         node.held.append(derived.said)
-    same_code = code == rules.code(kind)
-    why = "" if same_code else "it was made by other code than this, which may be why; verify with that code"
-    node.findings += [
-        replace(each, checked=each.checked and same_code, why=why or each.why) for each in derived.findings
-    ]
+    same = not derived.findings or rules.same(sealed)
+    why = "" if same else "it was made by other code or packages than these, which may be why; verify with those"
+    node.findings += [replace(each, checked=each.checked and same, why=why or each.why) for each in derived.findings]

@@ -1,0 +1,167 @@
+"""What a report concludes, and that its numbers are one comparison's and follow from the record."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pytest
+from conftest import Finished
+from reports import study
+
+from stagewise import provenance
+from stagewise.config import Primary
+from stagewise.errors import DataError
+from stagewise.hashing import canonical_json
+from stagewise.report import Checkpoint, comparison, figures, markdown, tables, words
+from stagewise.tracking.runs import download, read
+
+
+def compared(checkpoints: list[Checkpoint]) -> dict[str, Any]:
+    return comparison("study", Primary(), checkpoints)
+
+
+def test_an_effect_is_claimed_and_no_effect_is_said_as_plainly() -> None:
+    effect = compared(study({"curriculum": [0.8, 0.75, 0.825], "shuffled": [0.5, 0.475, 0.5]}))
+    assert effect["verdict"].startswith("Effect: curriculum minus shuffled is +30.0 points")
+    assert effect["contrasts"]["curriculum - shuffled"]["sensitivity"].startswith("The study could see an effect")
+    none = compared(study({"curriculum": [0.5, 0.6, 0.4], "shuffled": [0.6, 0.4, 0.5]}))
+    assert none["verdict"].startswith("No effect visible: curriculum minus shuffled is +0.0 points")
+    assert (
+        "cannot be relied on to see an effect of this size" in none["contrasts"]["curriculum - shuffled"]["sensitivity"]
+    )
+
+
+def test_one_seed_claims_nothing_and_says_why() -> None:
+    one = compared(study({"curriculum": [0.8], "shuffled": [0.4]}))
+    assert one["verdict"].startswith("One seed: no claim, since nothing shows how much another seed would differ")
+    primary = one["contrasts"]["curriculum - shuffled"]
+    assert (primary["test"]["p"], primary["bootstrap"], primary["sign_flip"]) == (None, None, None)
+    assert primary["sensitivity"].startswith("With one seed the study can see no effect of order, however large")
+    assert words.limits(one)[0].startswith("One seed: no claim about order")
+    assert not words.limits(compared(study({"curriculum": [0.8, 0.7], "shuffled": [0.4, 0.5]})))[0].startswith("One")
+
+
+def test_a_study_without_its_control_claims_nothing() -> None:
+    found = compared(study({"curriculum": [0.8, 0.7], "flat": [0.4, 0.5]}))
+    assert found["verdict"].startswith("No claim about order: the primary contrast, curriculum against shuffled")
+    assert list(found["contrasts"]) == ["curriculum - flat"]
+    assert not found["contrasts"]["curriculum - flat"]["order_alone"]
+
+
+def test_seeds_that_all_differ_alike_are_no_test() -> None:
+    found = compared(study({"curriculum": [0.5, 0.6], "shuffled": [0.4, 0.5]}))["contrasts"]["curriculum - shuffled"]
+    assert "there is no spread to test against" in found["sensitivity"]
+
+
+def test_secondary_contrasts_are_adjusted_by_holm_and_the_primary_is_not() -> None:
+    shares = {
+        "curriculum": [0.8, 0.75, 0.825],
+        "shuffled": [0.5, 0.475, 0.5],
+        "reversed": [0.7, 0.6, 0.7],
+        "flat": [0.3, 0.5, 0.2],
+    }
+    contrasts = compared(study(shares))["contrasts"]
+    assert contrasts["curriculum - shuffled"]["p_holm"] is None
+    raw = sorted(contrasts[f"curriculum - {arm}"]["test"]["p"] for arm in ("reversed", "flat"))
+    adjusted = sorted(contrasts[f"curriculum - {arm}"]["p_holm"] for arm in ("reversed", "flat"))
+    assert adjusted == pytest.approx([2 * raw[0], max(2 * raw[0], raw[1])])
+    assert "after Holm" in contrasts["curriculum - flat"]["sentence"]
+
+
+def test_an_arm_that_saw_other_examples_is_not_compared() -> None:
+    checkpoints = study({"curriculum": [0.5, 0.6], "shuffled": [0.4, 0.55], "flat": [0.9, 0.9]})
+    checkpoints = [replace(each, multiset="its own") if each.arm == "flat" else each for each in checkpoints]
+    found = compared(checkpoints)
+    assert list(found["contrasts"]) == ["curriculum - shuffled"]
+    assert found["not_compared"] == [
+        "flat saw other examples, or the same ones in other numbers, so it can show nothing about order"
+    ]
+
+
+def test_checkpoints_that_answered_other_items_are_refused() -> None:
+    first, *others, last = study({"curriculum": [0.5], "shuffled": [0.4]})
+    swapped = replace(last, rows=[last.rows[1], last.rows[0], *last.rows[2:]])
+    with pytest.raises(DataError, match="shuffled-1-s1 answered other items than base-0-s1"):
+        compared([first, *others, swapped])
+
+
+def test_every_number_has_its_interval_and_its_run() -> None:
+    checkpoints = study({"curriculum": [0.5], "shuffled": [0.4]})
+    found = compared(checkpoints)["checkpoints"][1]
+    assert (found["right"], found["items"]) == (20, 40)
+    # Wilson's interval of 20 of 40, as published tables have it.
+    flexible = found["measures"]["flexible"]
+    assert (flexible["low"], flexible["high"]) == (pytest.approx(0.351995, abs=1e-5), pytest.approx(0.648005, abs=1e-5))
+    tokens = [row["measures"]["tokens"] for row in checkpoints[1].rows]
+    measure = found["measures"]["tokens"]
+    assert measure["mean"] == pytest.approx(sum(tokens) / 40)
+    assert measure["low"] < measure["mean"] < measure["high"]
+    assert found["right_by_item"] == [1] * 20 + [0] * 20
+    assert (found["eval_run"], found["train_run"]) == (checkpoints[1].eval_run, checkpoints[1].train_run)
+    assert found["by_category"]["even"] == found["by_category"]["odd"]
+    assert (found["by_category"]["odd"]["right"], found["by_category"]["odd"]["items"]) == (10, 20)
+
+
+def test_limits_count_what_the_record_counts() -> None:
+    checkpoints = study({"curriculum": [0.5], "shuffled": [0.4]})
+    changed = {"near_ties": 2, "timed_out": True, "weights": "unverified"}
+    last = checkpoints[-1]
+    checkpoints[-1] = replace(last, rows=[row | changed for row in last.rows])
+    said = "\n".join(words.limits(compared(checkpoints)))
+    assert "40 answers could not be compared in the time given" in said
+    assert "80 tokens were as likely as another" in said
+    assert "Weights unverified" in said
+
+
+def test_figures_are_png_and_the_same_bytes_under_any_style(tmp_path: Path) -> None:
+    found = compared(study({"curriculum": [0.5, 0.6], "shuffled": [0.4, 0.5]}, phases=3))
+    once, again = tmp_path / "once", tmp_path / "again"
+    once.mkdir()
+    again.mkdir()
+    names = figures.draw(found, once)
+    assert set(names) == {"accuracy.png", "loss.png", "structure.png", "items.png", "contrasts.png"}
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red"}):
+        figures.draw(json.loads(canonical_json(found)), again)  # comparison.json is all that they need
+    for name in names:
+        assert (once / name).read_bytes().startswith(b"\x89PNG")
+        assert (once / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_markdown_says_the_same_and_names_runs_and_figures() -> None:
+    checkpoints = study({"curriculum": [0.8, 0.75], "shuffled": [0.5, 0.4], "flat": [0.3, 0.4]})
+    found = compared(checkpoints)
+    links = {run: f"[{run[:8]}](#)" for each in checkpoints for run in (each.eval_run, each.train_run)}
+    text = markdown.write(found, links, {"accuracy.png": "Accuracy"})
+    assert text.startswith(f"# study\n\n{found['verdict']}\n\n{found['best']}")
+    for line in tables.checkpoints(found)[1:]:
+        assert f"| {' | '.join(line)} |" in text
+    assert found["contrasts"]["curriculum - flat"]["sentence"] in text
+    assert "![Accuracy](accuracy.png)" in text
+    assert all(link in text for link in links.values())
+
+
+def test_the_comparison_follows_from_the_record(finished: Finished) -> None:
+    from stagewise.steps.report import read_checkpoints
+
+    (report,) = finished.runs("report")
+    trained, evaluated = (
+        [read(finished.client, run.info.run_id, kind) for run in finished.runs(kind)] for kind in ("train", "eval")
+    )
+    derived = canonical_json(comparison("tiny", Primary(), read_checkpoints(trained, evaluated)))
+    assert derived == download(finished.client, report.info.run_id, "comparison.json")
+
+
+def test_a_template_is_code_of_the_report_and_of_no_other_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    copy = tmp_path / "stagewise"
+    shutil.copytree(provenance.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", copy)
+    digest = provenance.code_digest.__wrapped__
+    before = {module: digest(module) for module in ("steps.report", "steps.train", "steps.evaluate")}
+    with open(copy / "report" / "templates" / "report.css", "a") as file:
+        file.write("p { color: red }\n")
+    assert digest("steps.report") != before["steps.report"]
+    assert all(digest(module) == before[module] for module in ("steps.train", "steps.evaluate"))
