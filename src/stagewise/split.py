@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stagewise.config import Quantiles, Range, Rule, Split
+from stagewise.data.jsonl import split_lines
 from stagewise.data.leakage import duplicates
 from stagewise.data.traces import Dataset, Item, Trace
 from stagewise.errors import DataError, listed
@@ -115,6 +116,21 @@ def rows(source: Dataset[Trace], stages: Stages) -> dict[str, Any]:
         "stages": {name: [trace.row for trace in traces] for name, traces in stages.traces.items()},
         "dropped": [{"row": row, "line": source.rows[row].line.decode()} for row in stages.dropped],
     }
+
+
+def rebuilt(rows: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+    """The source's bytes again, from `rows` as above and the stages' files. Raises `DataError` for other files."""
+    lines: dict[int, bytes] = {}
+    for name, numbers in rows["stages"].items():
+        found = [line + ending for line, ending in split_lines(files[name])]
+        if len(found) != len(numbers):
+            raise DataError(f"stage {name}: found {len(found)} lines, expected {len(numbers)}, as rows.json has it")
+        lines |= zip(numbers, found, strict=True)
+    crlf = set(rows["crlf_rows"])
+    for entry in rows["dropped"]:
+        lines[entry["row"]] = entry["line"].encode() + (b"\r\n" if entry["row"] in crlf else b"\n")
+    data = b"".join(lines[row] for row in sorted(lines))
+    return data if rows["final_newline"] else data.removesuffix(b"\n")
 
 
 def stats(source: Dataset[Trace], items: Dataset[Item], stages: Stages, overlap: Sequence[Any]) -> dict[str, Any]:
