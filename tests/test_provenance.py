@@ -173,7 +173,7 @@ def test_an_archive_with_a_credential_in_it_is_withheld(repository: Path) -> Non
 
 def test_this_repository_holds_nothing_that_would_withhold_it() -> None:
     top = Path(__file__).parents[1]
-    files = [path for path in (top / "src").rglob("*.py")] + [path for path in top.glob("*.*") if path.is_file()]
+    files = [*(top / "src").rglob("*.py"), *(path for path in top.glob("*.*") if path.is_file())]
     held = {path.name: kind_of(path.read_text(errors="replace")) for path in files}
     assert {name: kind for name, kind in held.items() if kind} == {}
 
