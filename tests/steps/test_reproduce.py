@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 from conftest import TINY, Finished, Store, merged
 from models import model, tokenizer
-from test_cli import ROOT, is_a_users_mistake, of, stagewise
+from test_cli import ROOT, of, stagewise
 
 from stagewise import manifest as manifests
 from stagewise import modeling
@@ -110,25 +110,33 @@ def alter(study: Finished) -> Iterator[Callable[[str, Callable[[dict[str, Any]],
         study.client.set_tag(run_id, "stagewise.manifest_sha256", manifests.encode(json.loads(data))[1])
 
 
+def other_loss(manifest: dict[str, Any]) -> None:
+    manifest["metrics"]["train/loss_last"] /= 2
+
+
+def other_order(manifest: dict[str, Any]) -> None:
+    manifest["facts"]["order_sha256"] = "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [(other_loss, "train/loss_last: recorded 2.9"), (other_order, "order sha256: recorded 0000")]
+)
 def test_an_altered_record_differs_and_the_first_difference_is_named(
-    study: Finished, made_again: Record, alter: Any
+    study: Finished, made_again: Record, alter: Any, change: Any, named: str
 ) -> None:
     original = ids(study, "train")["c2"]
-
-    def other_loss(manifest: dict[str, Any]) -> None:
-        manifest["metrics"]["train/loss_last"] /= 2
-
-    alter(original, other_loss)
+    alter(original, change)
     done = CliRunner().invoke(main, ["reproduce", "--run-id", original])
     assert done.exit_code == 4, done.output
-    assert "✗ differs: 1 differences, the first: train curriculum-2-s1: train/loss_last: recorded 2.9" in done.output
+    assert f"✗ differs: 1 differences, the first: train curriculum-2-s1: {named}" in done.output
     run = study.client.get_run(reproductions(study)[-1].run_id)
     assert (run.info.status, run.data.tags["stagewise.verdict"]) == ("FINISHED", "differs")
 
 
-def test_another_phase_differs_in_order(study: Finished, made_again: Record) -> None:
-    assert step.reproduce(ids(study, "train")["f1"]) == "differs"
-    assert "train curriculum-2-s1" in str(json.loads(reproductions(study)[-1].artifact("reproduction.json")))
+def test_a_study_whose_chain_does_not_close_is_refused(study: Finished, made_again: Record, alter: Any) -> None:
+    alter(ids(study, "train")["c2"], other_loss)
+    with pytest.raises(LineageError, match=r"found manifest sha256 .* expected"):
+        step.reproduce(study.run_id)
 
 
 def test_code_that_cannot_be_rebuilt_is_refused_and_the_run_closed(study: Finished, alter: Any) -> None:
@@ -150,7 +158,11 @@ def test_what_cannot_be_reproduced_is_refused(study: Finished) -> None:
     with pytest.raises(LineageError, match="found a pipeline run that is RUNNING, expected FINISHED"):
         step.reproduce(running)
     study.client.set_terminated(running)
-    is_a_users_mistake(of(study, "reproduce", "--run-id", "0" * 32), "no such run on this tracking server")
+    done = CliRunner().invoke(main, ["reproduce", "--run-id", "0" * 32])
+    assert (done.exit_code, done.output) == (
+        2,
+        f"LineageError: run '{'0' * 32}': no such run on this tracking server\n",
+    )
 
 
 def test_a_command_that_fails_is_one_line_and_leaves_no_run_running(study: Finished, tmp_path: Path) -> None:
