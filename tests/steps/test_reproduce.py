@@ -53,7 +53,7 @@ def phase(study: Finished) -> Record:
     """The reproduction of c2, whose parent and stages come from the record."""
     done = of(study, "reproduce", "--run-id", ids(study, "train")["c2"])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "✓ bit-identical: weights, order, predictions and metrics of 1 steps" in done.stdout
+    assert "✓ bit-identical: weights, order, losses\n" in done.stdout
     return reproductions(study)[0]
 
 
@@ -133,6 +133,16 @@ def test_an_altered_record_differs_and_the_first_difference_is_named(
     assert (run.info.status, run.data.tags["stagewise.verdict"]) == ("FINISHED", "differs")
 
 
+def test_as_many_threads_as_were_recorded_and_no_requirement_of_a_clean_tree(
+    study: Finished, alter: Any, tmp_path: Path
+) -> None:
+    original = ids(study, "train")["c2"]
+    alter(original, lambda manifest: manifest["machine"].update(threads=3))
+    config = step._config(read(study.client, original, "train"), "again", tmp_path)
+    assert (config["study"], config["compute"]["threads"], config["require_clean"]) == ("again", 3, False)
+    assert config["data"] == TINY["data"]  # a phase takes its data from the recorded split
+
+
 def test_a_study_whose_chain_does_not_close_is_refused(study: Finished, made_again: Record, alter: Any) -> None:
     alter(ids(study, "train")["c2"], other_loss)
     with pytest.raises(LineageError, match=r"found manifest sha256 .* expected"):
@@ -181,7 +191,7 @@ def test_a_whole_study_is_bit_identical(study: Finished, phase: Record) -> None:
     done = of(study, "reproduce", "--run-id", study.run_id)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 of 12 steps reused" in done.stdout
-    assert "✓ bit-identical: weights, order, predictions and metrics of 11 steps" in done.stdout
+    assert "✓ bit-identical: weights, order, losses, predictions and metrics of every step" in done.stdout
     assert len(study.client.search_model_versions("name = 'tiny'")) == 2
 
 

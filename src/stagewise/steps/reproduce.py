@@ -2,7 +2,7 @@
 
     reproduce("5f0c…")
     ▸ reproduce 5f0c…: commit 3f2a… of this repository
-    ✓ bit-identical: 12 steps, no difference
+    ✓ bit-identical: weights, order, losses, predictions and metrics of every step
 
 Code, data and base model come from the record. They run in an experiment of their own, in which no finished step
 can be found instead, under a name of their own, so that no alias of the study's registered model moves.
@@ -92,30 +92,35 @@ def _rebuild(original: Record, folder: Path) -> Checkout:
 
 def _run_again(original: Record, run: ActiveRun, checkout: Checkout, folder: Path) -> Record:
     name = f"reproduce-{original.run_id[:8]}-{run.id[:8]}"
-    config = yaml.safe_load(original.artifact(ASKED)) | {"study": name, "require_clean": False}
-    if (machines := config["training"].get("machines", 1)) > 1:
-        raise LineageError(
-            f"run {original.run_id}: it trained on {machines} machines, which one command cannot start; "
-            "reproduce a run of one machine"
-        )
-    if original.manifest["kind"] == "pipeline":
-        config |= _inputs(original, config, folder / "inputs")
-        command = ["main"]
-    else:
-        command = _train(original, config)
+    config = _config(original, name, folder)
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    surroundings = {"PYTHONPATH": str(checkout.source), "STAGEWISE_HOME": str(folder / "home")}
+    command = ["main"] if original.manifest["kind"] == "pipeline" else _train(original, config)
     again = run_elsewhere(
         run.client,
         store.experiment(run.client, name),
         name,
         [*command, "--config", str(path)],
-        surroundings,
+        {"PYTHONPATH": str(checkout.source), "STAGEWISE_HOME": str(folder / "home")},
         folder,
     )
     run.client.set_tag(again, "stagewise.reproduces", original.run_id)
     return record_of(run.client, again)
+
+
+def _config(original: Record, name: str, folder: Path) -> dict[str, Any]:
+    """The recorded config, under another name, with data and model from the record and as many threads."""
+    config: dict[str, Any] = yaml.safe_load(original.artifact(ASKED))
+    training, whole = config["training"], original.manifest["kind"] == "pipeline"
+    if training.get("machines", 1) > 1:
+        raise LineageError(
+            f"run {original.run_id}: it trained on {training['machines']} machines, which one command cannot start; "
+            "reproduce a run of one machine"
+        )
+    config |= {"study": name, "require_clean": False}  # what it required held; the code here may come from an archive
+    if not whole or training.get("processes", 1) == 1:  # else threads of a phase and of an evaluation differ
+        config["compute"] = config.get("compute", {}) | {"threads": original.manifest["machine"]["threads"]}
+    return config | (_inputs(original, config, folder / "inputs") if whole else {})
 
 
 def _inputs(original: Record, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -191,7 +196,7 @@ def _record(
 ) -> None:
     """Seals the reproduction's run, and says the verdict."""
     differing = environment_differences(_where(original), _where(again))
-    said = _in_words(comparison, len(_made(original)))
+    said = _in_words(comparison, original.manifest["kind"])
     result = {
         "original": original.reference,
         "again": again.reference,
@@ -229,7 +234,8 @@ def _where(record: Record) -> dict[str, Any]:
     return {"environment": record.manifest["environment"], "machine": record.manifest["machine"]}
 
 
-def _in_words(comparison: Comparison, steps: int) -> str:
+def _in_words(comparison: Comparison, kind: str) -> str:
     if comparison.first is None:
-        return f"{comparison.verdict}: weights, order, predictions and metrics of {steps} steps"
+        equal = "weights, order, losses" + (", predictions and metrics of every step" if kind == "pipeline" else "")
+        return f"{comparison.verdict}: {equal}"
     return f"{comparison.verdict}: {len(comparison.differences)} differences, the first: {comparison.first}"
