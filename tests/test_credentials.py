@@ -1,6 +1,7 @@
 """What counts as a credential, what is left of a text without it, and where one is refused."""
 
 import contextlib
+import gzip
 import os
 import signal
 import socket
@@ -165,7 +166,7 @@ def holding(folder: Path) -> list[str]:
                 for (table,) in database.execute("select name from sqlite_master where type = 'table'").fetchall():
                     rows = database.execute(f"select * from {table}").fetchall()
                     found += [f"{path.name}: {table}: {row}" for row in rows if CANARY in str(row)]
-        elif CANARY.encode() in path.read_bytes():
+        elif CANARY.encode() in (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()):
             found.append(str(path))
     return found
 
@@ -209,6 +210,7 @@ def test_no_secret_gets_into_what_a_study_writes(
     (diff, *_) = (tmp_path / "record").rglob("code.diff")
     assert 'KEY = "***"' in diff.read_text()  # it was there to be found
     assert "credentials are recorded as ***" in said
+    assert list((tmp_path / "record").rglob("code.tar.gz"))  # and it was looked into
 
 
 @pytest.mark.entry

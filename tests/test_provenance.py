@@ -1,9 +1,12 @@
+import io
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from stagewise import provenance
+from stagewise.credentials import kind_of
 from stagewise.errors import CodeError
 
 
@@ -21,9 +24,9 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     monkeypatch.setattr(provenance, "PACKAGE", package)
-    provenance._sources.cache_clear()
+    provenance.package_digest.cache_clear()
     yield package
-    provenance._sources.cache_clear()
+    provenance.package_digest.cache_clear()
 
 
 def test_a_clean_checkout_is_clean(repository: Path) -> None:
@@ -108,6 +111,71 @@ def test_a_diff_applies_to_the_commit(repository: Path) -> None:
     subprocess.run(["git", "apply", "d.diff"], cwd=repository.parents[1], check=True)
     assert (repository / "new.py").read_text() == "y = 1\nz = 2\n"
     assert (repository / "module.py").read_text() == "x = 3\n"
+
+
+def test_a_diff_applies_whatever_the_users_settings_and_the_lines_endings(repository: Path) -> None:
+    top = repository.parents[1]
+    for setting in (["diff.noprefix", "true"], ["color.ui", "always"], ["diff.external", "/bin/true"]):
+        subprocess.run(["git", "config", *setting], cwd=top, check=True)
+    (repository / "module.py").write_bytes(b"x = 2\r\n")
+    (top / "d.diff").write_text(provenance.code_state()["diff"], newline="")
+    subprocess.run(["git", "checkout", "-q", "."], cwd=top, check=True)
+    subprocess.run(["git", "apply", "d.diff"], cwd=top, check=True)
+    assert (repository / "module.py").read_bytes() == b"x = 2\r\n"
+
+
+# --- the archive --------------------------------------------------------------------------------
+
+
+def commit(top: Path) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", "add", "."], cwd=top, check=True)
+    subprocess.run(["git", *identity, "commit", "-qm", "more"], cwd=top, check=True)
+    return str(provenance.git(top, "rev-parse", "HEAD"))
+
+
+def names(archive: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        return [entry.name for entry in files if entry.isfile()]
+
+
+def test_a_commit_that_is_on_no_remote_is_archived_without_what_nothing_runs_from(repository: Path) -> None:
+    top = repository.parents[1]
+    (top / "tests").mkdir()
+    (top / "tests" / "test_x.py").touch()
+    found = commit(top)
+    state = provenance.code_state()
+    assert (state["archived"], state["withheld"]) == (True, None)
+    assert names(state["archive"]) == ["src/stagewise/__init__.py", "src/stagewise/module.py"]
+    provenance._archive.cache_clear()
+    assert provenance._archive(found)[0] == state["archive"]  # the same bytes each time
+
+
+@pytest.mark.parametrize(
+    ("remote", "archived"),
+    [("https://example.org/x.git", False), ("git@example.org:x.git", False), ("/srv/x", True), ("file:///srv/x", True)],
+)
+def test_a_commit_that_a_remote_elsewhere_holds_is_not_archived(repository: Path, remote: str, archived: bool) -> None:
+    top = repository.parents[1]
+    subprocess.run(["git", "remote", "add", "origin", remote], cwd=top, check=True)
+    assert provenance.code_state()["archived"] is True  # nothing was pushed yet
+    subprocess.run(["git", "update-ref", "refs/remotes/origin/main", "HEAD"], cwd=top, check=True)
+    assert provenance.code_state()["archived"] is archived
+
+
+def test_an_archive_with_a_credential_in_it_is_withheld(repository: Path) -> None:
+    (repository / "module.py").write_text(f'KEY = "hf_{"x" * 20}"\n')
+    commit(repository.parents[1])
+    state = provenance.code_state()
+    assert (state["archive"], state["archived"]) == (None, False)
+    assert state["withheld"] == "src/stagewise/module.py holds an access token"
+
+
+def test_this_repository_holds_nothing_that_would_withhold_it() -> None:
+    top = Path(__file__).parents[1]
+    files = [*(top / "src").rglob("*.py"), *(path for path in top.glob("*.*") if path.is_file())]
+    held = {path.name: kind_of(path.read_text(errors="replace")) for path in files}
+    assert {name: kind for name, kind in held.items() if kind} == {}
 
 
 def test_outside_a_repository_the_packages_digest_is_what_is_known(

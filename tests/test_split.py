@@ -95,6 +95,7 @@ def test_stages_and_rows_give_the_source_again(
     assert len(stages.dropped) == int(drop)
     files = {name: stages.file(name) for name in stages.traces}
     assert rebuild(split.rows(parsed, stages), files) == data
+    assert split.rebuilt(split.rows(parsed, stages), files) == data
 
 
 def test_a_trace_of_no_stage_is_shown() -> None:

@@ -3,7 +3,8 @@
     stagewise main --config configs/quickstart.yaml
     stagewise train --config … --split-run <id> --arm curriculum --phase 1 --seed 42 --init-run <id>
 
-Exit codes: 0 done, 1 a failure of ours (with traceback), 2 a mistake of the user's (one line); verify has its own.
+Exit codes: 0 done, 1 a failure of ours (with traceback), 2 a mistake of the user's (one line). `verify` also has 3, 4
+and 5, and `reproduce` 4 where what came out differs.
 """
 
 import itertools
@@ -208,6 +209,17 @@ def promote(run_id: str, config: str, dry_run: bool) -> None:
     from stagewise.steps import promote as step
 
     step.promote(run_id, Path(config) if config else None, dry_run)
+
+
+@main.command()
+@click.option("--run-id", required=True, help="Pipeline or train run.")
+@click.pass_context
+def reproduce(ctx: click.Context, run_id: str) -> None:
+    """Run a record again from what it holds, in a run of its own, and compare."""
+    from stagewise.reproduction import DIFFERS
+    from stagewise.steps import reproduce as step
+
+    ctx.exit(4 if step.reproduce(run_id) == DIFFERS else 0)
 
 
 @main.command()

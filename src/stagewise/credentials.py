@@ -1,11 +1,12 @@
 """Tokens, passwords and home folders, kept out of the record: found, refused or taken out. Pure but for os.environ.
 
-    kind_of("-P config=https://me:hunter22@example.org/c.yaml")   "a URL with a name or password in it"
-    redact("origin https://me:hunter22@example.org/x.git")        ("origin https://***@example.org/x.git", 1)
+    kind_of("-P config=https://<name>:<password>@example.org/c")  "a URL with a name or password in it"
+    redact("origin https://<name>:<password>@example.org/x.git")  ("origin https://***@example.org/x.git", 1)
     without_home("/home/alice/data/eval.jsonl")                   "~/data/eval.jsonl"
 
 The shapes are those of common services; besides, the value of any environment variable that is named like a
-secret (HF_TOKEN, OPENAI_API_KEY) is one, whatever it looks like.
+secret (HF_TOKEN, OPENAI_API_KEY) is one, whatever it looks like. (The examples are written so that this file is
+not taken to hold one.)
 """
 
 import os

@@ -11,17 +11,25 @@ import os
 import platform
 import re
 import subprocess
+import tarfile
 from collections.abc import Mapping
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from stagewise.credentials import redact
+from stagewise.credentials import kind_of, redact
 from stagewise.errors import CodeError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 
 PACKAGE = Path(__file__).parent
-SOURCES = (".py", ".html", ".css", ".js")  # the package's own files; the latter are templates of the report
+SOURCES = (".py", ".html", ".css", ".js", ".json")  # the package's own files: code, templates of the report, schemas
+UNUSED = ("tests", "docs", "benchmarks")  # folders of the repository from which nothing runs
+# A patch that `git apply` takes, whatever the user's own settings make of diffs.
+DIFF = (
+    *("diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative"),
+    *("--src-prefix=a/", "--dst-prefix=b/"),
+)
 # What each kind of result can depend on; all packages are recorded, but a change of another runs nothing again.
 MODEL = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "numpy")
 DECIDING = {
@@ -37,18 +45,44 @@ def code_state() -> dict[str, Any]:
 
     `diff` (None when clean) holds all that differs from the commit, new files that Python could import
     among it, as `git apply` takes it, but for credentials: `***` stands for each, and `redacted` counts them.
+    `archive` is the commit's tree as a tar.gz where `origin` does not hold the commit, but for folders that
+    nothing runs from; `withheld` says in words why it is not there after all.
     Everything but the package's own digest is None where it is not run from a repository.
     """
-    package = digest_json({path: entry["sha256"] for path, entry in _sources().items()})
     # A package that is merely installed inside somebody's repository is not of that repository.
-    ours = _git("ls-files", "--error-unmatch", str(PACKAGE / "__init__.py"))
-    commit = _git("rev-parse", "HEAD") if ours else None
-    state: dict[str, Any] = {"commit": commit, "dirty": None, "remote": None, "diff": None, "package_sha256": package}
+    ours = git(PACKAGE, "ls-files", "--error-unmatch", "__init__.py")
+    commit = git(PACKAGE, "rev-parse", "HEAD") if ours else None
+    state: dict[str, Any] = {"commit": commit, "dirty": None, "remote": None, "diff": None}
+    state |= {"archive": None, "archived": None, "withheld": None, "package_sha256": package_digest(PACKAGE)}
     if commit:
-        diff, redacted = redact((_git("diff", "--binary", "HEAD") or "") + "".join(map(_as_diff, _importable())))
-        remote = scrub(_git("remote", "get-url", "origin") or "")
+        diff, redacted = redact((git(PACKAGE, *DIFF, "HEAD") or "") + "".join(map(_as_diff, _importable())))
+        remote = scrub(git(PACKAGE, "remote", "get-url", "origin") or "")
         state |= {"dirty": bool(diff), "diff": diff or None, "remote": remote or None, "redacted": redacted}
+        archive, withheld = (None, None) if _published(commit, remote) else _archive(commit)
+        state |= {"archive": archive, "archived": archive is not None, "withheld": withheld}
     return state
+
+
+def _published(commit: str, remote: str) -> bool:
+    """Whether `origin` was seen to hold the commit, and is more than a folder of this machine."""
+    elsewhere = ":" in remote and not remote.startswith("file:")
+    return elsewhere and bool(git(PACKAGE, "for-each-ref", "--contains", commit, "refs/remotes/origin"))
+
+
+@cache
+def _archive(commit: str) -> tuple[bytes | None, str | None]:
+    """The same bytes for the same commit; or None, and which committed file holds a credential."""
+    top = Path(str(git(PACKAGE, "rev-parse", "--show-toplevel")))
+    data = _git_bytes(top, "archive", "--format=tar.gz", commit, "--", ".", *(f":!{name}" for name in UNUSED))
+    if data is None:
+        return None, "git archive failed"
+    with tarfile.open(fileobj=BytesIO(data)) as files:
+        for entry in files:
+            content = files.extractfile(entry)
+            kind = kind_of(content.read().decode(errors="replace")) if content else None
+            if kind:
+                return None, f"{entry.name} holds {kind}"
+    return data, None
 
 
 def check_clean() -> None:
@@ -58,7 +92,7 @@ def check_clean() -> None:
             "require_clean: this stagewise is not run from a git repository, so no commit names its code; run it from "
             "a clone, or set require_clean to false"
         )
-    changed = [*(_git("diff", "HEAD", "--name-only") or "").splitlines(), *_importable()]
+    changed = [*(git(PACKAGE, "diff", "HEAD", "--name-only") or "").splitlines(), *_importable()]
     if changed:
         shown = ", ".join(changed[:10]) + (f", … {len(changed)} in all" if len(changed) > 10 else "")
         raise CodeError(f"require_clean: found changes that no commit holds: {shown}; commit them, or take them back")
@@ -70,30 +104,42 @@ def _importable() -> list[str]:
     `src` and the top folder are on Python's path, so there also files count that git is told to ignore.
     """
     suffixes = tuple(importlib.machinery.all_suffixes())
-    everywhere = _git("ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/") or ""
-    on_path = _git("ls-files", "-z", "--others", "--full-name", ":/src", ":(top,glob)*") or ""
+    everywhere = git(PACKAGE, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/") or ""
+    on_path = git(PACKAGE, "ls-files", "-z", "--others", "--full-name", ":/src", ":(top,glob)*") or ""
     names = {name for name in (everywhere + on_path).split("\0") if name.endswith(suffixes)}
     return sorted(name for name in names if "__pycache__/" not in name)
 
 
-def _git(*arguments: str) -> str | None:
-    """What git prints, or None where it fails: no repository, no commit, no such remote, no git."""
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git prints in `folder`, or None where it fails: no repository, no commit, no such remote, no git.
+
+    It asks nobody for a password, and takes no lock that it can do without: a user may be at work there.
+    """
+    printed = _git_bytes(folder, *arguments)
+    if printed is None:
+        return None
+    text = printed.decode(errors="replace")
+    return text if "diff" in arguments else text.strip()  # a patch's last line ends in a newline
+
+
+def _git_bytes(folder: Path, *arguments: str) -> bytes | None:
+    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # set in a hook of another repository
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, errors="replace", check=True
-        )
+        return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
     except subprocess.CalledProcessError as error:
         # Two files that differ: `diff --no-index` says 1.
-        return str(error.stdout) if "--no-index" in arguments and error.returncode == 1 else None
+        return bytes(error.stdout) if "--no-index" in arguments and error.returncode == 1 else None
     except OSError:
         return None
-    return done.stdout if "diff" in arguments else done.stdout.strip()
 
 
 def _as_diff(name: str) -> str:
     """A new file as git writes it into a patch, a binary one too."""
-    top = str(_git("rev-parse", "--show-toplevel"))
-    return _git("-C", top, "diff", "--no-index", "--binary", "--", os.devnull, name) or ""
+    top = Path(str(git(PACKAGE, "rev-parse", "--show-toplevel")))
+    return git(top, *DIFF, "--no-index", "--", os.devnull, name) or ""
 
 
 def scrub(url: str) -> str:
@@ -102,8 +148,10 @@ def scrub(url: str) -> str:
 
 
 @cache
-def _sources() -> dict[str, dict[str, Any]]:
-    return {path: entry for path, entry in folder_digests(PACKAGE).items() if path.endswith(SOURCES)}
+def package_digest(folder: Path) -> str:
+    """sha256 over the paths and bytes of the sources in a package's folder."""
+    files = folder_digests(folder)
+    return digest_json({path: entry["sha256"] for path, entry in files.items() if path.endswith(SOURCES)})
 
 
 @cache

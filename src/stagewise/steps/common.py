@@ -35,6 +35,7 @@ from stagewise.tracking.runs import (
 )
 
 ASKED = "config/asked.yaml"
+DIFF, ARCHIVE = "code.diff", "code.tar.gz"  # what no commit holds, and the commit where no remote holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,22 +185,37 @@ def record_setup(
     session: Session, run: ActiveRun, module: str, part: Mapping[str, Any], machine: Mapping[str, Any], out: Path
 ) -> dict[str, Any]:
     """Params, and the files that say how the run was made; returns the state of the code."""
-    state = code_state() | {"step_sha256": code_digest(module)}
     run.params({**part, "machine": machine})
-    run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
-    diff = state.pop("diff")
-    if state.get("redacted") and run.parent is None:  # once a study
-        progress.say(
-            f"! code.diff: {state['redacted']} credentials are recorded as ***; the diff is not the whole change"
-        )
     files = {
         ASKED: session.config_text,
         "config/resolved.json": json.dumps(resolved(session.config), indent=1, ensure_ascii=False),
         "environment.json": json.dumps(environment() | {"machine": machine}, indent=1),
-    } | ({"code.diff": diff} if diff else {})
+    }
     for name, text in files.items():
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text(text, encoding="utf-8", newline="")
+    return record_code(run, module, out)
+
+
+def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
+    """The state of the code, and the files from which `reproduce` can rebuild it: each run holds its own."""
+    state = code_state() | {"step_sha256": code_digest(module)}
+    run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
+    diff, archive = state.pop("diff"), state.pop("archive")
+    if diff:
+        (out / DIFF).write_text(diff, encoding="utf-8", newline="")
+    if archive:
+        (out / ARCHIVE).write_bytes(archive)
+    if run.parent is None:  # once a study
+        if state.get("redacted"):
+            progress.say(
+                f"! {DIFF}: {state['redacted']} credentials are recorded as ***; the diff is not the whole change"
+            )
+        if state["withheld"]:
+            progress.say(
+                f"! {ARCHIVE}: not recorded, {state['withheld']}; no remote holds commit {state['commit'][:12]}, so "
+                "push it, or nobody else can reproduce this run"
+            )
     return state
 
 

@@ -5,10 +5,12 @@ train      the order and multiset of the examples, from the config and the stage
 eval       every score and measure, from the outputs; every metric, from the scores
 report     every number and sentence, from the predictions and the curves
 pipeline   the copies of the report, the final scores, and that all arms of a seed saw the same examples as often
+reproduction   the verdict, from the two records
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from stagewise import formatting, modeling, plan, predictions, training
@@ -23,7 +25,8 @@ from stagewise.manifest import Sealed
 from stagewise.pipeline import finals
 from stagewise.provenance import code_digest, deciding_versions, normalized
 from stagewise.report import figures
-from stagewise.steps import evaluate, split, train
+from stagewise.reproduction import compare
+from stagewise.steps import evaluate, reproduce, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import ASKED
 from stagewise.steps.train import Target
@@ -34,7 +37,7 @@ from stagewise.verification.views import Owner
 from stagewise.verification.walk import Chain, Derived
 
 MODULES = {kind: f"steps.{name}" for kind, name in {"split": "split", "train": "train", "eval": "evaluate"}.items()}
-MODULES |= {"report": "steps.report", "pipeline": "pipeline"}
+MODULES |= {"report": "steps.report", "pipeline": "pipeline", "reproduction": "steps.reproduce"}
 
 
 class Rules:
@@ -313,10 +316,20 @@ def _at(facts: Mapping[str, Any], name: str) -> Any:
     return facts[head][rest] if rest else facts[head]
 
 
+def _reproduction(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
+    runs = [chain.made_from(sealed, role) for role in ("original", "again")]
+    comparison = compare(*(reproduce.made(run, partial(chain.made_from, run)) for run in runs))
+    result = json.loads(sealed.artifact(reproduce.RESULT))
+    derived = reproduce.told(comparison)
+    yield from _same(f"artifact {reproduce.RESULT}", {name: result[name] for name in derived}, derived)
+    yield from _same("manifest.json, facts.verdict", sealed.facts["verdict"], comparison.verdict)
+
+
 KINDS: Mapping[str, tuple[str, Any]] = {
     "split": ("stages follow from the source", _split),
     "train": ("order follows from the plan", _train),
     "eval": ("scores follow from the outputs", _eval),
     "report": ("numbers follow from the predictions", _report),
     "pipeline": ("all arms saw the same examples", _pipeline),
+    "reproduction": ("the verdict follows from the two records", _reproduction),
 }

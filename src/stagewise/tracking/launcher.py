@@ -1,7 +1,8 @@
-"""A step as a process of its own, started as an entry point of this MLflow Project."""
+"""Steps in processes of their own: as entry points of this MLflow Project, or of code that is elsewhere."""
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from stagewise.errors import ConfigError, UserError
-from stagewise.tracking.owners import OWNER, owner_tag
+from stagewise.tracking.owners import OWNER, close_abandoned, owner_tag
 
 PROJECT = Path(__file__).parents[3]  # where MLproject stands
 
@@ -56,3 +57,33 @@ def launch(
     except ExecutionException as error:
         mistake = client.get_run(run_id).data.tags.get("stagewise.error")
         raise UserError(mistake) if mistake else error from None
+
+
+def run_elsewhere(
+    client: MlflowClient, experiment_id: str, name: str, arguments: list[str], environment: Mapping[str, str], cwd: Path
+) -> str:
+    """Runs `stagewise <arguments>` with the code that the environment's PYTHONPATH names, in a run made for it.
+
+    Returns the run's id. Raises `UserError` where the command does not end well; no run is left RUNNING then.
+    """
+    tags = {MLFLOW_SOURCE_NAME: "stagewise", OWNER: owner_tag()}
+    run_id = str(client.create_run(experiment_id, tags=tags, run_name=name).info.run_id)
+    # What MLflow's launcher would hand to the command.
+    given = {"MLFLOW_RUN_ID": run_id, "MLFLOW_EXPERIMENT_ID": experiment_id}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stagewise", *arguments], env={**os.environ, **environment, **given}, cwd=cwd
+    )
+    try:
+        code = process.wait()
+    except BaseException:
+        process.terminate()  # it closes its runs
+        process.wait()
+        raise
+    finally:
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, status="KILLED")
+        close_abandoned(client)  # and its steps
+    if code:
+        said = client.get_run(run_id).data.tags.get("stagewise.error", "its output stands above")
+        raise UserError(f"run {run_id}: `stagewise {arguments[0]}` ended with exit code {code}: {said}")
+    return run_id

@@ -95,6 +95,12 @@ def record_of(client: MlflowClient, run_id: str, expected: str | None = None) ->
     return record
 
 
+def part_of(record: Record, role: str) -> Record:
+    """The run that the record names in this role, with the manifest that it names."""
+    reference = record.manifest["inputs"]["runs"][role]
+    return record_of(record.client, reference["run_id"], reference["manifest_sha256"])
+
+
 def _node(record: Record, seen: set[str], role: str = "") -> Node:
     manifest = record.manifest
     name = record.client.get_run(record.run_id).data.tags.get(MLFLOW_RUN_NAME, "")
@@ -104,9 +110,8 @@ def _node(record: Record, seen: set[str], role: str = "") -> Node:
         return Node(f"{text} (above)", [])
     seen.add(record.run_id)
     below = [Node(line, []) for line in _own(record)]
-    for role, reference in manifest["inputs"]["runs"].items():
-        found = record_of(record.client, reference["run_id"], reference["manifest_sha256"])
-        below.append(_node(found, seen, f"{role}: "))
+    for role in manifest["inputs"]["runs"]:
+        below.append(_node(part_of(record, role), seen, f"{role}: "))
     return Node(text, below)
 
 

@@ -13,8 +13,9 @@ from stagewise.verification.views import Absent, ModelView, RunView, Source, Ver
 
 SEAL = "stagewise.manifest_sha256"
 OURS = "stagewise."
-# Written around the seal: the seal itself, who owns a run at work, who closed it, and what happens to a model later.
-UNSEALED = (SEAL, "stagewise.owner", "stagewise.closed", "stagewise.promotion.")
+# Written around the seal: the seal itself, who owns a run at work, who closed it, what it was run again for, and what
+# happens to a model later.
+UNSEALED = (SEAL, "stagewise.owner", "stagewise.closed", "stagewise.reproduces", "stagewise.promotion.")
 # MLflow's launcher records the entry point's parameters before the step logs its own.
 LAUNCHED = {"config", "split_run", "train_run", "init_run", "run_id", "arm", "phase", "seed"}
 Points = Mapping[str, Sequence[tuple[int, float]]]
