@@ -21,13 +21,10 @@ schemas/predictions.json is the JSON Schema of a line, docs/predictions.md the s
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import fastjsonschema
-
+from stagewise import schemas
 from stagewise.config import Evaluation
 from stagewise.data.jsonl import described, json_line, objects
 from stagewise.data.traces import Item
@@ -145,20 +142,8 @@ def decode(data: bytes, name: str = FILE) -> list[dict[str, Any]]:
 def _check(row: Mapping[str, Any], where: str) -> None:
     if row.get("schema") != SCHEMA:
         found = described(row["schema"]) if "schema" in row else "none"
-        raise DataError(f"{where}, field schema: found {found}, expected {SCHEMA!r}")
-    try:
-        _validator()(dict(row))
-    except fastjsonschema.JsonSchemaValueException as error:
-        field = ".".join(error.path[1:]) or "(the line itself)"
-        rule = error.message.removeprefix(str(error.name)).strip()
-        raise DataError(f"{where}, field {field}: found {described(error.value)}, which {rule}") from None
-
-
-@cache
-def _validator() -> Callable[[Any], Any]:
-    schema = Path(__file__).with_name("schemas") / "predictions.json"
-    compiled: Callable[[Any], Any] = fastjsonschema.compile(json.loads(schema.read_text(encoding="utf-8")))
-    return compiled
+        raise DataError(f'{where}, field "schema": found {found}, expected "{SCHEMA}"')
+    schemas.check(row, "predictions", where)
 
 
 def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
