@@ -158,7 +158,8 @@ def _refuse_repeats(name: str, outputs: list[Output]) -> None:
 
 def _joined(name: str, outputs: list[Output], items: list[Item]) -> list[Output]:
     """The outputs with what the items say, in the order of the items."""
-    by_id, by_row = {output.item: output for output in outputs}, {output.row: output for output in outputs}
+    by_id = {output.item: output for output in outputs}
+    by_row = {output.row: output for output in outputs if output.item == str(output.row)}  # they have no id
     pairs = [(item, by_id.get(item.id) or by_row.get(item.row)) for item in items]
     missing = [item.id for item, output in pairs if output is None]
     found = [(item, output) for item, output in pairs if output is not None]
