@@ -61,16 +61,16 @@ def test_a_row_holds_what_it_takes_to_score_it_again() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"schema": "stagewise.predictions/9"}, 'field schema: found the string "stagewise.predictions/9", expected'),
-        ({"schema": None}, "field schema: found null"),
-        ({"finish_reason": "tired"}, 'field finish_reason: found the string "tired", which must be one of'),
-        ({"flexible": 0.5}, "field flexible: found the number 0.5, which must be one of"),
-        ({"flexible": True}, "field flexible: found the boolean true"),
-        ({"extraction": {"rule": "boxed"}}, r"field extraction: found an object, which must contain \['span'\]"),
-        ({"measures": {"steps": "3"}}, r'field measures.steps: found the string "3", which must be number'),
-        ({"resps": [[]]}, r"field resps\.0: found a list"),
+        ({"schema": "stagewise.predictions/9"}, 'field "schema": found the string "stagewise.predictions/9", expected'),
+        ({"schema": None}, 'field "schema": found null'),
+        ({"finish_reason": "tired"}, 'field "finish_reason": found the string "tired", which must be one of'),
+        ({"flexible": 0.5}, 'field "flexible": found the number 0.5, which must be one of'),
+        ({"flexible": True}, 'field "flexible": found the boolean true'),
+        ({"extraction": {"rule": "boxed"}}, 'field "extraction": found an object without span, expected it there'),
+        ({"measures": {"steps": "3"}}, 'field "measures.steps": found the string "3", which must be number'),
+        ({"resps": [[]]}, r'field "resps\.0": found a list'),
         ({"colour": "red"}, "must not contain {'colour'} properties"),
-        ({"checkpoint_sha256": "abc"}, "field checkpoint_sha256"),
+        ({"checkpoint_sha256": "abc"}, 'field "checkpoint_sha256"'),
     ],
 )
 def test_a_row_of_another_schema_is_one_line(changes: dict[str, Any], expected: str) -> None:
@@ -78,7 +78,7 @@ def test_a_row_of_another_schema_is_one_line(changes: dict[str, Any], expected: 
     data = b"".join(json.dumps(row).encode() + b"\n" for row in (good, bad))
     with pytest.raises(DataError, match=expected) as caught:
         predictions.decode(data, "p.jsonl")
-    assert str(caught.value).startswith("p.jsonl: line 2, field ")
+    assert str(caught.value).startswith("p.jsonl: line 2")
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="line 2"):
         predictions.encode([good, bad])
@@ -86,7 +86,7 @@ def test_a_row_of_another_schema_is_one_line(changes: dict[str, Any], expected: 
 
 @pytest.mark.parametrize("line", [b"{", b"[]", b'{"schema": NaN}', b"", b'{"doc_id": 0, "doc_id": 1}'])
 def test_a_line_that_is_no_object_is_one_line(line: bytes) -> None:
-    with pytest.raises(DataError, match=r"^predictions\.jsonl: line 1: found [^\n]*$"):
+    with pytest.raises(DataError, match=r"^predictions\.jsonl: line 1[^\n]*: found [^\n]*$"):
         predictions.decode(line + b"\n")
 
 
@@ -96,6 +96,15 @@ def test_every_field_of_the_schema_is_documented() -> None:
     assert [name for name in schema["properties"] if f"`{name}`" not in text] == []
     row = made("5", "4", **SAMPLED)
     assert set(row) == set(schema["properties"])
+
+
+def test_measures_are_means_over_the_items_that_have_a_value() -> None:
+    rows = [made("2+2=4\n4"), made("so 2+2=5\nand 1+1=2\n4"), made("")]
+    found = predictions.metrics(rows)
+    assert found["eval/equations_true"] == 0.75  # of the two that state an equation: 1 and a half
+    assert found["eval/steps"] == pytest.approx((2 + 3 + 0) / 3, abs=1e-6)
+    # No item here has the steps of a solution.
+    assert {f"eval/{name}" for name in NAMES} - set(found) == {"eval/reference_rouge_l"}
 
 
 def test_the_table_has_the_same_columns_whatever_was_said() -> None:

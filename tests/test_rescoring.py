@@ -96,7 +96,7 @@ def test_items_of_gsm8k_go_with_a_sample_log(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         ('{"colour": "red"}', "DataError: p.jsonl: line 1: found the fields colour, expected those of a predictions"),
-        (json.dumps(made("4") | {"schema": "stagewise.predictions/0"}), "field schema: found the string"),
+        (json.dumps(made("4") | {"schema": "stagewise.predictions/0"}), 'field "schema": found the string'),
         (
             json.dumps(made("4") | {"scoring": {"extract": ["telepathy"], "match": ["exact"], "strict": "boxed"}}),
             "p.jsonl: scoring.extract: unknown telepathy; valid are answer_is, boxed",

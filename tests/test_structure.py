@@ -1,5 +1,7 @@
 """Each measure on examples small enough to count by hand."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +177,21 @@ def test_every_measure_of_an_output() -> None:
     assert set(found) == set(structure.NAMES)
 
 
+@pytest.mark.parametrize(
+    ("output", "finish_reason", "expected"),
+    [
+        ("12 × 3 = 36\n36", "stop", {"eos": 1, "cap_hit": 0, "answer_present": 1, "topic_drift": 0}),
+        ("What is 12 × 3?\n", "length", {"eos": 0, "cap_hit": 1, "answer_present": 0, "topic_drift": 0}),
+        ("What is 5 + 5?\n10", "stop", {"eos": 1, "cap_hit": 0, "answer_present": 0, "topic_drift": 1}),
+    ],
+)
+def test_how_an_output_ends_and_whether_it_answers(output: str, finish_reason: str, expected: dict[str, int]) -> None:
+    asked = {"prompt": "What is 12 × 3?", "expected": "36", "reference_steps": None, "tokens": 9}
+    found = measures(output, finish_reason=finish_reason, **asked)  # type: ignore[arg-type]
+    assert {name: found[name] for name in expected} == expected
+    assert "reference_rouge_l" not in found
+
+
 def test_a_loop_counts_once_where_it_is_not_what_is_measured() -> None:
     said = {"prompt": "", "expected": "2", "reference_steps": None, "tokens": 9, "finish_reason": "stop"}
     once, looping = measures("1 + 1 = 2", **said), measures("1 + 1 = 2\n" * 9, **said)  # type: ignore[arg-type]
@@ -194,3 +211,9 @@ def test_any_output_is_measured(output: str, prompt: str, finish_reason: str) ->
 def test_any_arithmetic_is_read_or_left(output: str) -> None:
     for equation in stated_equations(output):
         assert isinstance(equation.true, bool)
+
+
+def test_every_measure_is_documented_with_its_formula() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "scoring.md").read_text(encoding="utf-8")
+    rows = [line for line in text.split("## Trace structure")[1].splitlines() if line.startswith("| `")]
+    assert [name for name in structure.NAMES if not any(f"`{name}`" in row.split("|")[1] for row in rows)] == []

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stagewise.errors import LineageError
+from stagewise import schemas
+from stagewise.errors import DataError, LineageError
 from stagewise.hashing import canonical_json, sha256
-from stagewise.schemas import validator
 
 SCHEMA = "stagewise.manifest/2"
 FILE = "manifest.json"
@@ -62,9 +62,13 @@ def build(
 
 
 def encode(manifest: Mapping[str, Any]) -> tuple[bytes, str]:
-    """The manifest's bytes and their sha256. Raises `ValueError` where it is not what its schema says."""
+    """The manifest's bytes and their sha256. Raises `ValueError` where it is not what its schema says: that is no
+    mistake of a user's."""
     data = canonical_json(manifest)
-    validator("manifest")(json.loads(data))
+    try:
+        schemas.check(json.loads(data), "manifest", FILE)
+    except DataError as error:
+        raise ValueError(str(error)) from error
     return data, sha256(data)
 
 
@@ -74,9 +78,9 @@ def decode(data: bytes) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(data)
         if manifest["schema"] != SCHEMA:
             raise LineageError(f"manifest.json: found schema {manifest['schema']!r}, expected {SCHEMA!r}")
-        validator("manifest")(manifest)
-    except (ValueError, KeyError, TypeError) as error:
-        raise LineageError(f"manifest.json: found what is no manifest ({error}), expected schema {SCHEMA}") from error
+        schemas.check(manifest, "manifest", FILE)
+    except (DataError, ValueError, KeyError, TypeError) as error:
+        raise LineageError(f"{FILE}: found what is no manifest ({error}), expected schema {SCHEMA}") from error
     return manifest
 
 

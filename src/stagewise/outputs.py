@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stagewise import predictions
-from stagewise.data.jsonl import described, objects
+from stagewise import predictions, schemas
+from stagewise.data.jsonl import objects
 from stagewise.data.traces import RESULT, Item, read_bytes
 from stagewise.errors import DataError
 from stagewise.hashing import sha256
@@ -107,7 +107,7 @@ def _one_scoring(name: str, rows: list[dict[str, Any]]) -> Mapping[str, Any]:
     for number, row in enumerate(rows):
         if row["scoring"] != scoring:
             raise DataError(
-                f"{name}: line {number + 1}, field scoring: found another than on line 1, expected the same"
+                f'{name}: line {number + 1}, field "scoring": found another than on line 1, expected the same'
             )
     return scoring
 
@@ -126,41 +126,23 @@ def _one_an_item(rows: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict
 
 
 def _sample(row: Mapping[str, Any], where: str) -> Output:
-    doc = row.get("doc")
-    try:
-        number, target, ((said, *_), *_) = row["doc_id"], row["target"], row["resps"]
-        asked = row["arguments"]["gen_args_0"]["arg_0"]
-    except (KeyError, TypeError, ValueError):
-        raise DataError(
-            f"{where}: found no sample of lm-evaluation-harness's generate_until, expected doc_id, target, "
-            'resps [["…"]] and arguments {"gen_args_0": {"arg_0": "…"}}'
-        ) from None
-    doc = doc if isinstance(doc, dict) else {}
-    own = {"doc_id": number, "target": target, "resps": said, "arguments": asked}
-    for field, kind in (("doc_id", int), ("target", str), ("resps", str), ("arguments", str)):
-        if type(own[field]) is not kind:
-            raise DataError(f"{where}, field {field}: found {described(own[field])}, expected a {kind.__name__}")
+    schemas.check(row, "sample", where)
+    doc, asked = row["doc"], row["arguments"]["gen_args_0"]["arg_0"]
     question = next((doc[name] for name in ("question", "prompt") if isinstance(doc.get(name), str)), asked)
-    expected = target.rpartition(RESULT)[2].strip()  # GSM8K's target is the whole solution
-    return Output(str(doc.get("id", number)), number, question, expected, said, None, **_groups(doc, where))
+    expected = row["target"].rpartition(RESULT)[2].strip()  # GSM8K's target is the whole solution
+    groups = {name: doc.get(name) for name in GROUPS}
+    identity = str(doc.get("id", row["doc_id"]))
+    return Output(identity, row["doc_id"], question, expected, row["resps"][0][0], None, **groups)
 
 
 def _answer(row: Mapping[str, Any], where: str, joined: bool) -> Output:
-    texts = {name: row.get(name) for name in ("id", "predicted_answer", "prompt", "expected_answer")}
-    for name, text in texts.items():
-        if not isinstance(text, str) and not (joined and name not in row and name in ("prompt", "expected_answer")):
-            found = described(text) if name in row else "nothing"
-            hint = "" if joined else "; an eval set (--items) can give prompt and expected_answer"
-            raise DataError(f"{where}, field {name}: found {found}, expected a string{hint}")
-    identity, said, asked, expected = (texts[name] or "" for name in texts)
-    return Output(identity, None, asked, expected, said, None, **_groups(row, where))
-
-
-def _groups(row: Mapping[str, Any], where: str) -> dict[str, str | None]:
-    for name in GROUPS:
-        if not isinstance(row.get(name), str | None):
-            raise DataError(f"{where}, field {name}: found {described(row[name])}, expected a string")
-    return {name: row.get(name) for name in GROUPS}
+    schemas.check(row, "answer", where)
+    missing = [name for name in ("prompt", "expected_answer") if name not in row]
+    if missing and not joined:
+        raise DataError(f'{where}, field "{missing[0]}": found nothing, expected a string, or an eval set (--items)')
+    groups = {name: row.get(name) for name in GROUPS}
+    asked, expected = row.get("prompt", ""), row.get("expected_answer", "")
+    return Output(row["id"], None, asked, expected, row["predicted_answer"], None, **groups)
 
 
 # --- items --------------------------------------------------------------------------------------
@@ -176,7 +158,8 @@ def _refuse_repeats(name: str, outputs: list[Output]) -> None:
 
 def _joined(name: str, outputs: list[Output], items: list[Item]) -> list[Output]:
     """The outputs with what the items say, in the order of the items."""
-    by_id, by_row = {output.item: output for output in outputs}, {output.row: output for output in outputs}
+    by_id = {output.item: output for output in outputs}
+    by_row = {output.row: output for output in outputs if output.item == str(output.row)}  # they have no id
     pairs = [(item, by_id.get(item.id) or by_row.get(item.row)) for item in items]
     missing = [item.id for item, output in pairs if output is None]
     found = [(item, output) for item, output in pairs if output is not None]

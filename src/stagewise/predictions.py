@@ -24,14 +24,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import fastjsonschema
-
+from stagewise import schemas
 from stagewise.config import Evaluation
 from stagewise.data.jsonl import described, json_line, objects
 from stagewise.data.traces import Item
 from stagewise.errors import DataError
 from stagewise.hashing import sha256
-from stagewise.schemas import validator
 from stagewise.scoring import Score
 from stagewise.statistics import majority, pass_at_k
 from stagewise.structure import NAMES, measures
@@ -149,13 +147,8 @@ def decode(data: bytes, name: str = FILE) -> list[dict[str, Any]]:
 def _check(row: Mapping[str, Any], where: str) -> None:
     if row.get("schema") != SCHEMA:
         found = described(row["schema"]) if "schema" in row else "none"
-        raise DataError(f"{where}, field schema: found {found}, expected {SCHEMA!r}")
-    try:
-        validator("predictions")(dict(row))
-    except fastjsonschema.JsonSchemaValueException as error:
-        field = ".".join(error.path[1:]) or "(the line itself)"
-        rule = error.message.removeprefix(str(error.name)).strip()
-        raise DataError(f"{where}, field {field}: found {described(error.value)}, which {rule}") from None
+        raise DataError(f'{where}, field "schema": found {found}, expected "{SCHEMA}"')
+    schemas.check(row, "predictions", where)
 
 
 def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -64,6 +64,13 @@ def test_an_item_is_read_and_what_it_may_lack_is_none():
     assert (second.row, second.section, second.category, second.difficulty) == (1, None, None, "hard")
 
 
+def test_an_item_may_have_the_steps_of_a_solution():
+    steps = [{"i": 0, "type": "sum", "content": "2+2=4"}]
+    rows = parse_items(encoded(ITEM, {**ITEM, "id": "e-2", "steps": steps}), "x.jsonl").rows
+    assert [item.reference for item in rows] == [None, ("2+2=4",)]
+    refused(encoded({**ITEM, "steps": ["2+2=4"]}), "line 1", "steps[0]", "an object with i", parse=parse_items)
+
+
 @pytest.mark.parametrize(
     ("data", "crlf", "final_newline"),
     [

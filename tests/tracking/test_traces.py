@@ -83,12 +83,13 @@ def test_a_hundred_items_take_seconds_and_keep_their_order(store: Any) -> None:
     client = connect()
     with open_run(client, "0", "eval", "eval") as run:
         started = time.process_time()  # not of the clock: other tests are at work
-        traces.log(run, rows(100, "long " * 400), "flat-1-s1", "m-1")
+        traces.log(run, rows(100, "\0long" * 400), "flat-1-s1", "m-1")
         assert time.process_time() - started < 10
     logged = found(client, "0", run.id)
     assert [trace.info.request_preview for trace in logged] == [f"[{number:03d}] What is 2+2?" for number in range(100)]
-    assert len(logged[0].info.response_preview) == 1000  # what the column takes
-    assert logged[0].data.spans[0].outputs == "long " * 400
+    preview = logged[0].info.response_preview
+    assert (len(preview), preview[:5], preview[-1]) == (1000, "␀long", "…")  # what the column takes
+    assert logged[0].data.spans[0].outputs == "\0long" * 400
 
 
 def test_a_trace_that_was_lost_is_an_error(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ class Item:
     category: str | None
     difficulty: str | None
     reference: tuple[str, ...] | None = None
-    """The steps of a solution, where the layout has one."""
+    """The steps of a solution, where the item has them."""
 
 
 T = TypeVar("T", Trace, Item)
@@ -220,6 +220,7 @@ def _make_trace(row: _Row, prompt: str, steps: tuple[Step, ...], answer: str, ca
 
 
 def _item(row: _Row) -> Item:
+    has_steps = row.fields.get("steps") is not None
     return Item(
         row.number,
         row.line,
@@ -230,6 +231,7 @@ def _item(row: _Row) -> Item:
         section=row.optional_text("section"),
         category=row.optional_text("category"),
         difficulty=row.optional_text("difficulty"),
+        reference=tuple(step.content for step in row.steps()) if has_steps else None,
     )
 
 

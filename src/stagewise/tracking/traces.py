@@ -101,7 +101,8 @@ def _info(run: ActiveRun, row: Mapping[str, Any], checkpoint: str, model_id: str
 
 
 def _preview(text: str) -> str:
-    """What a table cell takes; the trace's span has the whole."""
+    """What a table cell takes; the trace's span has the whole. PostgreSQL takes no NUL, which a model may say."""
+    text = text.replace("\0", "␀")
     limit = TRACE_REQUEST_RESPONSE_PREVIEW_MAX_LENGTH_OSS
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
