@@ -180,6 +180,18 @@ def promote(run_id: str, config: str, dry_run: bool) -> None:
 
 
 @main.command()
+@click.option("--run-id", required=True, help="Pipeline run.")
+@click.option("--format", required=True, help="provenance: one readable JSON file.")
+@click.option("--out", default="", help="Folder to make; left out, one of its own in the working directory.")
+@click.option("--key", default="", help="PEM file of the private key that signs; slsa alone.")
+def export(run_id: str, format: str, out: str, key: str) -> None:
+    """Write a finished study in a format that others read."""
+    from stagewise.steps import export as step
+
+    step.export(run_id, format, Path(out) if out else None, Path(key).expanduser() if key else None)
+
+
+@main.command()
 @click.argument("target")
 def lineage(target: str) -> None:
     """Show the way back to the source of TARGET: a run id, or a model such as models:/quickstart@flat-s42."""

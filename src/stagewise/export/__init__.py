@@ -1,0 +1,67 @@
+"""What a finished study's record becomes outside the tracking server: a module for each format, each with
+
+    write(study, out)     # into the empty folder `out`; returns the files that it composed
+
+A study is its pipeline's record and those of its steps, by the names that the pipeline's manifest gives them:
+
+    Study(pipeline, {"split": …, "train base-0-s42": …, "eval base-0-s42": …, "report": …})
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stagewise import manifest as manifests
+
+
+class Record(Protocol):
+    """A finished run, as its sealed manifest tells it."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def manifest(self) -> dict[str, Any]: ...
+    @property
+    def digest(self) -> str:
+        """The manifest's sha256."""
+
+    def artifact(self, path: str) -> bytes:
+        """An artifact's bytes, held against the digest in the manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    pipeline: Record
+    steps: Mapping[str, Record]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Resolved: every default is filled in."""
+        return dict(self.pipeline.manifest["config"]["part"])
+
+    @property
+    def name(self) -> str:
+        return str(self.config["study"])
+
+    @property
+    def records(self) -> dict[str, Record]:
+        return {"pipeline": self.pipeline, **self.steps}
+
+    def of_kind(self, kind: str) -> dict[str, Record]:
+        """The train or eval records by the name of their checkpoint, in the order in which they were started."""
+        found = {
+            name.removeprefix(f"{kind} "): each for name, each in self.steps.items() if name.startswith(f"{kind} ")
+        }
+        return dict(sorted(found.items(), key=lambda item: str(item[1].manifest["times"]["started"])))
+
+
+def artifacts(record: Record) -> dict[str, dict[str, Any]]:
+    """`{path: {"sha256", "size"}}` of a run's artifacts, its manifest among them."""
+    data, digest = manifests.encode(record.manifest)
+    found = dict(record.manifest["outputs"]["artifacts"])
+    return found | {manifests.FILE: {"sha256": digest, "size": len(data)}}
+
+
+def content(record: Record, path: str) -> bytes:
+    """An artifact's bytes, the manifest's too."""
+    return manifests.encode(record.manifest)[0] if path == manifests.FILE else record.artifact(path)
