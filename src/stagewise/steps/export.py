@@ -29,6 +29,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "provenance": Format("provenance", ""),
+    "slsa": Format("slsa", "export"),
 }
 
 
