@@ -181,7 +181,7 @@ def promote(run_id: str, config: str, dry_run: bool) -> None:
 
 @main.command()
 @click.option("--run-id", required=True, help="Pipeline run.")
-@click.option("--format", required=True, help="provenance: one readable JSON file; slsa: an in-toto statement.")
+@click.option("--format", required=True, help="provenance, ro-crate or slsa; docs/export.md says what each is.")
 @click.option("--out", default="", help="Folder to make; left out, one of its own in the working directory.")
 @click.option("--key", default="", help="PEM file of the private key that signs; slsa alone.")
 def export(run_id: str, format: str, out: str, key: str) -> None:

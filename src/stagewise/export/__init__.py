@@ -48,11 +48,10 @@ class Study:
         return {"pipeline": self.pipeline, **self.steps}
 
     def of_kind(self, kind: str) -> dict[str, Record]:
-        """The train or eval records by the name of their checkpoint, in the order in which they were started."""
-        found = {
-            name.removeprefix(f"{kind} "): each for name, each in self.steps.items() if name.startswith(f"{kind} ")
-        }
-        return dict(sorted(found.items(), key=lambda item: str(item[1].manifest["times"]["started"])))
+        """The steps of a kind in the order in which they were started; train and eval by their checkpoint's name."""
+        found = [(name, each) for name, each in self.steps.items() if each.manifest["kind"] == kind]
+        found.sort(key=lambda item: str(item[1].manifest["times"]["started"]))
+        return {name.removeprefix(f"{kind} "): each for name, each in found}
 
 
 def artifacts(record: Record) -> dict[str, dict[str, Any]]:

@@ -29,6 +29,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "provenance": Format("provenance", ""),
+    "ro-crate": Format("ro_crate", "export"),
     "slsa": Format("slsa", "export"),
 }
 
