@@ -79,9 +79,13 @@ def test_baseline_hypothesis_and_evaluation_are_the_reports(told: dict[str, Any]
     assert list(told["baseline"]["arms"]) == ["flat"]
     assert told["baseline"]["arms"]["flat"]["final_checkpoints"] == ["flat-1-s1"]
     found = {each["checkpoint"]: each for each in told["evaluation"]["checkpoints"]}
-    for expected in comparison["checkpoints"]:
-        each = found[expected["name"]]
-        assert (each["right"], each["flexible_95"]) == (expected["right"], expected["flexible_95"])
+    assert list(found) == [each["name"] for each in comparison["checkpoints"]]
+    for name, each in found.items():
+        lines = study.steps[f"eval {name}"].artifact("predictions.jsonl").decode().splitlines()
+        right = sum(bool(json.loads(line)["flexible"]) for line in lines)
+        assert (each["right"], each["items"]) == (right, len(lines))
+        low, high = each["flexible_95"]
+        assert low <= each["metrics"]["eval/flexible"] == right / len(lines) <= high
 
 
 def test_it_says_how_to_check_it_and_where_it_was_made(told: dict[str, Any], finished: Finished) -> None:

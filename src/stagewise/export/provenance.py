@@ -53,13 +53,17 @@ def document(study: Study) -> dict[str, Any]:
 
 
 def _hypothesis(study: Study) -> dict[str, Any]:
-    comparison = json.loads(study.steps["report"].artifact("comparison.json"))
     return {
         "statement": study.config["hypothesis"],
         "primary": study.config["primary"],
-        "verdict": comparison["verdict"],
+        "verdict": _comparison(study)["verdict"],
         "run_id": study.steps["report"].run_id,
     }
+
+
+def _comparison(study: Study) -> dict[str, Any]:
+    """The report's numbers, of which there are no others."""
+    return dict(json.loads(study.steps["report"].artifact("comparison.json")))
 
 
 def _baseline(study: Study) -> dict[str, Any]:
@@ -148,6 +152,7 @@ def _phase(study: Study, name: str, record: Record) -> dict[str, Any]:
     parent = manifest["inputs"]["runs"].get("parent")
     started, ended = (datetime.fromisoformat(manifest["times"][key]) for key in ("started", "ended"))
     names = {each.run_id: key for key, each in study.of_kind("train").items()}
+    curve = json.loads(record.artifact("curve.json"))
     return {
         "checkpoint": name,
         **{key: facts[key] for key in ("arm", "phase", "seed")},
@@ -156,7 +161,7 @@ def _phase(study: Study, name: str, record: Record) -> dict[str, Any]:
         **facts["counted"],
         "order_sha256": facts["order_sha256"],
         "multiset_sha256": facts["multiset_sha256"],
-        "loss_last": manifest["metrics"].get("train/loss_last"),
+        "loss_last": curve[-1]["loss"] if curve else None,
         "seconds": (ended - started).total_seconds(),
         **_weights(record),
         "run_id": record.run_id,
@@ -168,21 +173,20 @@ def _evaluation(study: Study) -> dict[str, Any]:
     return {
         "dataset": {**facts, "read_from": study.config["data"]["eval"]},
         "settings": study.config["evaluation"],
-        "checkpoints": [_evaluated(name, record) for name, record in study.of_kind("eval").items()],
+        "checkpoints": [
+            _evaluated(each, study.steps[f"eval {each['name']}"]) for each in _comparison(study)["checkpoints"]
+        ],
     }
 
 
-def _evaluated(name: str, record: Record) -> dict[str, Any]:
-    manifest = record.manifest
-    items, share = manifest["facts"]["items"], manifest["metrics"]["eval/flexible"]
-    interval = wilson(round(share * items), items)
+def _evaluated(compared: dict[str, Any], record: Record) -> dict[str, Any]:
+    interval = wilson(compared["right"], compared["items"])
     return {
-        "checkpoint": name,
-        "items": items,
-        "right": round(share * items),
+        "checkpoint": compared["name"],
+        **{key: compared[key] for key in ("items", "right")},
         "flexible_95": [round(interval.low, 6), round(interval.high, 6)],
-        "metrics": manifest["metrics"],
-        "predictions": manifest["outputs"]["artifacts"]["predictions.jsonl"],
+        "metrics": compared["metrics"],
+        "predictions": record.manifest["outputs"]["artifacts"]["predictions.jsonl"],
         "run_id": record.run_id,
     }
 

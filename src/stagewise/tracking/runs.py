@@ -35,7 +35,7 @@ from mlflow.utils.mlflow_tags import (
 from stagewise import manifest as manifests
 from stagewise.credentials import public
 from stagewise.errors import LineageError, TrackingError, UserError
-from stagewise.hashing import canonical_json, folder_digests, sha256
+from stagewise.hashing import canonical_json, sha256, sha256_file
 from stagewise.provenance import scrub
 from stagewise.tracking.owners import OWNER, owner_tag
 
@@ -80,7 +80,11 @@ class ActiveRun:
 
     def upload(self, folder: Path) -> dict[str, Any]:
         """Logs every file below `folder`; returns `{path: {sha256, size}}`, each seen on the server at its size."""
-        entries = folder_digests(folder)
+        entries = {
+            path.relative_to(folder).as_posix(): {"sha256": sha256_file(path), "size": path.stat().st_size}
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
         self.client.log_artifacts(self.id, str(folder))
         sizes = artifact_sizes(self.client, self.id)
         for path, entry in entries.items():
