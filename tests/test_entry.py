@@ -1,6 +1,8 @@
 """Real `mlflow run`s of a clone of this repository, as a user starts them."""
 
+import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -86,6 +88,12 @@ def test_mlflow_run_of_a_git_address_writes_where_it_was_started(clone: Path, co
     done = mlflow_run(elsewhere, f"file://{clone}", "--env-manager", "local", "-P", f"config={config}")
     assert done.returncode == 0, done.stdout
     assert statuses(elsewhere) == ["FINISHED"] * 7
+    (run_id,) = set(re.findall(r"record  run ([0-9a-f]{32}) ", done.stdout))
+    wanted = ["-e", "export", "-P", f"run_id={run_id}", "-P", "format=provenance", "-P", f"out={elsewhere / 'out'}"]
+    done = mlflow_run(elsewhere, f"file://{clone}", "--env-manager", "local", *wanted)
+    assert done.returncode == 0, done.stdout
+    assert json.loads((elsewhere / "out" / "provenance.json").read_text())["run_id"] == run_id
+    assert statuses(elsewhere) == ["FINISHED"] * 8
 
 
 def test_a_mistake_in_a_step_fails_the_whole_run_with_its_line(clone: Path, config: Path) -> None:

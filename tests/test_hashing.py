@@ -37,6 +37,27 @@ def test_a_folder_names_every_file_below_it(tmp_path: Path) -> None:
     assert found["sub/b"] == {"sha256": hashlib.sha256(b"two").hexdigest(), "size": 3}
 
 
+def test_digests_stand_with_their_files_however_large_each_is(tmp_path: Path) -> None:
+    contents = {f"{index}": bytes([index]) * size for index, size in enumerate((3, 3_000_000, 0, 50, hashing.CHUNK))}
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    found = hashing.folder_digests(tmp_path)
+    assert list(found) == sorted(contents)
+    assert {name: entry["sha256"] for name, entry in found.items()} == {
+        name: hashlib.sha256(data).hexdigest() for name, data in contents.items()
+    }
+
+
+def test_the_digest_of_weights_is_what_it_is_said_to_be(tmp_path: Path) -> None:
+    tensors = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([1, 2, 3])}
+    save_file(tensors, tmp_path / "model.safetensors")
+    entries = [
+        (name, kind, list(tensors[name].shape), hashlib.sha256(tensors[name].numpy().tobytes()).hexdigest())
+        for name, kind in (("a", "I64"), ("b", "F32"))
+    ]
+    assert hashing.weights_digest(tmp_path) == hashing.digest_json(entries)
+
+
 def test_weights_have_one_digest_however_they_are_sharded(tmp_path: Path) -> None:
     tensors = {"z": torch.arange(6.0).reshape(2, 3), "a": torch.ones(4, dtype=torch.bfloat16)}
     whole, sharded, other = tmp_path / "whole", tmp_path / "sharded", tmp_path / "other"

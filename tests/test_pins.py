@@ -25,6 +25,12 @@ def test_development_pins_are_exact() -> None:
     assert all("==" in pin for pin in PROJECT["optional-dependencies"]["dev"])
 
 
+def test_what_export_needs_is_pinned_exactly_and_there_for_the_tests() -> None:
+    extra = PROJECT["optional-dependencies"]["export"]
+    assert all(re.fullmatch(r"[a-z-]+==[0-9][0-9.]*", pin) for pin in extra)
+    assert set(extra) <= set(PROJECT["optional-dependencies"]["dev"])
+
+
 def test_the_python_is_the_same_everywhere() -> None:
     assert "python=3.11" in CONDA["dependencies"]
     assert PROJECT["requires-python"] == ">=3.11,<3.12"
@@ -34,6 +40,6 @@ def test_the_python_is_the_same_everywhere() -> None:
 def test_what_is_installed_is_what_is_pinned() -> None:
     from importlib.metadata import version
 
-    for pin in conda_pins():
+    for pin in conda_pins() + PROJECT["optional-dependencies"]["export"]:
         name, _, wanted = pin.partition("==")
         assert version(name).split("+")[0] == wanted, f"{name} is installed as {version(name)}; run `make test`"

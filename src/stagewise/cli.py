@@ -223,6 +223,19 @@ def reproduce(ctx: click.Context, run_id: str) -> None:
 
 
 @main.command()
+@click.option("--run-id", required=True, help="Pipeline run; for a bundle any.")
+@click.option("--format", required=True, help="provenance, bundle, ro-crate or slsa.")
+@click.option("--out", default="", help="Folder to make; left out, one of its own in the working directory.")
+@click.option("--key", default="", help="PEM file of the private key that signs; slsa alone.")
+@click.option("--weights", type=bool, default="true", show_default=True, help="With the weights; bundle alone.")
+def export(run_id: str, format: str, out: str, key: str, weights: bool) -> None:
+    """Write a finished study in a format that others read, or as a folder that verify reads: docs/export.md."""
+    from stagewise.steps import export as step
+
+    step.export(run_id, format, Path(out) if out else None, Path(key).expanduser() if key else None, weights)
+
+
+@main.command()
 @click.argument("target")
 def lineage(target: str) -> None:
     """Show the way back to the source of TARGET: a run id, or a model such as models:/quickstart@flat-s42."""

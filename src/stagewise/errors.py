@@ -47,6 +47,10 @@ class PromotionError(UserError):
     """A checkpoint is not promoted: its record, the gate or another promotion speaks against it."""
 
 
+class ExportError(UserError):
+    """A study cannot be written as asked: the format, the folder or the key does not do."""
+
+
 class ServerError(UserError):
     """The server that answers prompts refuses, stalls, or does not say what was asked."""
 

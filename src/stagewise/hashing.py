@@ -6,10 +6,10 @@ canonical_json({"b": 1, "a": "é"})  ->  b'{"a":"\\xc3\\xa9","b":1}'
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 CHUNK = 1 << 20  # bytes read at once: large enough to keep sha256 busy, small enough to stay in cache
 
@@ -38,13 +38,7 @@ def digest_lines(lines: Iterable[str]) -> str:
 
 def sha256_file(path: Path) -> str:
     """sha256 of a file, read in chunks: memory does not grow with the file."""
-    digest = hashlib.sha256()
-    buffer = bytearray(CHUNK)
-    view = memoryview(buffer)
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(view[:count])
-    return digest.hexdigest()
+    return _sha256_span(Span(path, 0, path.stat().st_size))
 
 
 def folder_digests(folder: Path) -> dict[str, dict[str, Any]]:
@@ -52,12 +46,11 @@ def folder_digests(folder: Path) -> dict[str, dict[str, Any]]:
 
     Several files are hashed at a time: sha256 releases the interpreter lock.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        digests = list(pool.map(sha256_file, paths))
+    spans = [Span(path, 0, path.stat().st_size) for path in sorted(folder.rglob("*")) if path.is_file()]
+    digests = _sha256_spans(spans)
     return {
-        path.relative_to(folder).as_posix(): {"sha256": digest, "size": path.stat().st_size}
-        for path, digest in zip(paths, digests, strict=True)
+        span.path.relative_to(folder).as_posix(): {"sha256": digest, "size": span.size}
+        for span, digest in zip(spans, digests, strict=True)
     }
 
 
@@ -65,27 +58,49 @@ def weights_digest(folder: Path) -> str:
     """sha256 over name, dtype, shape and bytes of every tensor in the folder's safetensors files.
 
     Tensors are taken in the order of their names, so another sharding of the same weights has the
-    same digest. Each tensor's own sha256 goes in, read straight from the file in chunks.
+    same digest. Each tensor's own sha256 goes in, so several are hashed at a time, of one file too.
+    Raises `OSError` for a file that ends before its header says.
     """
-    entries: list[tuple[str, str, list[int], str]] = []
+    tensors: list[tuple[str, str, list[int]]] = []
+    spans: list[Span] = []
     for path in sorted(folder.glob("*.safetensors")):
         with open(path, "rb") as file:
             header_size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(header_size))
-            header.pop("__metadata__", None)
-            for name, entry in header.items():
-                start, end = entry["data_offsets"]
-                file.seek(8 + header_size + start)
-                entries.append((name, entry["dtype"], entry["shape"], _digest_span(file, end - start)))
-    return digest_json(sorted(entries))
+        header.pop("__metadata__", None)
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            tensors.append((name, entry["dtype"], entry["shape"]))
+            spans.append(Span(path, 8 + header_size + start, end - start))
+    return digest_json(sorted((*tensor, digest) for tensor, digest in zip(tensors, _sha256_spans(spans), strict=True)))
 
 
-def _digest_span(file: Any, size: int) -> str:
+class Span(NamedTuple):
+    """Bytes of a file."""
+
+    path: Path
+    start: int
+    size: int
+
+
+def _sha256_spans(spans: Sequence[Span]) -> list[str]:
+    """The sha256 of each, several at a time, the largest first: else one core may end with it alone."""
+    largest_first = sorted(range(len(spans)), key=lambda index: -spans[index].size)
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        digests = pool.map(_sha256_span, [spans[index] for index in largest_first])
+        return [digest for _, digest in sorted(zip(largest_first, digests, strict=True))]
+
+
+def _sha256_span(span: Span) -> str:
     digest = hashlib.sha256()
-    while size > 0:
-        chunk = file.read(min(CHUNK, size))
-        if not chunk:
-            raise OSError(f"{file.name}: ends {size} bytes before its header says")
-        digest.update(chunk)
-        size -= len(chunk)
+    view = memoryview(bytearray(min(CHUNK, span.size)))
+    left = span.size
+    with open(span.path, "rb", buffering=0) as file:
+        file.seek(span.start)
+        while left:
+            count = file.readinto(view[:left])
+            if not count:
+                raise OSError(f"{span.path}: ends {left} bytes before its end is said to be")
+            digest.update(view[:count])
+            left -= count
     return digest.hexdigest()

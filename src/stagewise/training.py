@@ -95,14 +95,24 @@ class Outcome:
         return float(sum(getattr(report, name) for report in self.curve))
 
 
+DETERMINISM: dict[str, Any] = {
+    "deterministic_algorithms": True,
+    "warn_only": True,  # an operation without a deterministic form is named on stderr and not forbidden
+    "cudnn_benchmark": False,
+    "float32_matmul_precision": "highest",
+}
+"""Torch's switches on which it depends whether bits repeat; each run records them as part of its machine."""
+
+
 def set_up(compute: Compute, precision: str = "float32", processes: int = 1) -> Accelerator:
     """Device, threads and determinism of this process."""
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("compute.device: found cuda, but there is no CUDA device here; use auto or cpu")
     torch.set_num_threads(threads(compute, processes))
     keep_freed_memory()
-    # warn_only: an operation without a deterministic form is named on stderr and not forbidden.
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(DETERMINISM["deterministic_algorithms"], warn_only=DETERMINISM["warn_only"])
+    torch.backends.cudnn.benchmark = DETERMINISM["cudnn_benchmark"]
+    torch.set_float32_matmul_precision(DETERMINISM["float32_matmul_precision"])
     return Accelerator(cpu=compute.device == "cpu", mixed_precision="bf16" if precision == "bfloat16" else "no")
 
 

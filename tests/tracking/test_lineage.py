@@ -36,6 +36,11 @@ def test_any_run_and_any_spelling_of_a_model_will_do(finished: Finished) -> None
     (first, second) = (tree.stdout.splitlines()[1:] for tree in trees)
     assert first == second
     assert first[0].startswith("└─ f1 s1 train · flat: run ")
+    (evaluated,) = [run for run in finished.runs("eval") if run.info.run_name.startswith("f1")]
+    (trained,) = [run for run in finished.runs("train") if run.info.run_name.startswith("f1")]
+    tree = of(finished, "lineage", evaluated.info.run_id).stdout
+    assert tree.startswith(f"f1 s1 eval · flat: run {evaluated.info.run_id}, manifest sha256 ")
+    assert f"train: f1 s1 train · flat: run {trained.info.run_id}" in tree
     report = of(finished, "lineage", finished.run_id).stdout
     for kind in ("split", "train", "eval", "report"):
         for run in finished.runs(kind):

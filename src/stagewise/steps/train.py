@@ -89,7 +89,8 @@ def target(config: Config, arm: str, phase: int, seed: int) -> Target:
 def machine(config: Config, phase: int = 0) -> dict[str, Any]:
     """What bits depend on besides versions. Phases above 0 may take several processes."""
     here = config.training.processes // config.training.machines if phase else 1
-    return {"device": device_kind(config.compute.device), "threads": training.threads(config.compute, here)}
+    kind, count = device_kind(config.compute.device), training.threads(config.compute, here)
+    return {"device": kind, "threads": count, "determinism": training.DETERMINISM}
 
 
 def specify(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> Spec:
@@ -101,7 +102,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
     inputs: dict[str, Any] = {}
     runs = {"split": split}
     if phase == 0:
-        inputs["source"] = _source_digest(config, session.base)
+        inputs["source"] = _source_files(config, session.base)
     else:
         if parent is None:
             raise LineageError(f"{arm} phase {phase}: needs init_run, the id of the run of phase {phase - 1}")
@@ -116,7 +117,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
 
     def body(run: ActiveRun, work: Path) -> Made:
         if parent is None or phase == 0:
-            return _make_base(session, split, seed, wanted, run, work)
+            return _make_base(session, split, seed, wanted, inputs["source"], run, work)
         return _train(session, split, wanted, parent, identity, run, work)
 
     what = f"phase {phase} of {wanted.phases}" if phase else "the base model"
@@ -182,26 +183,29 @@ def _check_parent(config: Config, split: Record, parent: Record, wanted: Target)
             )
 
 
-def _source_digest(config: Config, base: Path) -> Any:
-    """What a local model source holds, by digest; a hub's revision is a digest already, and in the config."""
+def _source_files(config: Config, base: Path) -> dict[str, Any] | None:
+    """The files of a local model source, by digest; a hub's revision is a digest already, and in the config."""
     if isinstance(config.model, FolderModel):
         folder = base / Path(config.model.path).expanduser()
         if not folder.is_dir():
             raise ModelError(f"model.path: {folder}: no such folder")
         return folder_digests(folder)
     if isinstance(config.model, GGUFModel):
-        return sha256_file(modeling.gguf_file(config.model.gguf, base))
+        file = modeling.gguf_file(config.model.gguf, base)
+        return {file.name: {"sha256": sha256_file(file), "size": file.stat().st_size}}
     return None
 
 
 # --- what is done -------------------------------------------------------------------------------
 
 
-def _make_base(session: Session, split: Record, seed: int, wanted: Target, run: ActiveRun, work: Path) -> Made:
+def _make_base(
+    session: Session, split: Record, seed: int, wanted: Target, source: Any, run: ActiveRun, work: Path
+) -> Made:
     config = session.config
     training.set_up(config.compute)
     loaded = modeling.create(config.model, seed, texts(config, _read_stages(config, split)), session.base, session.home)
-    return _finish(session, split, wanted, None, loaded, training.Outcome(), {}, run, work)
+    return _finish(session, split, wanted, None, loaded, training.Outcome(), {"model_source": source}, run, work)
 
 
 def texts(config: Config, stages: Mapping[str, Sequence[Trace]]) -> list[str]:
