@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,7 +197,7 @@ def record_setup(
 
 def record_code(run: ActiveRun, out: Path) -> dict[str, Any]:
     """The state of the code, and the files from which `reproduce` can rebuild it: each run holds its own."""
-    state = code_state()
+    state = dict(_code())
     run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
     diff, archive = state.pop("diff"), state.pop("archive")
     if diff:
@@ -214,6 +215,12 @@ def record_code(run: ActiveRun, out: Path) -> dict[str, Any]:
                 "push it, or nobody else can reproduce this run"
             )
     return state
+
+
+@cache
+def _code() -> Mapping[str, Any]:
+    """As it was when this process first recorded: what is edited while a study runs is not what runs."""
+    return code_state()
 
 
 def links(run: ActiveRun, runs: Mapping[str, Record]) -> str:
