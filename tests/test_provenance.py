@@ -163,6 +163,12 @@ def test_a_commit_that_a_remote_elsewhere_holds_is_not_archived(repository: Path
     assert provenance.code_state()["archived"] is archived
 
 
+def test_a_remote_in_the_home_folder_is_recorded_without_it(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    subprocess.run(["git", "remote", "add", "origin", "/home/alice/x.git"], cwd=repository, check=True)
+    assert provenance.code_state()["remote"] == "~/x.git"
+
+
 def test_an_archive_with_a_credential_in_it_is_withheld(repository: Path) -> None:
     (repository / "module.py").write_text(f'KEY = "hf_{"x" * 20}"\n')
     commit(repository.parents[1])

@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from stagewise.credentials import kind_of, redact
+from stagewise.credentials import kind_of, redact, without_home
 from stagewise.errors import CodeError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 
@@ -56,7 +56,7 @@ def code_state() -> dict[str, Any]:
     state |= {"archive": None, "archived": None, "withheld": None, "package_sha256": package_digest(PACKAGE)}
     if commit:
         diff, redacted = redact((git(PACKAGE, *DIFF, "HEAD") or "") + "".join(map(_as_diff, _importable())))
-        remote = scrub(git(PACKAGE, "remote", "get-url", "origin") or "")
+        remote = without_home(scrub(git(PACKAGE, "remote", "get-url", "origin") or ""))
         state |= {"dirty": bool(diff), "diff": diff or None, "remote": remote or None, "redacted": redacted}
         archive, withheld = (None, None) if _published(commit, remote) else _archive(commit)
         state |= {"archive": archive, "archived": archive is not None, "withheld": withheld}

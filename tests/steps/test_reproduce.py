@@ -195,6 +195,24 @@ def test_a_whole_study_is_bit_identical(study: Finished, phase: Record) -> None:
     assert len(study.client.search_model_versions("name = 'tiny'")) == 2
 
 
+@pytest.mark.slow
+def test_a_reproduction_that_is_ended_politely_closes_every_run_and_leaves_no_folder(study: Finished) -> None:
+    command = [sys.executable, "-m", "stagewise", "reproduce", "--run-id", study.run_id]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("▸ c1 s1 train"):
+            break
+    process.terminate()
+    said = process.stdout.read()
+    assert process.wait(60) == 130, said
+    newest = study.client.search_runs([study.experiment_id], order_by=["attributes.start_time DESC"])[0]
+    assert (newest.data.tags["stagewise.kind"], newest.info.status) == ("reproduction", "KILLED")
+    everywhere = [experiment.experiment_id for experiment in study.client.search_experiments()]
+    assert study.client.search_runs(everywhere, "attributes.status = 'RUNNING'") == []
+    assert not (study.store.folder / "home" / "work" / f"reproduce-{newest.info.run_id}").exists()
+
+
 def copy_of_this_repository(folder: Path) -> None:
     """Committed as it is now, and on no remote."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,7 +200,7 @@ def record_setup(
 
 def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
     """The state of the code, and the files from which `reproduce` can rebuild it: each run holds its own."""
-    state = code_state() | {"step_sha256": code_digest(module)}
+    state = _code() | {"step_sha256": code_digest(module)}
     run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
     diff, archive = state.pop("diff"), state.pop("archive")
     if diff:
@@ -217,6 +218,12 @@ def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
                 "push it, or nobody else can reproduce this run"
             )
     return state
+
+
+@cache
+def _code() -> Mapping[str, Any]:
+    """As it was when this process first recorded: what is edited while a study runs is not what runs."""
+    return code_state()
 
 
 def links(run: ActiveRun, runs: Mapping[str, Record]) -> str:

@@ -67,8 +67,9 @@ def _original(client: store.Client, run_id: str) -> Record:
 def _folder(run: ActiveRun) -> Iterator[Path]:
     """A folder for code, inputs and work, which `gc` finds if this process is killed."""
     folder = store.home() / "work" / f"reproduce-{run.id}"
-    (folder / OUT).mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
+        (folder / OUT).mkdir(parents=True)
         try:
             yield folder
         finally:
