@@ -94,7 +94,7 @@ def _body(session: Session, split: Record, trained: list[Record], evaluated: lis
     (out / "report.html").write_text(html, encoding="utf-8")
     return Made(
         facts={"checkpoints": len(checkpoints), "files": ["report.html", "report.md", COMPARISON, *captions]},
-        summary=[compared["best"].removesuffix(".")],
+        summary=[compared["best"]],
         description=f"{compared['verdict']}\n\n{compared['best']}\n\nThe whole report: artifact `report.html`.",
     )
 
