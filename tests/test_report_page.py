@@ -162,6 +162,8 @@ def test_differences_are_marked_word_by_word_and_lose_nothing() -> None:
     parts = page.differences(held, row)
     assert "".join(text for text, _ in parts) == "2+0=2\n1+3=5\n  52"
     assert parts == [("2+0=2\n", False), ("1+3=5\n  52", True)]
+    short = {"resps": [["2+0=2\n42"]]}
+    assert page.differences(held, short) == [("2+0=2\n", False), ("", True), ("42", False)]  # a step is missing
     assert page.differences(held, held) == [("2+0=2\n1+3=4\n42", False)]
 
 

@@ -24,6 +24,7 @@ from stagewise.statistics import (
     holm,
     majority,
     mcnemar,
+    mean_interval,
     paired_t,
     pass_at_k,
     sign_flip,
@@ -49,6 +50,15 @@ MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 )
 def test_wilson_gives_newcombes_table(right: int, n: int, low: float, high: float) -> None:
     assert dataclasses.astuple(wilson(right, n)) == pytest.approx((low, high, 0.95), abs=5e-5)
+
+
+def test_a_mean_of_a_measure_has_students_interval_unless_nothing_varies() -> None:
+    """R's `t.test(extra, sleep)` of the differences; equal values, or a single one, show no spread."""
+    interval = mean_interval(SLEEP)
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((0.7001142, 2.4598858), abs=1e-7)
+    assert mean_interval([64.0] * 250) is None
+    assert mean_interval([3.0]) is None
 
 
 def test_paired_t_gives_students_sleep() -> None:

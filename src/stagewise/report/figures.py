@@ -43,8 +43,8 @@ def _figures(compared: Compared) -> dict[str, tuple[str, Callable[[Compared], Fi
             _accuracy,
         ),
         "loss.png": (
-            "Training loss by optimizer step, mean over loss tokens: faint as it was, strong averaged over a "
-            "fiftieth of the arm's steps.",
+            "Training loss by optimizer step, mean over loss tokens: faint as it was, strong averaged over a fiftieth "
+            "of the arm's steps, within each phase.",
             _loss,
         ),
         "structure.png": (
@@ -74,19 +74,21 @@ def _accuracy(compared: Compared) -> Figure:
     for axes, name in zip(figure.subplots(1, 2, sharey=True), SCORES, strict=True):
         axes.set(title=name, xlabel="optimizer steps")
         _along(axes, compared, name)
-    figure.axes[0].set(ylabel="right, %", ylim=(0, 100))
+    figure.axes[0].set(ylabel="right, %", ylim=(-2, 102))
     figure.axes[0].legend()
     return figure
 
 
 def _structure(compared: Compared) -> Figure:
     names = [name for name in tables.measures(compared) if name not in SCORES]
+    last = max(1, *(each["trained_on"]["optimizer_steps"] for each in compared["checkpoints"]))
     rows = -(-len(names) // 4)
     figure = Figure(figsize=(11, 1.9 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, 4, squeeze=False).flat
     for axes, name in zip(grid, names, strict=False):
         axes.set_title(f"{name}, %" if name in RATES else name, fontsize=9)
         axes.tick_params(labelsize=7)
+        axes.set_xlim(-0.05 * last, 1.05 * last)
         _along(axes, compared, name)
     for axes in grid[len(names) :]:
         axes.axis("off")
@@ -106,7 +108,15 @@ def _along(axes: Any, compared: Compared, name: str) -> None:
         ).reshape(2, -1)
         steps = [each["trained_on"]["optimizer_steps"] for each in points]
         axes.errorbar(
-            steps, means, np.abs(scale * ends - means), marker="o", markersize=4, capsize=2, linewidth=1.2, **style
+            steps,
+            means,
+            np.abs(scale * ends - means),
+            marker="o",
+            markersize=4,
+            capsize=2,
+            linewidth=1.2,
+            alpha=0.8,
+            **style,
         )
 
 
@@ -115,25 +125,20 @@ def _loss(compared: Compared) -> Figure:
     axes = figure.add_subplot()
     lowest = 1.0
     for chain, style in _chains(compared):
-        steps, losses = _curve(chain)
-        lowest = min([lowest, *losses])
-        axes.plot(steps, losses, linewidth=0.6, alpha=0.3, color=style["color"])
-        width = max(1, len(losses) // SMOOTH)
-        smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
-        axes.plot(steps[width - 1 :], smooth, linewidth=1.3, **style)
+        done = chain[-1]["trained_on"]["optimizer_steps"]
+        for each in chain:
+            if each["curve"]:
+                steps, losses = np.array(each["curve"]).T
+                steps += each["trained_on"]["optimizer_steps"] - steps[-1]
+                axes.plot(steps, losses, linewidth=0.6, alpha=0.3, color=style["color"])
+                width = min(max(1, done // SMOOTH), len(losses))
+                middle = steps[(width - 1) // 2 : len(steps) - width // 2]
+                axes.plot(middle, np.convolve(losses, np.ones(width) / width, mode="valid"), linewidth=1.3, **style)
+                style = style | {"label": f"_{style['label']}"}  # the arm is named once
+                lowest = min(lowest, losses.min())
     axes.set(xlabel="optimizer steps", ylabel="loss", yscale="log" if lowest > 0 else "linear")
     axes.legend()
     return figure
-
-
-def _curve(chain: Chain) -> tuple[list[int], list[float]]:
-    """The losses of all phases of an arm in one row."""
-    steps, losses, before = list[int](), list[float](), 0
-    for each in chain:
-        steps += [before + step for step, _ in each["curve"]]
-        losses += [loss for _, loss in each["curve"]]
-        before = each["trained_on"]["optimizer_steps"]
-    return steps, losses
 
 
 def _chains(compared: Compared) -> list[tuple[Chain, dict[str, Any]]]:

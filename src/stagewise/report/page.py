@@ -97,10 +97,11 @@ def _side_by_side(checkpoints: Sequence[Checkpoint], reference: str, item: int) 
 
 
 def differences(held: Mapping[str, Any], row: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """The output in pieces, and whether each is not in the reference's output, word by word."""
+    """The output in pieces, and whether each is not in the reference's output, word by word; an empty piece that
+    differs stands where words of the reference are missing."""
     before, after = (re.findall(r"\S+\s*|\s+", each["resps"][0][0]) for each in (held, row))
     found = difflib.SequenceMatcher(a=before, b=after).get_opcodes()
-    return [("".join(after[low:high]), what != "equal") for what, _, _, low, high in found if low < high]
+    return [("".join(after[low:high]), what != "equal") for what, _, _, low, high in found]
 
 
 def _all_items(checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
