@@ -183,6 +183,7 @@ def _source(name: str) -> Path | None:
     return path / "__init__.py" if (path / "__init__.py").is_file() else None
 
 
+@cache  # the steps have most modules in common
 def _imports(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_bytes())):

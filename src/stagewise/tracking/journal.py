@@ -17,7 +17,7 @@ from mlflow.entities import Metric
 from stagewise.tracking.runs import ActiveRun
 
 BATCH = 1000  # metrics that one request may carry
-PAUSE = 2.0  # seconds between requests
+PAUSE = 5.0  # seconds between requests: each costs a store some ten milliseconds, however few the points
 
 
 class Journal:
