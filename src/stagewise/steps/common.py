@@ -200,7 +200,7 @@ def record_setup(
 
 def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
     """The state of the code, and the files from which `reproduce` can rebuild it: each run holds its own."""
-    state = _code() | {"step_sha256": code_digest(module)}
+    state = {**_code(), "step_sha256": code_digest(module)}
     run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
     diff, archive = state.pop("diff"), state.pop("archive")
     if diff:
