@@ -12,6 +12,7 @@ import platform
 import re
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Mapping
 from functools import cache
 from io import BytesIO
@@ -216,6 +217,7 @@ def environment() -> dict[str, Any]:
     """Python, packages and platform: an allow-list; no environment variable, host or home path is in it."""
     return {
         "python": platform.python_version(),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,  # a measure of the outputs, and the report's table, are made by it
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)),
         "packages": packages(),

@@ -23,7 +23,7 @@ from stagewise.generation import Answer, Prompt
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.manifest import Sealed
 from stagewise.pipeline import finals
-from stagewise.provenance import code_digest, deciding_versions, normalized
+from stagewise.provenance import code_digest, deciding_versions, environment, normalized
 from stagewise.report import figures
 from stagewise.reproduction import compare
 from stagewise.steps import evaluate, reproduce, split, train
@@ -44,11 +44,14 @@ class Rules:
     """`verification.walk.Rules` of the steps in this package."""
 
     def same(self, sealed: Sealed) -> bool:
-        manifest = sealed.manifest
-        packages = normalized(manifest["environment"]["packages"])
-        decide = deciding_versions(manifest["kind"])
-        same_code = manifest["code"]["step_sha256"] == code_digest(MODULES[manifest["kind"]])
-        return same_code and all(packages.get(name) == version for name, version in decide.items())
+        manifest, here = sealed.manifest, environment()
+        kind, there = manifest["kind"], manifest["environment"]
+        packages = normalized(there["packages"])
+        return (
+            manifest["code"]["step_sha256"] == code_digest(MODULES[kind])
+            and all(there.get(name) == here[name] for name in ("python", "zlib"))
+            and all(packages.get(name) == version for name, version in deciding_versions(kind).items())
+        )
 
     def curves(self, sealed: Sealed) -> Points:
         if sealed.manifest["kind"] != "train":

@@ -90,7 +90,7 @@ def _body(session: Session, split: Record, trained: list[Record], evaluated: lis
         (out / name).write_bytes(text)
     return Made(
         facts={"checkpoints": len(checkpoints), "files": [*texts, *captions], "server": server},
-        summary=[compared["best"]],
+        summary=[compared["best"].removesuffix(".")],
         description=f"{compared['verdict']}\n\n{compared['best']}\n\nThe whole report: artifact `report.html`.",
     )
 
