@@ -188,7 +188,7 @@ def export(run_id: str, format: str, out: str, key: str) -> None:
     """Write a finished study in a format that others read."""
     from stagewise.steps import export as step
 
-    step.export(run_id, format, Path(out) if out else None, Path(key).expanduser() if key else None)
+    step.export(run_id, format, Path(out) if out else None, Path(key) if key else None)
 
 
 @main.command()

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,7 @@ def export(run_id: str, format: str, out: Path | None, key: Path | None) -> None
         study = read_study(client, run_id)
         place = (out or Path(f"{study.name}-{run_id[:8]}-{format}")).expanduser().absolute()
         with _whole(place) as folder:
-            written = module.write(study, folder, *([key] if key else []))
+            written = module.write(study, folder, *([key.expanduser()] if key else []))
             _check_free_of_credentials(written)
         for path in written:
             progress.say(f"✓ {format} of {study.name}: {place / path.relative_to(folder)}")
@@ -79,7 +80,7 @@ def read_study(client: store.Client, run_id: str) -> Study:
 
 
 @contextlib.contextmanager
-def _whole(place: Path) -> Any:
+def _whole(place: Path) -> Iterator[Path]:
     """A folder to fill, which takes its place when the body has ended well."""
     if place.exists():
         raise ExportError(f"--out {place}: is there already; name another folder, or remove it")
