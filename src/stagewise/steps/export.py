@@ -99,5 +99,6 @@ def _check_free_of_credentials(written: list[Path]) -> None:
     for path in written:
         if found := line_of(path.read_text(encoding="utf-8")):
             raise SecretError(
-                f"{path.name}: line {found[0]} would hold {found[1]}, so nothing was written; it stands in the record"
+                f"{path.name}: line {found[0]} would hold {found[1]}, so nothing was written: it stands in the record; "
+                "run the study without it, or unset the variable if it holds no secret"
             )
