@@ -180,16 +180,6 @@ def promote(run_id: str, config: str, dry_run: bool) -> None:
 
 
 @main.command()
-@click.argument("target")
-def lineage(target: str) -> None:
-    """Show the way back to the source of TARGET: a run id, or a model such as models:/quickstart@flat-s42."""
-    from stagewise.tracking import store
-    from stagewise.tracking.lineage import tree
-
-    click.echo(tree(store.connect(), target))
-
-
-@main.command()
 @click.option("--run-id", required=True, help="Pipeline run.")
 @click.option("--format", required=True, help="provenance, ro-crate or slsa; docs/export.md says what each is.")
 @click.option("--out", default="", help="Folder to make; left out, one of its own in the working directory.")
@@ -198,7 +188,17 @@ def export(run_id: str, format: str, out: str, key: str) -> None:
     """Write a finished study in a format that others read."""
     from stagewise.steps import export as step
 
-    step.export(run_id, format, Path(out) if out else None, Path(key) if key else None)
+    step.export(run_id, format, Path(out) if out else None, Path(key).expanduser() if key else None)
+
+
+@main.command()
+@click.argument("target")
+def lineage(target: str) -> None:
+    """Show the way back to the source of TARGET: a run id, or a model such as models:/quickstart@flat-s42."""
+    from stagewise.tracking import store
+    from stagewise.tracking.lineage import tree
+
+    click.echo(tree(store.connect(), target))
 
 
 def _done(record: Any) -> None:

@@ -50,7 +50,7 @@ def export(run_id: str, format: str, out: Path | None, key: Path | None) -> None
         study = read_study(client, run_id)
         place = (out or Path(f"{study.name}-{run_id[:8]}-{format}")).expanduser().absolute()
         with _whole(place) as folder:
-            written = module.write(study, folder, *([key.expanduser()] if key else []))
+            written = module.write(study, folder, *([key] if key else []))
             _check_free_of_credentials(written)
         for path in written:
             progress.say(f"✓ {format} of {study.name}: {place / path.relative_to(folder)}")
