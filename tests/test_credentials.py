@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -21,6 +22,7 @@ from test_cli import is_a_users_mistake, stagewise
 
 from stagewise import config, credentials
 from stagewise.errors import SecretError
+from stagewise.steps.export import FORMATS
 
 SECRET = "cAnArY0123456789abcdefXYZ"
 HELD = [
@@ -206,6 +208,13 @@ def test_no_secret_gets_into_what_a_study_writes(
     said = run(clone, environment, sys.executable, "-m", "stagewise", "main", "--config", str(home / "study.yaml"))
     assert CANARY not in said
     assert holding(tmp_path / "record") == []
+    (run_id,) = set(re.findall(r"record  run ([0-9a-f]{32}) ", said))
+    export = f"from stagewise.steps import export as e; [e.export('{run_id}', f, None, None) for f in e.FORMATS]"
+    (tmp_path / "exports").mkdir()
+    told = run(tmp_path / "exports", environment, sys.executable, "-c", export)
+    assert told.count("✓") == len(list((tmp_path / "exports").iterdir())) == len(FORMATS)
+    assert CANARY not in told
+    assert holding(tmp_path / "exports") == []
     assert holding(tmp_path / "work") == []
     (diff, *_) = (tmp_path / "record").rglob("code.diff")
     assert 'KEY = "***"' in diff.read_text()  # it was there to be found

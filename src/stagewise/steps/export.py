@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +105,7 @@ def read_study(client: store.Client, run_id: str) -> Study:
 
 
 @contextlib.contextmanager
-def _whole(place: Path) -> Any:
+def _whole(place: Path) -> Iterator[Path]:
     """A folder to fill, which takes its place when the body has ended well."""
     if place.exists():
         raise ExportError(f"--out {place}: is there already; name another folder, or remove it")
@@ -123,5 +124,6 @@ def _check_free_of_credentials(written: list[Path]) -> None:
     for path in written:
         if found := line_of(path.read_text(encoding="utf-8")):
             raise SecretError(
-                f"{path.name}: line {found[0]} would hold {found[1]}, so nothing was written; it stands in the record"
+                f"{path.name}: line {found[0]} would hold {found[1]}, so nothing was written: it stands in the record; "
+                "run the study without it, or unset the variable if it holds no secret"
             )
