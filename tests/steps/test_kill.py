@@ -1,6 +1,7 @@
 """A real training process is killed at random moments, and what comes out in the end is the same to the bit."""
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ for phase in (1, 2, 3):
 print("weights", parent.manifest["outputs"]["model"]["weights_sha256"], parent.facts["order_sha256"],
       parent.facts["multiset_sha256"], flush=True)
 """
-MOMENTS = ("step", "save", "phase")
+MOMENTS = ("step", "save", "record", "phase")
 
 
 def start(config: Path) -> subprocess.Popen[str]:
@@ -38,20 +39,26 @@ def finish(config: Path) -> str:
 
 
 def kill(config: Path, work: Path, moment: str, draw: random.Random) -> None:
-    """Starts the chain and kills it: inside a step, inside a save, or where a phase ends and the next begins."""
+    """Starts the chain and kills it: inside a step, inside a save, while a finished phase is recorded, or where one
+    phase ends and the next begins."""
     process = start(config)
     assert process.stdout is not None
-    for _ in range(draw.randint(1, 3) if moment == "phase" else draw.randint(1, 2)):
-        process.stdout.readline()
+    begins = f"phase {draw.randint(2, 3) if moment == 'phase' else draw.randint(1, 2)}\n"
+    while (line := process.stdout.readline()) and line != begins:
+        pass
     if moment == "save":
         wait_for(process, lambda: any(work.glob("*/checkpoints/*.partial")))
     elif moment == "step":
         wait_for(process, lambda: any(work.glob("*/checkpoints/step-*")))
         time.sleep(draw.uniform(0, 0.2))
+    elif moment == "record":
+        wait_for(process, lambda: any(work.glob("*/checkpoint/model/config.json")))
+        time.sleep(draw.uniform(0, 0.1))
     else:
         time.sleep(draw.uniform(0, 0.3))
     process.kill()
     process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
 
 
 def wait_for(process: Any, condition: Any) -> None:
@@ -60,7 +67,7 @@ def wait_for(process: Any, condition: Any) -> None:
 
 
 SHAPE = {
-    "data": {"train": {"generate": {"seed": 1, "count": 20}}},
+    "data": {"train": {"generate": {"seed": 1, "count": 40}}},
     "training": {"batch_size": 2, "save_steps": 1},
 }
 
@@ -68,7 +75,7 @@ SHAPE = {
 @pytest.mark.parametrize("seed", range(5))
 def test_a_killed_process_goes_on_to_the_same_bits(seed: int, write_config: Any, store: Any, unbroken: str) -> None:
     config = write_config(**SHAPE)
-    kill(config, store.folder / "home" / "work", MOMENTS[seed % 3], random.Random(seed))
+    kill(config, store.folder / "home" / "work", MOMENTS[seed % 4], random.Random(seed))
     assert finish(config) == unbroken
 
 
@@ -77,7 +84,7 @@ def test_a_killed_process_goes_on_to_the_same_bits(seed: int, write_config: Any,
 def test_one_killed_twice_does_too(seed: int, write_config: Any, store: Any, unbroken: str) -> None:
     config, draw = write_config(**SHAPE), random.Random(seed)
     for run in range(2):  # the second time it goes on from a save
-        kill(config, store.folder / "home" / "work", MOMENTS[(seed + run) % 3], draw)
+        kill(config, store.folder / "home" / "work", MOMENTS[(seed + run) % 4], draw)
     assert finish(config) == unbroken
 
 
