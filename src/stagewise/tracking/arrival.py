@@ -4,7 +4,8 @@ check_arrived("run 3f…: artifact", "s3://bucket/1/3f…/artifacts", {"order.js
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,25 @@ def check_arrived(what: str, uri: str, entries: Mapping[str, Mapping[str, Any]],
     """Reads the files below `uri` back from the artifact store, one at a time through `scratch` where it is not a
     folder here. Raises `TrackingError` for one that has another digest than its entry."""
     stored = get_artifact_repository(uri, tracking_uri=mlflow.get_tracking_uri())
-    in_place = isinstance(stored, LocalArtifactRepository)
     for path, entry in entries.items():
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            try:
-                copy = stored.download_artifacts(path, None if in_place else folder)  # type: ignore[no-untyped-call]
-                found = sha256_file(Path(copy))
-            except (MlflowException, OSError) as error:
-                raise TrackingError(f"{what} {path}: was logged and cannot be read back: {error}") from error
+        try:
+            with fetched(stored, path, scratch) as copy:
+                found = sha256_file(copy)
+        except (MlflowException, OSError) as error:
+            raise TrackingError(f"{what} {path}: was logged and cannot be read back: {error}") from error
         if found != entry["sha256"]:
             raise TrackingError(
                 f"{what} {path}: the artifact store altered it: found sha256 {found}, expected {entry['sha256']}; "
                 "what was made is kept here, and the same command goes on from it"
             )
+
+
+@contextmanager
+def fetched(stored: Any, path: str, scratch: Path | None = None) -> Iterator[Path]:
+    """A file or folder of an artifact repository: in place where it lies on this machine, else fetched to `scratch`
+    and removed again."""
+    if isinstance(stored, LocalArtifactRepository):
+        yield Path(stored.artifact_dir) / path
+        return
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        yield Path(stored.download_artifacts(path, folder))

@@ -1,8 +1,7 @@
 """A record as a tracking server holds it, for those who check it or copy it (stagewise.verification.views)."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,10 +10,10 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from stagewise.errors import TrackingError
+from stagewise.tracking.arrival import fetched
 from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, RunView, VersionView
 
 ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
@@ -88,16 +87,12 @@ class Server:
     @contextmanager
     def fetch(self, owner: Owner, path: str) -> Iterator[Path]:
         """Read in place where the files lie on this machine, else fetched and removed again."""
-        repository = self._repository(owner)
-        if isinstance(repository, LocalArtifactRepository):
-            local = Path(repository.artifact_dir) / path
+        repository, where = self._repository(owner), f"{owner.kind} {owner.id}: {path}"
+        with ExitStack() as stack:
+            local = _asked(lambda: stack.enter_context(fetched(repository, path)), where)
             if not local.exists():
-                raise Absent(f"{owner.kind} {owner.id}: {path}")
+                raise Absent(where)
             yield local
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            where = f"{owner.kind} {owner.id}: {path}"
-            yield Path(_asked(lambda: repository.download_artifacts(path, folder), where))
 
     def _repository(self, owner: Owner) -> Any:
         if owner not in self.repositories:
