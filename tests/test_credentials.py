@@ -123,7 +123,7 @@ def planted(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     git(clone, "add", ".")
     git(clone, "commit", "-qm", "one")
     git(clone, "remote", "add", "origin", f"https://me:{CANARY}remote@example.org/stagewise.git")
-    with (clone / "src" / "stagewise" / "figures.py").open("a") as file:
+    with (clone / "src" / "stagewise" / "report" / "figures.py").open("a") as file:
         file.write(f'\nKEY = "hf_{CANARY}diff0123456789abcdef"\nURL = "https://u:{CANARY}code@example.org"\n')
     (home / "data").mkdir()
     from stagewise.data import generate
@@ -209,12 +209,18 @@ def test_no_secret_gets_into_what_a_study_writes(
     assert CANARY not in said
     assert holding(tmp_path / "record") == []
     (run_id,) = set(re.findall(r"record  run ([0-9a-f]{32}) ", said))
-    export = f"from stagewise.steps import export as e; [e.export('{run_id}', f, None, None) for f in e.FORMATS]"
+    export = f"from stagewise.steps import export as e; [e.export('{run_id}', f, None, None) for f in (*e.FORMATS, e.BUNDLE)]"
     (tmp_path / "exports").mkdir()
     told = run(tmp_path / "exports", environment, sys.executable, "-c", export)
-    assert told.count("✓") == len(list((tmp_path / "exports").iterdir())) == len(FORMATS)
+    assert told.count("✓") == len(list((tmp_path / "exports").iterdir())) == len(FORMATS) + 1
     assert CANARY not in told
     assert holding(tmp_path / "exports") == []
+    # Verified over HTTP, each file through the server; and from the bundle, without it.
+    (place,) = (tmp_path / "exports").glob(f"{run_id[:8]}-bundle")
+    for target in (run_id, str(place)):
+        verified = run(clone, environment, sys.executable, "-m", "stagewise", "verify", "--run-id", target)
+        assert "✓ whole: " in verified
+        assert CANARY not in verified
     assert holding(tmp_path / "work") == []
     (diff, *_) = (tmp_path / "record").rglob("code.diff")
     assert 'KEY = "***"' in diff.read_text()  # it was there to be found
