@@ -209,7 +209,8 @@ def test_no_secret_gets_into_what_a_study_writes(
     assert CANARY not in said
     assert holding(tmp_path / "record") == []
     (run_id,) = set(re.findall(r"record  run ([0-9a-f]{32}) ", said))
-    export = f"from stagewise.steps import export as e; [e.export('{run_id}', f, None, None) for f in (*e.FORMATS, e.BUNDLE)]"
+    each = f"[e.export('{run_id}', f, None, None) for f in (*e.FORMATS, e.BUNDLE)]"
+    export = f"from stagewise.steps import export as e; {each}"
     (tmp_path / "exports").mkdir()
     told = run(tmp_path / "exports", environment, sys.executable, "-c", export)
     assert told.count("✓") == len(list((tmp_path / "exports").iterdir())) == len(FORMATS) + 1

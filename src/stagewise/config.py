@@ -261,7 +261,8 @@ class Training(Section):
     schedule_scope: Literal["per_phase", "continuous"] = "per_phase"
     """`per_phase`: schedule and optimizer start afresh in each phase; `continuous`: both go on."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    """`adafactor` is transformers' own, at a fixed rate without its relative steps."""
+    """`adafactor` is transformers', at a fixed rate without its relative steps; on the CPU in blocks, the same up to
+    rounding."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0

@@ -58,21 +58,34 @@ def weights_digest(folder: Path) -> str:
     """sha256 over name, dtype, shape and bytes of every tensor in the folder's safetensors files.
 
     Tensors are taken in the order of their names, so another sharding of the same weights has the
-    same digest. Each tensor's own sha256 goes in, so several are hashed at a time, of one file too.
-    Raises `OSError` for a file that ends before its header says.
+    same digest. Raises `ValueError` for a file that is no safetensors file.
     """
-    tensors: list[tuple[str, str, list[int]]] = []
-    spans: list[Span] = []
-    for path in sorted(folder.glob("*.safetensors")):
+    return digest_tensors(tensor for path in folder.glob("*.safetensors") for tensor in tensor_digests(path))
+
+
+def digest_tensors(tensors: Iterable[Sequence[Any]]) -> str:
+    """The weights digest, from what `tensor_digests` gives for each file."""
+    return digest_json(sorted(map(list, tensors)))
+
+
+def tensor_digests(path: Path) -> list[list[Any]]:
+    """`[name, dtype, shape, sha256]` of every tensor in a safetensors file; several are hashed at a time.
+
+    Raises `ValueError` for a file that is none, or ends before its header says.
+    """
+    size = path.stat().st_size
+    try:
         with open(path, "rb") as file:
             header_size = int.from_bytes(file.read(8), "little")
+            if header_size > size - 8:
+                raise ValueError(f"a header of {header_size} bytes in a file of {size}")
             header = json.loads(file.read(header_size))
         header.pop("__metadata__", None)
-        for name, entry in header.items():
-            start, end = entry["data_offsets"]
-            tensors.append((name, entry["dtype"], entry["shape"]))
-            spans.append(Span(path, 8 + header_size + start, end - start))
-    return digest_json(sorted((*tensor, digest) for tensor, digest in zip(tensors, _sha256_spans(spans), strict=True)))
+        tensors = [(name, entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in header.items()]
+        spans = [Span(path, 8 + header_size + start, end - start) for *_, start, end in tensors]
+        return [[*tensor[:3], digest] for tensor, digest in zip(tensors, _sha256_spans(spans), strict=True)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: no safetensors file: {error}") from error
 
 
 class Span(NamedTuple):

@@ -123,11 +123,6 @@ def _ks(samples: int) -> list[int]:
     return sorted({*(2**power for power in range(samples.bit_length())), samples})
 
 
-def prompt_text(row: Mapping[str, Any]) -> str:
-    """The text that the model was given."""
-    return str(row["arguments"]["gen_args_0"]["arg_0"])
-
-
 def encode(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """predictions.jsonl. Raises `DataError` for a row that its schema does not allow."""
     for number, row in enumerate(rows):

@@ -19,7 +19,7 @@ from stagewise.config import Config, parse, resolved
 from stagewise.config import read as read_config
 from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
-from stagewise.provenance import code_digest, code_state, environment, fingerprint
+from stagewise.provenance import check_clean, code_digest, code_state, environment, fingerprint
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import is_whole
@@ -186,6 +186,8 @@ def record_setup(
     session: Session, run: ActiveRun, module: str, part: Mapping[str, Any], machine: Mapping[str, Any], out: Path
 ) -> dict[str, Any]:
     """Params, and the files that say how the run was made; returns the state of the code."""
+    if session.config.require_clean:
+        check_clean()  # also in a step that runs in a process of its own
     run.params({**part, "machine": machine})
     files = {
         ASKED: session.config_text,

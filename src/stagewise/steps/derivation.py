@@ -18,7 +18,6 @@ from stagewise import split as core
 from stagewise.config import Config, OwnBudget, parse, resolved
 from stagewise.data.leakage import overlap
 from stagewise.data.traces import parse_items, parse_traces
-from stagewise.errors import LineageError
 from stagewise.generation import Answer, Prompt
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.manifest import Sealed
@@ -26,15 +25,17 @@ from stagewise.pipeline import finals
 from stagewise.provenance import code_digest, deciding_versions, environment, normalized
 from stagewise.report import figures
 from stagewise.reproduction import compare
+from stagewise.separations import separations
 from stagewise.steps import evaluate, reproduce, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import ASKED
 from stagewise.steps.train import Target
 from stagewise.tracking.package import TOKENIZER
+from stagewise.tracking.runs import flatten
 from stagewise.verification.entries import Points
 from stagewise.verification.findings import Finding
 from stagewise.verification.views import Owner
-from stagewise.verification.walk import Chain, Derived
+from stagewise.verification.walk import Chain, Derived, Underivable
 
 MODULES = {kind: f"steps.{name}" for kind, name in {"split": "split", "train": "train", "eval": "evaluate"}.items()}
 MODULES |= {"report": "steps.report", "pipeline": "pipeline", "reproduction": "steps.reproduce"}
@@ -84,8 +85,16 @@ def _short(value: Any) -> str:
 
 
 def _asked(sealed: Sealed, config: Config, part: Mapping[str, Any]) -> Iterator[Finding]:
-    """The manifest's config is that of the config file in the record."""
-    recorded = sealed.manifest["config"]
+    """The manifest's config and the run's params are those of the config file in the record, and what it says of code
+    and machine is what the run's file and tags say."""
+    manifest, recorded = sealed.manifest, sealed.manifest["config"]
+    params = flatten({**part, "machine": manifest["machine"]})
+    found = {name: manifest["recorded"]["params"].get(name) for name in params}
+    yield from _same("manifest.json, recorded.params", found, params)
+    here = json.loads(sealed.artifact("environment.json"))
+    yield from _same("artifact environment.json", here, manifest["environment"] | {"machine": manifest["machine"]})
+    tag = manifest["recorded"]["tags"].get("stagewise.commit")
+    yield from _same("manifest.json, code.commit", manifest["code"]["commit"] or "unknown", tag)
     yield from _same("manifest.json, config.file_sha256", recorded["file_sha256"], sha256(sealed.artifact(ASKED)))
     yield from _same("manifest.json, config.part", recorded["part"], part)
     yield from _same(
@@ -131,7 +140,10 @@ def _token_counter(chain: Chain) -> core.CountTokens:
     def count(texts: Sequence[str]) -> list[int]:
         base = next((each for each in chain.of_kind("train") if each.facts["phase"] == 0), None)
         if base is None:
-            raise LineageError("the stages follow from counts of tokens, and no checkpoint with the tokenizer is here")
+            raise Underivable(
+                "the stages, which follow from counts of tokens; the tokenizer is in the base checkpoint: verify a run "
+                "that was made from it"
+            )
         ids = _tokenizer(chain, base)(list(texts), add_special_tokens=False)["input_ids"]
         return [len(each) for each in ids]
 
@@ -159,7 +171,14 @@ def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     yield from _same("manifest.json, facts.source_sha256", facts["source_sha256"], made_of.facts["source"]["sha256"])
     recorded = json.loads(sealed.artifact(train.ORDER))
     consumed = [[plan.Instance(*entry) for entry in phase] for phase in recorded]
-    planned = _planned(sealed, chain, config, made_of, target)
+    if target.phase:
+        positions = _positions(sealed, chain, config, made_of)
+        phases, curriculum = (_plan(config, positions, arm, target) for arm in (target.arm, "curriculum"))
+        planned = [phase.instances for phase in phases[: target.phase]]
+        separated = separations(phases, curriculum, config.training.schedule_scope)
+        yield from _same("manifest.json, facts.separations", facts["separations"], separated)
+    else:
+        planned = []
     yield from _same(f"artifact {train.ORDER}", recorded, planned)
     order = plan.order_digest(consumed[-1] if consumed else [])
     yield from _same("manifest.json, facts.order_sha256", facts["order_sha256"], order)
@@ -171,10 +190,8 @@ def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     yield from _same("manifest.json, inputs.datasets", sealed.manifest["inputs"]["datasets"], datasets)
 
 
-def _planned(sealed: Sealed, chain: Chain, config: Config, made_of: Sealed, target: Target) -> list[Any]:
-    """The instances of each phase up to this one, as config and stages have them."""
-    if target.phase == 0:
-        return []
+def _positions(sealed: Sealed, chain: Chain, config: Config, made_of: Sealed) -> dict[str, list[int]]:
+    """Of each stage the lines that are trained on: all but those that are too long, if these are dropped."""
     positions = {}
     for stage in config.split.stages:
         left_out = sealed.facts["examples_left_out"][stage.name]
@@ -185,15 +202,12 @@ def _planned(sealed: Sealed, chain: Chain, config: Config, made_of: Sealed, targ
             tokenizer = _tokenizer(chain, chain.made_from(sealed, "parent"))
             usable = formatting.encode(traces, tokenizer, config.training, stage.name).usable
             positions[stage.name] = [position for _, position in usable]
-    phases = plan.build(
-        positions,
-        config.epochs(target.arm),
-        target.arm,
-        config.stage_order(target.arm),
-        target.seed or 0,
-        config.training.batch_size,
-    )
-    return [phase.instances for phase in phases[: target.phase]]
+    return positions
+
+
+def _plan(config: Config, positions: Mapping[str, Sequence[int]], arm: str, target: Target) -> tuple[plan.Phase, ...]:
+    order, size = config.stage_order(arm), config.training.batch_size
+    return plan.build(positions, config.epochs(arm), arm, order, target.seed or 0, size)
 
 
 def _counters(sealed: Sealed, chain: Chain, target: Target, consumed: Sequence[plan.Instance]) -> Iterator[Finding]:
@@ -217,13 +231,18 @@ def _eval(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     target = Target.of(trained)
     yield from _asked(sealed, config, evaluate.part_of(config, target))
     model = trained.manifest["outputs"]["model"]
-    yield from _same("facts.checkpoint_sha256", sealed.facts["checkpoint_sha256"], model["weights_sha256"])
+    settings, weights = config.evaluation, predictions.WEIGHTS[config.evaluation.engine]
+    told = {"engine": settings.engine, "weights": weights, "batch_size": settings.batch_size}
+    told |= {"checkpoint_sha256": model["weights_sha256"], "items": made_of.facts["eval"]["rows"], **target.facts}
+    yield from _same("manifest.json, facts", {name: sealed.facts.get(name) for name in told}, told)
     datasets = {ref.name: ref.entry for ref in evaluate.datasets(made_of.facts)}
     yield from _same("manifest.json, inputs.datasets", sealed.manifest["inputs"]["datasets"], datasets)
     rows = predictions.decode(sealed.artifact("predictions.jsonl"))
     items = parse_items(made_of.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
     yield from _same("artifact predictions.jsonl, rows", len(rows), len(items))
-    rebuilt = [_rescored(config, trained, item, row) for item, row in zip(items, rows, strict=True)]
+    chat = config.training.template == "chat"
+    tokenizer = _tokenizer(chain, trained) if chat else None  # whose template is the tokenizer's
+    rebuilt = [_rescored(config, tokenizer, trained, item, row) for item, row in zip(items, rows, strict=True)]
     for row, again in zip(rows, rebuilt, strict=True):
         yield from _row(row, again)
     metrics = predictions.metrics(rebuilt)
@@ -232,7 +251,7 @@ def _eval(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     yield from _same(f"artifact {evaluate.TABLE}", table, predictions.table(rebuilt))
 
 
-def _rescored(config: Config, trained: Sealed, item: Any, row: Mapping[str, Any]) -> dict[str, Any]:
+def _rescored(config: Config, tokenizer: Any, trained: Sealed, item: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row that its own outputs give. What only the model could tell again is taken from it: how it ended, and
     how many tokens it took."""
     settings = config.evaluation
@@ -241,9 +260,7 @@ def _rescored(config: Config, trained: Sealed, item: Any, row: Mapping[str, Any]
         Answer(text, sample["output_tokens"], sample["finish_reason"], row["near_ties"])
         for text, sample in zip(texts, samples, strict=True)
     ]
-    text = predictions.prompt_text(row)
-    if config.training.template != "chat":  # whose template is the tokenizer's
-        text = formatting.TEMPLATES[config.training.template].prompt(None, item.prompt)
+    text = formatting.TEMPLATES[config.training.template].prompt(tokenizer, item.prompt)
     prompt = Prompt(item.id, text, range(row["prompt_tokens"]), 0)
     return evaluate.scored(item, prompt, answers, settings, evaluate.shared_of(config, trained))
 
@@ -297,6 +314,12 @@ def _pipeline(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     compared = json.loads(sealed.artifact(f"report/{report_step.COMPARISON}"))
     yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], finals(compared))
     trained = [chain.sealed[run_id] for run_id in steps["train"]]
+    done = [
+        [Target.of(each).checkpoint for each in (checkpoint, chain.made_from(answers, "train"))]
+        for checkpoint, answers in zip(trained, (chain.sealed[run_id] for run_id in steps["eval"]), strict=True)
+    ]
+    planned = list(dict.fromkeys(target.checkpoint for target in train.targets(config)))
+    yield from _same("the study's checkpoints, each with an eval run", done, [[name, name] for name in planned])
     yield from _same_examples(config, [each for each in trained if Target.of(each).is_final])
 
 

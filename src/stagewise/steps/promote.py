@@ -25,7 +25,7 @@ from stagewise.tracking.runs import Record, evaluations, open_run, read
 from stagewise.verification.findings import Verdict
 
 Verify = Callable[[str], Verdict]
-"""run id → whether that record, and all that it was made from, is whole."""
+"""run id or registered version → whether that record, and all that it was made from, is whole."""
 
 
 def promote(run_id: str, config_path: Path | None, dry_run: bool, verify: Verify = check) -> None:
@@ -56,13 +56,10 @@ def _promote(
     if before is not None and before.version == version.version:
         progress.say(f"= models:/{name}@{gate.alias} is version {version.version} ({checkpoint}) already")
         return
-    verdict = verify(evaluated.run_id)
-    if not verdict.whole:
-        raise PromotionError(
-            f"{checkpoint}: not promoted, its record is not whole: {verdict.in_words()}; "
-            f"`stagewise verify --run-id {evaluated.run_id}` shows all"
-        )
+    _check(verify, f"{checkpoint}: not promoted, its record", evaluated.run_id, f"models:/{name}/{version.version}")
     present = None if before is None else _champions(client, before, evaluated)
+    if present is not None:
+        _check(verify, f"{checkpoint}: not promoted, the present champion's record", present.run_id)
     decision = decide(_rows(evaluated), None if present is None else _rows(present), gate)
     if not decision.holds:
         raise PromotionError(f"{checkpoint}: not promoted, the gate does not hold: {decision.reason}")
@@ -82,6 +79,15 @@ def _promote(
     }
     champion.move(client, store.home() / "registry.lock", gate.alias, version, before, why)
     progress.say(f"✓ {change.format('is')}: {decision.reason}")
+
+
+def _check(verify: Verify, whose: str, *targets: str) -> None:
+    for target in targets:
+        verdict = verify(target)
+        if not verdict.whole:
+            raise PromotionError(
+                f"{whose} is not whole: {verdict.in_words()}; `stagewise verify --run-id {target}` shows all"
+            )
 
 
 def _config(evaluated: Record, path: Path | None) -> Config:

@@ -5,7 +5,7 @@ Phase 0 makes the base model a checkpoint like any other, so that every arm star
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,6 +84,15 @@ def target(config: Config, arm: str, phase: int, seed: int) -> Target:
     if not 1 <= phase <= phases:
         raise ConfigError(f"phase: found {phase}, expected 0 for the base model, or 1 to {phases} of {arm}")
     return Target(arm, phase, seed, phases)
+
+
+def targets(config: Config) -> Iterator[Target]:
+    """Every phase of the study in the order in which they are made; a base that all seeds share comes once a seed."""
+    for seed in config.seeds:
+        yield target(config, BASE, 0, seed)
+        for arm in config.arms:
+            phases = target(config, arm, 1, seed).phases
+            yield from (target(config, arm, phase, seed) for phase in range(1, phases + 1))
 
 
 def machine(config: Config, phase: int = 0) -> dict[str, Any]:

@@ -9,12 +9,13 @@ It changes nothing in the record. Started by MLflow's launcher, its own run hold
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from stagewise import progress
-from stagewise.errors import LineageError, TrackingError
+from stagewise.errors import ConfigError, LineageError, TrackingError
 from stagewise.hashing import sha256
 from stagewise.steps.derivation import Rules
 from stagewise.tracking import store
@@ -23,7 +24,8 @@ from stagewise.tracking.runs import open_run
 from stagewise.tracking.source import Server
 from stagewise.verification.bundle import Bundle
 from stagewise.verification.files import Known
-from stagewise.verification.findings import UNCHECKED, Finding, Node, Verdict
+from stagewise.verification.findings import Finding, Node, Verdict
+from stagewise.verification.views import Source
 from stagewise.verification.walk import verify as walk
 
 
@@ -49,33 +51,49 @@ class Silent:
 
 
 def verify(target: str, expect: str | None = None, as_json: bool = False) -> int:
-    """Prints the verdict; returns the exit code: 0 whole, 3 incomplete, 4 broken, 5 it can't be checked."""
-    try:
-        with _recorded(target) as record:
-            verdict = check(target, expect, Silent() if as_json else Bar())
-            record.update(verdict.as_json())
-    except (LineageError, TrackingError) as error:
-        failed = Verdict(target, Node(target, findings=[Finding("target", str(error), "a record", checked=False)]))
-        progress.say(json.dumps(failed.as_json(), ensure_ascii=False) if as_json else f"? {UNCHECKED}: {error}")
-        return failed.exit_code
-    progress.say(json.dumps(verdict.as_json(), ensure_ascii=False) if as_json else str(verdict))
+    """Prints the verdict; returns the exit code: 0 whole, 3 incomplete, 4 broken, 5 it can't be checked.
+
+    Raises `ConfigError` for an `expect` that is no sha256.
+    """
+    if expect is not None and not re.fullmatch(r"[0-9a-f]{64}", expect := expect.lower()):
+        raise ConfigError(f"--expect: found {expect!r}, expected a manifest's whole sha256, 64 hexadecimal digits")
+    with _recorded(target) as record:
+        try:
+            verdict = check(target, expect, Silent() if as_json else Bar(), resume=True)
+        except (LineageError, TrackingError) as error:
+            finding = Finding("target", str(error), "a record", checked=False)
+            verdict = Verdict(target, Node(target, findings=[finding]), expected=expect)
+        record.update(verdict.as_json())
+    progress.say(json.dumps(record, ensure_ascii=False) if as_json else str(verdict))
     return verdict.exit_code
 
 
-def check(target: str, expect: str | None = None, bar: Silent | Bar | None = None) -> Verdict:
-    """Raises `LineageError` for a target that is not there, `TrackingError` where nobody answers."""
+def check(target: str, expect: str | None = None, bar: Silent | Bar | None = None, resume: bool = False) -> Verdict:
+    """With `resume`, digests found by a check that was interrupted count.
+
+    Raises `LineageError` for a target that is not there, `TrackingError` where nobody answers.
+    """
     bar = bar or Silent()
-    known = Known(store.home() / "verify" / f"{sha256(target.encode())}.jsonl")
     if Path(target).is_dir():
         bundle = Bundle(Path(target))
-        return walk(bundle, bundle.root, Rules(), known, bar, expect)
+        return walk(bundle, bundle.root, Rules(), _known(bundle, target, resume), bar, expect)
     client = store.connect()
     source = Server(client)
+    known = _known(source, target, resume)
     if not target.startswith(MODELS):
         return walk(source, target, Rules(), known, bar, expect)
     run_id, version = made_by(client, target)
     named = None if version is None else source.version(version.name, version.version)
-    return walk(source, run_id, Rules(), known, bar, expect, named)
+    if run_id is None:
+        finding = Finding("source", str(named and named.source), "a model that is there", "it was re-pointed, or lost")
+        return Verdict(target, Node(target, findings=[finding]), expected=expect)
+    alias = target.partition("@")[2] or None
+    return walk(source, run_id, Rules(), known, bar, expect, named, alias)
+
+
+def _known(source: Source, target: str, resume: bool) -> Known:
+    key = sha256(f"{source.where} {target}".encode())
+    return Known(store.home() / "verify" / f"{key}.jsonl" if resume else None)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,8 @@ def move(
     before: ModelVersion | None,
     why: Mapping[str, Any],
 ) -> None:
-    """Gives the alias to `version`, if `before` has it still; else `PromotionError`, and nothing is written."""
+    """Gives the alias to `version`, if `before` has it still. Raises `PromotionError` where another promotion was
+    first, or came right after and has the alias now; then no history is written."""
     name = version.name
     with FileLock(lock):
         _expect(client, name, alias, before)

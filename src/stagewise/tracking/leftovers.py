@@ -17,6 +17,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from stagewise import manifest as manifests
 from stagewise.errors import LineageError, TrackingError
 from stagewise.tracking import traces
+from stagewise.tracking.models import model_sizes
 from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, artifact_sizes, download
 
 
@@ -115,14 +116,7 @@ def _bytes(client: MlflowClient, run: Run, models: tuple[LoggedModel, ...]) -> i
     try:
         sizes: list[Any] = list(artifact_sizes(client, run.info.run_id).values())
         for model in models:
-            sizes += _model_sizes(client, model.model_id)
+            sizes += model_sizes(client, model.model_id).values()
     except MlflowException:
         return 0  # its files are gone already; what is left is a row
     return sum(sizes)
-
-
-def _model_sizes(client: MlflowClient, model_id: str, path: str | None = None) -> list[int]:
-    sizes: list[int] = []
-    for entry in client.list_logged_model_artifacts(model_id, path):
-        sizes += _model_sizes(client, model_id, entry.path) if entry.is_dir else [entry.file_size or 0]
-    return sizes

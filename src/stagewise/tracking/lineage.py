@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from stagewise.errors import LineageError
+from stagewise.tracking.champion import ABSENT
 from stagewise.tracking.runs import KIND, Record, read
 
 MODELS = "models:/"
@@ -41,27 +41,17 @@ def tree(client: MlflowClient, target: str) -> str:
     if not target.startswith(MODELS):
         return "\n".join(_drawn(_node(record_of(client, target), seen)))
     run_id, version = made_by(client, target)
+    if run_id is None:
+        raise LineageError(f"{target}: its model {version and version.source} is not on this tracking server")
     text = f"{target}: version {version.version}" if version else target
     return "\n".join(_drawn(Node(text, [_node(record_of(client, run_id), seen)])))
 
 
-def walk(client: MlflowClient, run_id: str) -> Iterator[Record]:
-    """The run and all that it was made from, each once. Raises `LineageError` where the chain does not close."""
-    waiting: list[tuple[str, str | None]] = [(run_id, None)]
-    seen = set()
-    while waiting:
-        found, expected = waiting.pop()
-        if found not in seen:
-            seen.add(found)
-            record = record_of(client, found, expected)
-            yield record
-            below = record.manifest["inputs"]["runs"].values()
-            waiting += [(reference["run_id"], reference["manifest_sha256"]) for reference in below]
-
-
-def made_by(client: MlflowClient, uri: str) -> tuple[str, ModelVersion | None]:
+def made_by(client: MlflowClient, uri: str) -> tuple[str | None, ModelVersion | None]:
     """The run that made the model of this URI, and which version of a registered model it is, where that was named.
-    Raises `LineageError` where there is none."""
+
+    No run where the version's model is gone. Raises `LineageError` where there is no such model or version.
+    """
     try:
         parsed = _parse_model_uri(uri)
         if parsed.model_id:
@@ -71,14 +61,19 @@ def made_by(client: MlflowClient, uri: str) -> tuple[str, ModelVersion | None]:
             if parsed.alias
             else client.get_model_version(str(parsed.name), str(parsed.version))
         )
-        return str(_logged(client, version).source_run_id), version
+        return _source_run(client, version), version
     except (MlflowException, AttributeError) as error:
         first = str(error).splitlines()[0]
         raise LineageError(f"{uri}: no such model on this tracking server ({first})") from error
 
 
-def _logged(client: MlflowClient, version: ModelVersion) -> LoggedModel:
-    return client.get_logged_model(str(version.source).removeprefix(MODELS))
+def _source_run(client: MlflowClient, version: ModelVersion) -> str | None:
+    try:
+        return str(client.get_logged_model(str(version.source).removeprefix(MODELS)).source_run_id)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
 
 
 def record_of(client: MlflowClient, run_id: str, expected: str | None = None) -> Record:

@@ -8,6 +8,7 @@ since MLflow shows a model's params.
 import contextlib
 import io
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from stagewise.errors import LineageError
 from stagewise.hashing import folder_digests, weights_digest
-from stagewise.tracking.arrival import check_arrived
 from stagewise.tracking.package import FOLDER, write_package
 from stagewise.tracking.runs import ActiveRun, Record, flatten
+from stagewise.tracking.stored import check_arrived, sizes
 
 
 def log_checkpoint(
@@ -57,11 +58,8 @@ def log_checkpoint(
     return {"model_id": model.model_id, "name": name, "files": files, "weights_sha256": digest, **said}
 
 
-def _sizes(client: MlflowClient, model_id: str, path: str | None = None) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for entry in client.list_logged_model_artifacts(model_id, path):
-        sizes |= _sizes(client, model_id, entry.path) if entry.is_dir else {entry.path: entry.file_size or 0}
-    return sizes
+def model_sizes(client: MlflowClient, model_id: str) -> dict[str, int]:
+    return sizes(partial(client.list_logged_model_artifacts, model_id))
 
 
 def is_whole(record: Record) -> bool:
@@ -70,10 +68,10 @@ def is_whole(record: Record) -> bool:
     if model is None:
         return True
     try:
-        sizes = _sizes(record.client, model["model_id"])
+        found = model_sizes(record.client, model["model_id"])
     except MlflowException:
         return False
-    return all(sizes.get(path) == entry["size"] for path, entry in model["files"].items())
+    return all(found.get(path) == entry["size"] for path, entry in model["files"].items())
 
 
 def fetch_checkpoint(run: ActiveRun | None, record: Record, folder: Path) -> Path:

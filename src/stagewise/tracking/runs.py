@@ -13,7 +13,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -38,8 +38,8 @@ from stagewise.credentials import public
 from stagewise.errors import LineageError, UserError
 from stagewise.hashing import canonical_json, folder_digests, sha256
 from stagewise.provenance import scrub
-from stagewise.tracking.arrival import check_arrived
 from stagewise.tracking.owners import OWNER, owner_tag
+from stagewise.tracking.stored import check_arrived, sizes
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
 OUT = "out"  # the part of a step's folder that is uploaded
@@ -135,13 +135,15 @@ def open_run(
     It ends FINISHED, FAILED where the body raises, KILLED on Ctrl-C or SIGTERM; never RUNNING.
     """
     tags = {KIND: kind, MLFLOW_RUN_NAME: name, OWNER: owner_tag()}
+    launched_with: dict[str, str] = {}  # the entry point's parameters, which the launcher has recorded
     if parent is not None:
         tags[MLFLOW_PARENT_RUN_ID] = parent
     # The launcher's run is taken once: a step that runs inside this process opens a run of its own.
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     if launched is not None:
         run_id = launched
-        found = client.get_run(run_id).data.tags
+        data = client.get_run(run_id).data
+        found, launched_with = data.tags, dict(data.params)
         parent = found.get(MLFLOW_PARENT_RUN_ID)
         tags |= _cleaned(found)
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -150,6 +152,7 @@ def open_run(
     with _sigterm_raises():
         try:
             active = ActiveRun(client, run_id, experiment_id, parent, now())
+            active.recorded["params"] |= launched_with
             active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
             yield active
         except BaseException as error:
@@ -230,11 +233,8 @@ def read(client: MlflowClient, run_id: str, kind: str) -> Record:
     return Record(run_id, str(run.info.experiment_id), manifests.decode(data), sha256(data), fetch, client)
 
 
-def artifact_sizes(client: MlflowClient, run_id: str, path: str | None = None) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for entry in client.list_artifacts(run_id, path):
-        sizes |= artifact_sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size or 0}
-    return sizes
+def artifact_sizes(client: MlflowClient, run_id: str) -> dict[str, int]:
+    return sizes(partial(client.list_artifacts, run_id))
 
 
 def find_finished(
@@ -247,22 +247,25 @@ def find_finished(
             record = read(client, run.info.run_id, kind)
         except LineageError:
             continue  # it no longer stands, so the step is done again; `verify` says what broke
-        sizes = artifact_sizes(client, record.run_id)
+        found = artifact_sizes(client, record.run_id)
         artifacts = record.manifest["outputs"]["artifacts"]
-        if all(sizes.get(path) == entry["size"] for path, entry in artifacts.items()) and holds(record):
+        if all(found.get(path) == entry["size"] for path, entry in artifacts.items()) and holds(record):
             return record
     return None
 
 
 def evaluations(client: MlflowClient, trained: Record) -> list[Record]:
-    """The finished eval runs of this checkpoint in its experiment, the earliest first."""
+    """The finished eval runs of this checkpoint in its experiment whose seals hold, the earliest first."""
     query = f"attributes.status = 'FINISHED' and tags.`{KIND}` = 'eval'"
+    query += "".join(f" and tags.`stagewise.{name}` = '{trained.facts[name]}'" for name in ("arm", "phase", "seed"))
     found, token = [], None
     while True:
         page = client.search_runs(
             [trained.experiment_id], query, order_by=["attributes.start_time ASC"], page_token=token
         )
-        found += [read(client, run.info.run_id, "eval") for run in page]
+        for run in page:
+            with suppress(LineageError):  # of one that is broken nothing can be said; `verify` says what broke
+                found.append(read(client, run.info.run_id, "eval"))
         token = page.token
         if not token:
             break

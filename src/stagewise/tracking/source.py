@@ -8,15 +8,14 @@ from typing import Any, TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from stagewise.errors import TrackingError
-from stagewise.tracking.arrival import fetched
+from stagewise.tracking.champion import ABSENT
+from stagewise.tracking.stored import fetched, sizes
 from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, RunView, VersionView
 
-ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
 T = TypeVar("T")
 
 
@@ -26,7 +25,7 @@ class Server:
     weights = True
 
     def __init__(self, client: MlflowClient) -> None:
-        self.client = client
+        self.client, self.where = client, str(client.tracking_uri)
         self.repositories: dict[Owner, Any] = {}
 
     def run(self, run_id: str) -> RunView:
@@ -42,8 +41,14 @@ class Server:
             dict(found.data.params),
             dict(found.data.tags),
             {name: self._points(run_id, name) for name in found.data.metrics},
+            dict(found.data.metrics),
             [
-                DatasetView(entry.dataset.name, entry.dataset.digest, {tag.key: tag.value for tag in entry.tags})
+                DatasetView(
+                    entry.dataset.name,
+                    entry.dataset.digest,
+                    entry.dataset.source,
+                    {tag.key: tag.value for tag in entry.tags},
+                )
                 for entry in (inputs.dataset_inputs if inputs else ())
             ],
             [entry.model_id for entry in (inputs.model_inputs if inputs else ()) or ()],
@@ -68,7 +73,7 @@ class Server:
         location = _asked(
             lambda: self.client.get_model_version_download_uri(name, version), f"models:/{name}/{version}"
         )
-        return VersionView(name, str(version), str(found.source), dict(found.tags), str(location))
+        return VersionView(name, str(version), str(found.source), str(found.run_id), dict(found.tags), str(location))
 
     def aliases(self, name: str) -> Mapping[str, str]:
         try:
@@ -79,7 +84,7 @@ class Server:
 
     def files(self, owner: Owner) -> dict[str, int]:
         repository = self._repository(owner)
-        found = dict(_asked(lambda: list(_listed(repository, None)), f"{owner.kind} {owner.id}"))
+        found = _asked(lambda: sizes(repository.list_artifacts), f"{owner.kind} {owner.id}")
         # MLflow's own loaders leave this file in a model that they load by the name of a version.
         found.pop(REGISTERED_MODEL_META_FILE_NAME if owner.kind == "models" else "", None)
         return found
@@ -89,7 +94,13 @@ class Server:
         """Read in place where the files lie on this machine, else fetched and removed again."""
         repository, where = self._repository(owner), f"{owner.kind} {owner.id}: {path}"
         with ExitStack() as stack:
-            local = _asked(lambda: stack.enter_context(fetched(repository, path)), where)
+            try:
+                local = _asked(lambda: stack.enter_context(fetched(repository, path)), where)
+            except TrackingError:
+                # A store behind a server says of what is missing only that it could not be fetched.
+                if any(each == path or each.startswith(f"{path}/") for each in self.files(owner)):
+                    raise
+                raise Absent(where) from None
             if not local.exists():
                 raise Absent(where)
             yield local
@@ -102,14 +113,6 @@ class Server:
                 uri = _asked(lambda: self.client.get_run(owner.id), f"run {owner.id}").info.artifact_uri
             self.repositories[owner] = get_artifact_repository(uri, self.client.tracking_uri)
         return self.repositories[owner]
-
-
-def _listed(repository: Any, path: str | None) -> Iterator[tuple[str, int]]:
-    for entry in repository.list_artifacts(path):
-        if entry.is_dir:
-            yield from _listed(repository, entry.path)
-        else:
-            yield entry.path, entry.file_size or 0
 
 
 def _asked(question: Callable[[], T], what: str) -> T:

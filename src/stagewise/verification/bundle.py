@@ -12,11 +12,11 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stagewise.errors import LineageError
 from stagewise.hashing import sha256
@@ -26,6 +26,7 @@ from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, 
 
 SCHEMA = "stagewise.bundle/1"
 ROOT, REGISTRY = "bundle.json", "registry.json"
+T = TypeVar("T")
 INSIDE = {"runs": "artifacts", "models": "files"}
 
 
@@ -50,8 +51,9 @@ def write(source: Source, run_id: str, folder: Path, weights: bool = True) -> in
         manifest = decode(data)
         waiting += [(each["run_id"], each["manifest_sha256"]) for each in manifest["inputs"]["runs"].values()]
         if model := manifest["outputs"]["model"]:
-            view = source.model(model["model_id"])
-            count += _copy(source, Owner("models", view.model_id), folder, asdict(view), weights)
+            with suppress(Absent):  # what is gone cannot be copied; verify says of the bundle that it is
+                view = source.model(model["model_id"])
+                count += _copy(source, Owner("models", view.model_id), folder, asdict(view), weights)
         for alias, entry in manifest["facts"].get("registered", {}).items():
             _note(source, registry, alias, entry)
     _write(folder / REGISTRY, registry)
@@ -84,8 +86,9 @@ def _note(source: Source, registry: dict[str, Any], alias: str, entry: Mapping[s
     pointed = source.aliases(name).get(alias)
     if pointed is not None:
         registry["aliases"].setdefault(name, {})[alias] = pointed
-    for version in {entry["version"], pointed} - {None}:
-        registry["versions"].append(asdict(source.version(name, str(version))))
+    for version in sorted({entry["version"], pointed or entry["version"]}):
+        with suppress(Absent):
+            registry["versions"].append(asdict(source.version(name, version)))
 
 
 def _files(folder: Path, owner: Owner) -> Path:
@@ -100,37 +103,40 @@ class Bundle:
     """Raises `LineageError` for a folder that is none."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.where = folder, str(folder.absolute())
         try:
             found = json.loads((folder / ROOT).read_bytes())
             if found["schema"] != SCHEMA:
                 raise LineageError(f"{folder / ROOT}: found schema {found['schema']!r}, expected {SCHEMA!r}")
             self.root: str = found["root"]
             self.weights: bool = found["weights"]
-            self.registry: dict[str, Any] = json.loads((folder / REGISTRY).read_bytes())
+            registry = json.loads((folder / REGISTRY).read_bytes())
+            self.versions = [VersionView(**entry) for entry in registry["versions"]]
+            self.pointed: dict[str, dict[str, str]] = registry["aliases"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LineageError(
                 f"{folder}: found no bundle ({error}); expected what `stagewise export` writes"
             ) from None
 
     def run(self, run_id: str) -> RunView:
-        found = self._view(Owner("runs", run_id))
-        metrics = {name: [(step, value) for step, value in points] for name, points in found.pop("metrics").items()}
-        datasets = [DatasetView(*entry) for entry in found.pop("datasets")]
-        return RunView(**found, metrics=metrics, datasets=datasets)
+        def view(found: dict[str, Any]) -> RunView:
+            metrics = {name: [(step, value) for step, value in points] for name, points in found.pop("metrics").items()}
+            datasets = [DatasetView(*entry) for entry in found.pop("datasets")]
+            return RunView(**found, metrics=metrics, datasets=datasets)
+
+        return self._view(Owner("runs", run_id), view)
 
     def model(self, model_id: str) -> ModelView:
-        return ModelView(**self._view(Owner("models", model_id)))
+        return self._view(Owner("models", model_id), lambda found: ModelView(**found))
 
     def version(self, name: str, version: str) -> VersionView:
-        for entry in self.registry["versions"]:
-            if (entry["name"], entry["version"]) == (name, version):
-                return VersionView(**entry)
+        for view in self.versions:
+            if (view.name, view.version) == (name, version):
+                return view
         raise Absent(f"models:/{name}/{version}")
 
     def aliases(self, name: str) -> Mapping[str, str]:
-        found: dict[str, str] = self.registry["aliases"].get(name, {})
-        return found
+        return self.pointed.get(name, {})
 
     def files(self, owner: Owner) -> dict[str, int]:
         place = _files(self.folder, owner)
@@ -145,12 +151,11 @@ class Bundle:
             raise Absent(f"{owner.kind} {owner.id}: {path}")
         yield local
 
-    def _view(self, owner: Owner) -> dict[str, Any]:
+    def _view(self, owner: Owner, view: Callable[[dict[str, Any]], T]) -> T:
         path = _files(self.folder, owner).parent / f"{owner.kind.removesuffix('s')}.json"
         if not path.is_file():
             raise Absent(f"{owner.kind} {owner.id}")
         try:
-            found: dict[str, Any] = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise LineageError(f"{path}: found no JSON ({error})") from None
-        return found
+            return view(json.loads(path.read_bytes()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LineageError(f"{path}: found no {owner.kind.removesuffix('s')} of a bundle ({error})") from None

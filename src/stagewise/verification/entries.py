@@ -3,6 +3,7 @@
 What may change after a run is sealed is named here; everything else that changed is found.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,24 +17,24 @@ OURS = "stagewise."
 # Written around the seal: the seal itself, who owns a run at work, who closed it, what it was run again for, and what
 # happens to a model later.
 UNSEALED = (SEAL, "stagewise.owner", "stagewise.closed", "stagewise.reproduces", "stagewise.promotion.")
-# MLflow's launcher records the entry point's parameters before the step logs its own.
-LAUNCHED = {"config", "split_run", "train_run", "init_run", "run_id", "arm", "phase", "seed"}
 Points = Mapping[str, Sequence[tuple[int, float]]]
 
 
-def check_run(view: RunView, sealed: Sealed, curves: Points, models_in: Sequence[str]) -> Iterator[Finding]:
-    """`curves` are the metrics by step, as the run's files tell them; `models_in` the models it was made from."""
+def check_run(view: RunView, sealed: Sealed, curves: Points | None, models_in: Sequence[str]) -> Iterator[Finding]:
+    """`curves` are the metrics by step, as the run's files tell them, or None where they don't; `models_in` are the
+    models it was made from."""
     manifest = sealed.manifest
     recorded, model = manifest["recorded"], manifest["outputs"]["model"]
     if view.status != "FINISHED":
         yield Finding("status", view.status, "FINISHED")
-    yield from _texts("param", view.params, recorded["params"], [key for key in view.params if key not in LAUNCHED])
+    yield from _texts("param", view.params, recorded["params"], view.params)
     yield from _texts("tag", view.tags, recorded["tags"], filter(_sealed_tag, view.tags))
     if manifest["fingerprint"] and recorded["tags"].get("stagewise.fingerprint") != manifest["fingerprint"]:
         found = str(recorded["tags"].get("stagewise.fingerprint"))
         yield Finding("manifest.json, fingerprint", found, manifest["fingerprint"])
     singles = {name: [(0, float(value))] for name, value in recorded["metrics"].items()}
-    yield from _metrics(view.metrics, singles | dict(curves))
+    if curves is not None:
+        yield from _metrics(view, singles | dict(curves))
     yield from _datasets(view, manifest["inputs"]["datasets"])
     yield from _set("model inputs", view.models_in, models_in)
     yield from _set("model outputs", view.models_out, [model["model_id"]] if model else [])
@@ -58,12 +59,14 @@ def _shown(value: str | None) -> str:
     return repr(value if len(value) <= 120 else f"{value[:117]}…")
 
 
-def _metrics(found: Points, expected: Points) -> Iterator[Finding]:
-    for name in sorted({*found, *expected}):
-        have, want = sorted(found.get(name, ())), sorted(expected.get(name, ()))
+def _metrics(view: RunView, expected: Points) -> Iterator[Finding]:
+    for name in sorted({*view.metrics, *view.latest, *expected}):
+        have, want = sorted(view.metrics.get(name, ())), sorted(expected.get(name, ()))
         if have != want:
             at = next((a, b) for a, b in _padded(have, want) if a != b)
             yield Finding(f"metric {name}", _point(at[0]), _point(at[1]), "" if want else "it was added")
+        elif view.latest.get(name) != want[-1][1]:
+            yield Finding(f"metric {name}, as it is shown", str(view.latest.get(name)), str(want[-1][1]))
 
 
 def _padded(have: Sequence[Any], want: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
@@ -91,6 +94,9 @@ def _datasets(view: RunView, expected: Mapping[str, Any]) -> Iterator[Finding]:
         tags = {"sha256": entry["sha256"], "rows": str(entry["rows"]), "mlflow.data.context": entry["context"]}
         if not entry["sha256"].startswith(dataset.digest) or not dataset.digest:
             yield Finding(f"dataset input {name}, digest", dataset.digest, entry["sha256"][:36])
+        source = json.dumps({"tags": {"stagewise.source": entry["source"]}})
+        if dataset.source != source:
+            yield Finding(f"dataset input {name}, source", _shown(dataset.source), _shown(source))
         for key, value in tags.items():
             if dataset.tags.get(key) != value:
                 yield Finding(f"dataset input {name}, tag {key}", _shown(dataset.tags.get(key)), _shown(value))
@@ -140,7 +146,7 @@ def check_registry(source: Source, registered: Mapping[str, Any], made: Mapping[
             yield Finding(f"{what}, source", version.source, f"models:/{entry['model_id']}", "it was re-pointed")
         if entry["model_id"] in made:
             yield from check_version(source, version, made[entry["model_id"]])
-        yield from _alias(source, entry["name"], alias)
+        yield from check_alias(source, entry["name"], alias)
 
 
 def check_version(source: Source, version: VersionView, trained: Sealed) -> Iterator[Finding]:
@@ -156,19 +162,25 @@ def check_version(source: Source, version: VersionView, trained: Sealed) -> Iter
         "dataset_sha256": facts["source_sha256"],
     }
     yield from _texts(f"{what}, tag", version.tags, expected, ())
+    if version.run_id != trained.run_id:
+        yield Finding(f"{what}, run", version.run_id, trained.run_id)
     with suppress(Absent):  # found where the model was made
         location = source.model(model["model_id"]).location
         if version.location != location:
             yield Finding(f"{what}, storage location", version.location, location, "it was re-pointed")
 
 
-def _alias(source: Source, name: str, alias: str) -> Iterator[Finding]:
-    """A later study may move an alias on, but only to a checkpoint of the same arm and seed."""
-    number = source.aliases(name).get(alias)
+def check_alias(source: Source, name: str, alias: str) -> Iterator[Finding]:
+    """An alias `<arm>-s<seed>`: a later study may move it on, but only to a checkpoint of the same arm and seed."""
+    what, number = f"models:/{name}@{alias}", source.aliases(name).get(alias)
     if number is None:
-        yield Finding(f"models:/{name}@{alias}", "no such alias", "a version", "it is missing")
+        yield Finding(what, "no such alias", "a version", "it is missing")
         return
-    tags = source.version(name, number).tags
+    try:
+        tags = source.version(name, number).tags
+    except Absent:
+        yield Finding(what, f"version {number}, which is not there", f"a version of {alias}")
+        return
     found = f"{tags.get('arm')}-s{tags.get('seed')}"
     if found != alias:
-        yield Finding(f"models:/{name}@{alias}", f"version {number}, which is {found}", f"a version of {alias}")
+        yield Finding(what, f"version {number}, which is {found}", f"a version of {alias}", "it was re-pointed")

@@ -57,6 +57,7 @@ class Verdict:
     digest: str = ""  # of the manifest of the run that was asked for
     expected: str | None = None  # that digest, as known from outside
     incomplete: bool = False  # the run is still at work
+    left_out: int = 0  # files of weights that a bundle does not hold
     files: int = 0
     bytes: int = 0
     remarks: list[str] = field(default_factory=list)
@@ -94,6 +95,7 @@ class Verdict:
             "expected": self.expected,
             "files": self.files,
             "bytes": self.bytes,
+            "weights_left_out": self.left_out,
             "remarks": self.remarks,
             "runs": [
                 {
@@ -114,7 +116,8 @@ class Verdict:
         """The last line: what follows from the tree above it."""
         seen = f"{self.files:,} files, {self.bytes / 1e6:,.1f} MB"
         if self.word == WHOLE:
-            return f"✓ whole: {seen}; manifest sha256 {self.digest}"
+            but = ", but for the weights, which are not here" if self.left_out else ""
+            return f"✓ whole{but}: {seen}; manifest sha256 {self.digest}"
         if self.word == INCOMPLETE:
             return f"… incomplete: run {self.root.run_id} has not ended; verify it once it is FINISHED"
         if self.word == UNCHECKED:

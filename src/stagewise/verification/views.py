@@ -26,6 +26,7 @@ class Owner(NamedTuple):
 class DatasetView(NamedTuple):
     name: str
     digest: str
+    source: str
     tags: Mapping[str, str]
 
 
@@ -38,7 +39,9 @@ class RunView:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, Sequence[tuple[int, float]]]
-    """Every point, (step, value), sorted."""
+    """Every point, (step, value), in the order of steps."""
+    latest: Mapping[str, float]
+    """What the UI shows of each metric."""
     datasets: Sequence[DatasetView]
     models_in: Sequence[str]
     models_out: Sequence[str]
@@ -65,6 +68,7 @@ class VersionView:
     name: str
     version: str
     source: str
+    run_id: str
     tags: Mapping[str, str]
     location: str
     """Of the files that whoever loads it gets."""
@@ -74,6 +78,8 @@ class Source(Protocol):
     """Where a record lies. Each method raises `Absent` for what is not there, and `TrackingError` where nobody
     answers."""
 
+    where: str
+    """Its address: what tells it from another."""
     weights: bool
     """Whether the bytes of weights are there; a bundle may leave them out."""
 

@@ -7,6 +7,7 @@ Bytes are checked against manifests, entries of the database against manifests, 
 them; and what follows from what (`Rules`, handed in: they are the steps' own functions) is done over again.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,13 +20,14 @@ from stagewise.manifest import FILE, Sealed, decode
 from stagewise.verification.entries import (
     SEAL,
     Points,
+    check_alias,
     check_model,
     check_model_metrics,
     check_registry,
     check_run,
     check_version,
 )
-from stagewise.verification.files import Hashes, Known
+from stagewise.verification.files import Hashes, Known, listed_files
 from stagewise.verification.findings import Finding, Node, Verdict
 from stagewise.verification.views import Absent, Owner, RunView, Source, VersionView
 
@@ -35,7 +37,11 @@ MUTABLE = (
     "that whoever may write to database and files has rewritten all of it. For that, compare the manifest's sha256 "
     "with one known from elsewhere (a paper, a commit): --expect SHA256."
 )
-ANCHORED = "It is the record whose digest was given: nothing below it has changed since it was sealed."
+ANCHORED = "It is the record whose digest was given: {} has changed since it was sealed."
+
+
+class Underivable(Exception):
+    """What follows cannot be found out with what this record holds; the text says why."""
 
 
 @dataclass(slots=True)
@@ -94,8 +100,10 @@ def verify(
     progress: Progress,
     expect: str | None = None,
     version: VersionView | None = None,
+    alias: str | None = None,
 ) -> Verdict:
-    """The record of a run, and what the registry says of `version`, if it is by that that the run was named.
+    """The record of a run; and what the registry says of `version`, if it is by that, or by its alias, that the run was
+    named.
 
     `expect` is the digest of the run's manifest, as known from outside. Raises `LineageError` for a run that is not
     there or not stagewise's, `TrackingError` where nobody answers.
@@ -112,14 +120,15 @@ def verify(
     for sealed in chain.sealed.values():
         _derive(chain, sealed, rules)
     if version is not None:
-        verdict.root = _version(chain, version, root)
+        verdict.root = _version(chain, version, alias, root)
     if known.count:
         verdict.remarks.append(
             f"{known.count:,} digests come from a check of this record that was interrupted less than an hour ago."
         )
     known.forget()
     if verdict.whole:
-        verdict.remarks.append(ANCHORED if expect else MUTABLE)
+        what = "nothing below it but the weights, which were not looked at," if verdict.left_out else "nothing below it"
+        verdict.remarks.append(ANCHORED.format(what) if expect else MUTABLE)
     return verdict
 
 
@@ -130,6 +139,12 @@ def _asked(source: Source, run_id: str) -> RunView:
         raise LineageError(f"run {run_id!r}: no such run here") from None
     if KIND not in view.tags:
         raise LineageError(f"run {run_id}: found a run that stagewise did not make")
+    ended = view.status not in ("RUNNING", "SCHEDULED")
+    if ended and SEAL not in view.tags and FILE not in listed_files(source, Owner("runs", run_id)):
+        raise LineageError(
+            f"run {run_id}: found a {view.tags[KIND]} run that is {view.status} and has no manifest, so there is nothing "
+            "to hold it against"
+        )
     return view
 
 
@@ -150,8 +165,9 @@ def _walk(source: Source, run_id: str, expect: str | None) -> Chain:
         if found in chain.nodes:
             # Two runs may name the same one; both must mean the same manifest.
             node = chain.nodes[found]
-            if expected not in (None, node.digest) and not node.findings:
-                node.findings.append(_other_manifest(node.digest, str(expected)))
+            other = _other_manifest(node.digest, str(expected))
+            if expected not in (None, node.digest) and other not in node.findings:
+                node.findings.append(other)
             continue
         node = chain.nodes[found] = _open(chain, found, expected)
         if above is not None:
@@ -180,7 +196,7 @@ def _open(chain: Chain, run_id: str, expected: str | None) -> Node:
     chain.views[run_id] = view
     node = Node(_title(view), run_id)
     owner = Owner("runs", run_id)
-    if FILE not in chain.source.files(owner):
+    if FILE not in listed_files(chain.source, owner):
         expect = f"sha256 {expected or view.tags.get(SEAL)}"
         node.findings.append(Finding(f"artifact {FILE}", "none", expect, "it is missing"))
         return node
@@ -220,9 +236,11 @@ def _fetcher(source: Source, owner: Owner) -> Callable[[str], bytes]:
     return fetch
 
 
-def _version(chain: Chain, version: VersionView, made_by: Node) -> Node:
+def _version(chain: Chain, version: VersionView, alias: str | None, made_by: Node) -> Node:
     """The registered version, above the run that made it."""
     node = Node(f"models:/{version.name}/{version.version}", below=[made_by])
+    if alias is not None and re.search(r"-s(\d+|None)$", alias):
+        node.findings += check_alias(chain.source, version.name, alias)
     trained = chain.sealed.get(made_by.run_id)
     if trained is not None and trained.manifest["kind"] == "train":
         node.findings += check_version(chain.source, version, trained)
@@ -252,17 +270,20 @@ def _check_files(chain: Chain, hashes: Hashes, progress: Progress, verdict: Verd
     finally:
         hashes.pool.shutdown(cancel_futures=True)
         progress.close()
-    verdict.files, verdict.bytes = hashes.files, hashes.bytes
+    verdict.files, verdict.bytes, verdict.left_out = hashes.files, hashes.bytes, hashes.left_out
     if hashes.left_out:
         verdict.remarks.append(f"{hashes.left_out} files of weights were left out of the bundle, and not checked.")
 
 
 def _entries(chain: Chain, sealed: Sealed, rules: Rules) -> Iterator[Finding]:
     manifest = sealed.manifest
+    curves: Points | None
     try:
         curves = rules.curves(sealed)
+    except TrackingError:
+        raise
     except (UserError, ValueError, KeyError, TypeError):
-        curves = {}  # the file that tells them is broken, and was found
+        curves = None  # the file that tells them is broken; that is found elsewhere
     yield from check_run(chain.views[sealed.run_id], sealed, curves, list(_models_in(chain, sealed)))
     if manifest["outputs"]["model"]:
         yield from check_model(chain.source, sealed)
@@ -290,10 +311,14 @@ def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:
         derived = rules.derive(sealed, chain)
     except TrackingError:
         raise
-    except (UserError, ValueError, KeyError, TypeError, IndexError) as error:
+    except Underivable as error:
+        derived = Derived(
+            "", [Finding("what follows from its inputs", "it was not reckoned", str(error), checked=False)]
+        )
+    except (UserError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        broken = any(each.findings for each in chain.nodes.values())
         # Of a file that was altered nothing can follow; that it was is a finding already.
+        broken = any(finding.checked for each in chain.nodes.values() for finding in each.findings)
         derived = Derived("", [] if broken else [Finding("what follows from its inputs", first, "its outputs")])
     if derived.said and not derived.findings:
         node.held.append(derived.said)

@@ -1,10 +1,11 @@
-"""What was uploaded, read back: only then may the copy here go.
+"""Files as an artifact store holds them: listed, read, and read back before the copy here may go.
 
+sizes(partial(client.list_artifacts, "3f…"))    {"order.json": 812, "config/asked.yaml": 1201}
 check_arrived("run 3f…: artifact", "s3://bucket/1/3f…/artifacts", {"order.json": {"sha256": "9c…"}}, work)
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ def check_arrived(what: str, uri: str, entries: Mapping[str, Mapping[str, Any]],
                 f"{what} {path}: the artifact store altered it: found sha256 {found}, expected {entry['sha256']}; "
                 "what was made is kept here, and the same command goes on from it"
             )
+
+
+def sizes(listing: Callable[[str | None], Sequence[Any]], path: str | None = None) -> dict[str, int]:
+    """Size in bytes of every file below, by its path; `listing` lists one folder."""
+    found: dict[str, int] = {}
+    for entry in listing(path):
+        found |= sizes(listing, entry.path) if entry.is_dir else {entry.path: entry.file_size or 0}
+    return found
 
 
 @contextmanager
