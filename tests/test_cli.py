@@ -1,34 +1,57 @@
-"""The command line as a user sees it: in a process, by its output and exit code."""
+"""The command line as a user sees it: by its output and exit code."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from conftest import Finished
+
+from stagewise.cli import main
 
 ROOT = Path(__file__).parents[1]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 
 
-def stagewise(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def stagewise(*arguments: str, **environment: str) -> Done:
+    """The command in this process: starting one takes seconds, most of them torch's import."""
+    before = dict(os.environ)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["stagewise", *arguments])
+            result = CliRunner(env=environment).invoke(main, arguments)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def in_a_process(*arguments: str, **environment: str) -> Done:
+    done = subprocess.run(
         [sys.executable, "-m", "stagewise", *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | environment,
         capture_output=True,
         text=True,
         timeout=300,
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-def of(finished: Finished, *arguments: str) -> subprocess.CompletedProcess[str]:
+def of(finished: Finished, *arguments: str) -> Done:
     return stagewise(*arguments, **finished.store.environment)
 
 
-def is_a_users_mistake(done: subprocess.CompletedProcess[str], expected: str) -> None:
+def is_a_users_mistake(done: Done, expected: str) -> None:
     assert done.returncode == 2, done.stderr
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
@@ -59,11 +82,11 @@ def test_help_comes_without_loading_torch() -> None:
     code = "import sys\nfrom stagewise import cli\nassert 'torch' not in sys.modules and 'mlflow' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, check=False)
     assert done.returncode == 0
-    assert "The whole study" in stagewise("--help").stdout
+    assert "The whole study" in in_a_process("--help").stdout
 
 
 def test_a_missing_config_is_one_line(store: Any) -> None:
-    is_a_users_mistake(stagewise("main", "--config", "none.yaml"), "none.yaml: no such config file")
+    is_a_users_mistake(in_a_process("main", "--config", "none.yaml"), "none.yaml: no such config file")
 
 
 def test_an_unknown_key_is_one_line(store: Any, write_config: Any) -> None:

@@ -38,6 +38,14 @@ HELD = [
     f"ghp_{SECRET}",
     f"glpat-{SECRET}",
     "AKIAIOSFODNN7EXAMPLE",
+    "ASIAIOSFODNN7EXAMPLE",
+    f"https://me:pass@{SECRET}@example.org/x.git",
+    f"https://example.org/x#access_token={SECRET}",
+    f"https://example.org/x?private_token={SECRET}",
+    f"https://example.org/x?jwt={SECRET}",
+    f"Authorization: Basic {SECRET}",
+    f"npm_{SECRET}{SECRET}",
+    f"pypi-{SECRET}{SECRET}{SECRET}",
     f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
 ]
 

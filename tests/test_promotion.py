@@ -1,7 +1,9 @@
 """The gate by itself, and promotions as a user makes them: of finished studies, through the command line."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,22 @@ def test_a_broken_record_is_not_promoted(study: Finished, finished: Finished) ->
     is_a_users_mistake(done, "its record is not whole: ✗ broken")
     assert "artifact predictions.jsonl: found sha256" in done.stderr
     assert holder(study) is None
+
+
+def test_a_version_that_gives_other_files_is_not_promoted(study: Finished) -> None:
+    with contextlib.closing(sqlite3.connect(study.store.folder / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE model_versions SET storage_location = 'file:///elsewhere' WHERE version = 1")
+    with pytest.raises(PromotionError, match="models:/tiny/1, storage location: found file:///elsewhere"):
+        promote(ids(study, "eval")["c3"], None, False)
+    assert holder(study) is None
+
+
+def test_another_checkpoints_broken_eval_run_is_in_nobodys_way(study: Finished) -> None:
+    evals = ids(study, "eval")
+    promote(evals["c3"], None, False)
+    study.client.set_tag(evals["c1"], "stagewise.manifest_sha256", "0" * 64)
+    promote(evals["f1"], None, False)
+    assert holder(study) == "2"
 
 
 def test_a_gate_that_does_not_hold_says_why_and_changes_nothing(

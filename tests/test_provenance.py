@@ -95,6 +95,22 @@ def test_a_new_binary_file_and_one_without_a_last_newline_are_in_the_diff(reposi
     assert {name: (repository / name).read_bytes() for name in contents} == contents
 
 
+def test_a_new_template_of_the_package_is_dirty_and_in_the_diff(repository: Path) -> None:
+    (repository / "page.html").write_text("<p>\n")
+    state = provenance.code_state()
+    assert state["dirty"] is True
+    assert "page.html" in state["diff"]
+
+
+def test_a_diff_of_a_file_that_is_not_utf_8_keeps_its_bytes(repository: Path) -> None:
+    top = repository.parents[1]
+    (repository / "module.py").write_bytes("# -*- coding: latin-1 -*-\nx = 'é'\n".encode("latin-1"))
+    (top / "d.diff").write_bytes(provenance.code_state()["diff"].encode(errors="surrogateescape"))
+    subprocess.run(["git", "checkout", "-q", "."], cwd=top, check=True)
+    subprocess.run(["git", "apply", "d.diff"], cwd=top, check=True)
+    assert (repository / "module.py").read_bytes().endswith(b"x = '\xe9'\n")
+
+
 def test_a_password_in_changed_code_is_not_recorded_and_counted(repository: Path) -> None:
     (repository / "module.py").write_text('x = "https://me:sesame@example.org"\n')
     state = provenance.code_state()
@@ -230,3 +246,10 @@ def test_a_step_depends_on_what_it_imports_and_on_nothing_else(tmp_path: Path, m
     (tmp_path / "sub" / "program.py").write_text("changed = 1\n")
     assert digest() != before
     provenance.code_digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:p@ss@host/x.git?token=1", "https://ss@host/x.git#access_token=2", "https://host/x.git"]
+)
+def test_a_remote_is_recorded_without_what_lets_in(url: str) -> None:
+    assert provenance.scrub(url) == "https://host/x.git"

@@ -12,12 +12,16 @@ import pytest
 from conftest import Finished, Store
 from test_cli import stagewise
 
-from stagewise.hashing import canonical_json, sha256
+from stagewise.errors import ConfigError
+from stagewise.hashing import canonical_json, sha256, sha256_file
+from stagewise.steps import derivation
 from stagewise.steps.verify import check, verify
+from stagewise.tracking.runs import open_run
 from stagewise.tracking.source import Server
 from stagewise.tracking.store import connect
-from stagewise.verification import bundle
+from stagewise.verification import bundle, files
 from stagewise.verification.findings import Verdict
+from stagewise.verification.walk import Underivable
 
 
 class Held(NamedTuple):
@@ -170,6 +174,13 @@ def edit(before: str, after: str) -> Alter:
     return change
 
 
+def long_header(path: Path) -> None:
+    """A header that is said to be longer than any memory."""
+    data = bytearray(path.read_bytes())
+    data[7] ^= 1
+    path.write_bytes(data)
+
+
 FILES = [
     ("split", "split", "stages/a.jsonl", flip, ""),
     ("split", "split", "stages/b.jsonl", crlf, "only line endings differ"),
@@ -221,6 +232,7 @@ def names(verdict: Verdict, run_id: str, where: str, why: str = "") -> None:
 MODEL_FILES = [
     ("model/model.safetensors", flip, ""),
     ("model/model.safetensors", cut, "7 bytes shorter"),
+    ("model/model.safetensors", long_header, ""),
     ("model/config.json", flip, ""),
     ("components/tokenizer/tokenizer.json", remove, "it is missing"),
     ("model/generation_config.json", remove, "it is missing"),
@@ -432,6 +444,27 @@ ROWS = [
         "missing",
     ),
     ("pipeline", "DELETE FROM model_versions WHERE version = 2 AND ? != ''", "models:/tiny/2", "missing"),
+    (
+        "eval c1",
+        "UPDATE latest_metrics SET value = 1 WHERE run_uuid = ? AND key = 'eval/flexible'",
+        "metric eval/flexible, as it is shown",
+        "",
+    ),
+    ("eval c1", "DELETE FROM latest_metrics WHERE run_uuid = ? AND key = 'eval/strict'", "metric eval/strict", ""),
+    ("eval c1", "INSERT INTO params (run_uuid, key, value) VALUES (?, 'seed', '99')", "param seed", "added"),
+    (
+        "train c1",
+        "UPDATE datasets SET dataset_source = 'elsewhere' WHERE name = 'a' AND ? != ''",
+        "dataset input a, source",
+        "",
+    ),
+    ("pipeline", "UPDATE model_versions SET run_id = 'x' WHERE version = 1 AND ? != ''", "models:/tiny/1, run", ""),
+    (
+        "pipeline",
+        "UPDATE registered_model_aliases SET version = 99 WHERE alias = 'flat-s1' AND ? != ''",
+        "models:/tiny@flat-s1",
+        "",
+    ),
 ]
 
 
@@ -468,23 +501,24 @@ def test_what_a_person_adds_in_the_ui_breaks_nothing(held: Held) -> None:
 
 
 def forge(held: Held, run: str, path: str, alter: Alter) -> None:
-    """Alters an artifact, and corrects the run's own manifest, its tag and its model's tag."""
+    """Alters an artifact, and corrects the run's own manifest."""
     alter(held.artifact(run, path))
+    data = held.artifact(run, path).read_bytes()
+    reseal(held, run, told(f"outputs/artifacts>{path}", {"sha256": sha256(data), "size": len(data)}))
+
+
+def reseal(held: Held, run: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Rewrites the run's manifest, and corrects its digest in the run's tag and its model's."""
     place = held.artifact(run, "manifest.json")
     manifest = json.loads(place.read_bytes())
-    data = held.artifact(run, path).read_bytes()
-    manifest["outputs"]["artifacts"][path] = {"sha256": sha256(data), "size": len(data)}
+    change(manifest)
     place.write_bytes(canonical_json(manifest))
     digest = sha256(place.read_bytes())
-    held.sql(
-        "UPDATE tags SET value = ? WHERE key = 'stagewise.manifest_sha256' AND run_uuid = ?", digest, held.runs[run]
-    )
-    if run in ("train c1", "train c3"):
-        held.sql(
-            "UPDATE logged_model_tags SET tag_value = ? WHERE tag_key = 'stagewise.manifest_sha256' AND model_id = ?",
-            digest,
-            held.models[run[-2:]],
-        )
+    tag = "UPDATE tags SET value = ? WHERE key = 'stagewise.manifest_sha256' AND run_uuid = ?"
+    held.sql(tag, digest, held.runs[run])
+    if run.startswith("train"):
+        tag = "UPDATE logged_model_tags SET tag_value = ? WHERE tag_key = 'stagewise.manifest_sha256' AND model_id = ?"
+        held.sql(tag, digest, held.models[run[-2:]])
 
 
 def swap_first_two(path: Path) -> None:
@@ -519,6 +553,43 @@ def test_what_does_not_follow_from_its_inputs_is_named_though_all_hashes_were_co
 ) -> None:
     with restored(held), altered(held.artifact(run, path), held.artifact(run, "manifest.json")):
         forge(held, run, path, alter)
+        names(check(held.runs[run]), held.runs[run], where)
+
+
+def told(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Another value in a manifest, by the dotted path of names."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        head, _, rest = path.partition(">")
+        *names, last = [*head.split("/"), *([rest] if rest else [])]
+        for name in names:
+            manifest = manifest[name]
+        assert manifest[last] != value
+        manifest[last] = value
+
+    return change
+
+
+CLAIMS = [
+    ("train c1", "recorded/params/training.learning_rate", "0.5", "manifest.json, recorded.params"),
+    ("train f1", "facts/separations", [], "manifest.json, facts.separations"),
+    ("train c3", "facts/multiset_sha256", "0" * 64, "manifest.json, facts.multiset_sha256"),
+    ("train c3", "facts/counted_so_far", {}, "manifest.json, facts.counted_so_far"),
+    ("eval c1", "facts/items", 7, "manifest.json, facts"),
+    ("eval c1", "facts/checkpoint_sha256", "0" * 64, "manifest.json, facts"),
+    ("split", "environment/platform", "Plan 9", "artifact environment.json"),
+    ("split", "code/commit", "0" * 40, "manifest.json, code.commit"),
+    ("split", "config/file_sha256", "0" * 64, "manifest.json, config.file_sha256"),
+    ("pipeline", "facts/steps", {}, "artifact steps.json"),
+]
+
+
+@pytest.mark.parametrize(("run", "path", "value", "where"), CLAIMS, ids=lambda value: str(value)[:40])
+def test_a_claim_of_the_manifest_that_does_not_follow_is_named(
+    held: Held, run: str, path: str, value: Any, where: str
+) -> None:
+    with restored(held), altered(held.artifact(run, "manifest.json")):
+        reseal(held, run, told(path, value))
         names(check(held.runs[run]), held.runs[run], where)
 
 
@@ -561,7 +632,7 @@ def test_a_bundle_is_verified_without_a_server(held: Held, tmp_path: Path, monke
     run = folder / "runs" / held.runs["eval c1"]
     for path, alter, where in (
         (run / "artifacts" / "predictions.jsonl", flip, "artifact predictions.jsonl"),
-        (run / "run.json", edit('"eval/flexible"', '"eval/flexibly"'), "metric eval/flexible"),
+        (run / "run.json", edit('"eval/flexible"', '"eval/flexibly"'), "metric eval/flexible, as it is shown"),
     ):
         with altered(path):
             alter(path)
@@ -576,6 +647,9 @@ def test_a_bundle_may_leave_out_the_weights_and_says_so(held: Held, tmp_path: Pa
     verdict = check(str(folder))
     assert verdict.whole, verdict.breaks
     assert "2 files of weights were left out of the bundle, and not checked." in verdict.remarks
+    assert "✓ whole, but for the weights, which are not here" in str(verdict)
+    anchored = check(str(folder), expect=verdict.digest)
+    assert "nothing below it but the weights, which were not looked at, has changed" in anchored.remarks[1]
 
 
 def test_the_command_says_what_broke_and_how_it_ends(held: Held) -> None:
@@ -625,41 +699,129 @@ def test_a_run_at_work_is_incomplete(held: Held) -> None:
         assert check(held.runs["pipeline"]).exit_code == 3
 
 
-def test_what_other_code_made_and_does_not_follow_cannot_be_checked(
-    held: Held, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from stagewise import split
-    from stagewise.steps import derivation
-
-    monkeypatch.setattr(split, "criteria", lambda *_: "in other words")
-    monkeypatch.setattr(derivation.Rules, "same", lambda *_: False)
-    verdict = check(held.runs["split"])
+def test_what_other_code_made_and_does_not_follow_cannot_be_checked(held: Held) -> None:
+    files = [held.artifact("split", path) for path in ("split_criteria.md", "manifest.json")]
+    with restored(held), altered(*files):
+        forge(held, "split", "split_criteria.md", edit("traces", "rows"))
+        reseal(held, "split", told("code/step_sha256", "0" * 64))
+        verdict = check(held.runs["split"])
     assert verdict.exit_code == 5
     (only,) = (finding for _, finding in verdict.found)
+    assert only.where == "artifact split_criteria.md"
     assert "other code" in only.why
 
 
-def test_a_check_that_was_interrupted_goes_on(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was hashed before the interruption is not fetched again; a check that ends forgets it."""
-    fetch, fetched = Server.fetch, list[str]()
+def test_what_cannot_be_derived_here_is_no_break(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    def underivable(*_: Any) -> Any:
+        raise Underivable("the tokenizer, which is not here")
 
-    def failing(self: Server, owner: Any, path: str) -> Any:
-        fetched.append(path)
-        if len(fetched) == 9:
-            raise KeyboardInterrupt
-        return fetch(self, owner, path)
-
-    monkeypatch.setattr(Server, "fetch", failing)
-    with pytest.raises(KeyboardInterrupt):
-        check(held.runs["split"])
-    (kept,) = (held.folder / "home" / "verify").glob("*.jsonl")
-    hashed = len(kept.read_text().splitlines())
-    assert hashed
-    monkeypatch.setattr(Server, "fetch", fetch)
+    monkeypatch.setattr(derivation.Rules, "derive", underivable)
     verdict = check(held.runs["split"])
-    assert verdict.whole
-    assert f"{hashed} digests come from a check of this record that was interrupted" in verdict.remarks[0]
+    assert verdict.exit_code == 5
+    assert "the tokenizer, which is not here" in str(verdict)
+
+
+def test_a_run_without_a_manifest_cannot_be_checked(held: Held, capsys: pytest.CaptureFixture[str]) -> None:
+    client, experiment = held.finished.client, held.finished.experiment_id
+    with pytest.raises(KeyError), open_run(client, experiment, "split", "failed") as run:
+        raise KeyError
+    assert verify(run.id) == 5
+    assert "that is FAILED and has no manifest" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("expect", ["abc", "0" * 63 + "g"])
+def test_a_digest_that_is_none_is_a_mistake(held: Held, expect: str) -> None:
+    with pytest.raises(ConfigError, match="expected a manifest's whole sha256"):
+        verify(held.runs["split"], expect)
+
+
+def test_a_digest_may_be_in_capitals(held: Held) -> None:
+    assert verify(held.runs["split"], check(held.runs["split"]).digest.upper()) == 0
+
+
+def test_a_check_that_was_interrupted_goes_on_with_what_has_not_changed(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was hashed before the interruption is not hashed again; what was altered since is; an end forgets it."""
+    hashed = list[Path]()
+
+    def failing(path: Path) -> str:
+        hashed.append(path)
+        if len(hashed) == 9:
+            raise KeyboardInterrupt
+        return sha256_file(path)
+
+    monkeypatch.setattr(files, "sha256_file", failing)
+    with pytest.raises(KeyboardInterrupt):
+        check(held.runs["split"], resume=True)
+    (kept,) = (held.folder / "home" / "verify").glob("*.jsonl")
+    before = len(kept.read_text().splitlines())
+    assert before >= 5
+    known = next(path for path in hashed if path.name in kept.read_text())
+    hashed.clear()
+    with altered(known):
+        flip(known)
+        monkeypatch.setattr(files, "sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+        verdict = check(held.runs["split"], resume=True)
+    assert known in hashed
+    assert len(hashed) == verdict.files - before + 1
+    assert f"{before} digests come from a check of this record that was interrupted" in verdict.remarks[0]
+    (finding,) = (finding for _, finding in verdict.found if finding.where.startswith("artifact"))
+    assert known.as_posix().endswith(finding.where.removeprefix("artifact "))
     assert not kept.exists()
+    assert check(held.runs["split"]).whole  # without `resume` nothing is kept, and nothing taken
+    assert not kept.exists()
+
+
+def test_an_alias_by_which_a_model_is_named_is_checked(held: Held) -> None:
+    with restored(held):
+        held.sql("UPDATE registered_model_aliases SET version = 2 WHERE alias = 'curriculum-s1'")
+        verdict = check("models:/tiny@curriculum-s1")
+        assert verdict.exit_code == 4
+        assert verdict.breaks[0].startswith(
+            "models:/tiny/2: models:/tiny@curriculum-s1: found version 2, which is flat"
+        )
+        held.sql("UPDATE model_versions SET source = 'models:/m-0' WHERE version = 2")
+        assert "found models:/m-0, expected a model that is there" in check("models:/tiny/2").breaks[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("registry.json", "{}"),
+        ("bundle.json", "[]"),
+        ("runs/{split}/run.json", "[]"),
+        ("runs/{split}/run.json", "{"),
+        ("runs/{split}/run.json", '{"run_id": "1"}'),
+    ],
+)
+def test_a_bundle_that_is_none_is_one_line(
+    held: Held, tmp_path: Path, path: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    bundle.write(Server(held.finished.client), held.runs["split"], folder)
+    (folder / path.format(split=held.runs["split"])).write_text(text)
+    assert verify(str(folder)) == 5
+    assert "no " in capsys.readouterr().out
+
+
+def test_a_bundle_without_a_runs_files_names_its_manifest(held: Held, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    bundle.write(Server(held.finished.client), held.runs["split"], folder)
+    shutil.rmtree(folder / "runs" / held.runs["split"] / "artifacts")
+    names(check(str(folder)), held.runs["split"], "artifact manifest.json", "missing")
+
+
+def test_a_bundle_of_a_study_whose_registry_was_cleared_is_made_and_says_so(held: Held, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    with restored(held):
+        held.sql("DELETE FROM model_versions WHERE version = 2")
+        held.sql("DELETE FROM registered_model_aliases WHERE version = 2")
+        bundle.write(Server(held.finished.client), held.runs["pipeline"], folder)
+    names(check(str(folder)), held.runs["pipeline"], "models:/tiny/2", "missing")
 
 
 def test_what_mlflows_loaders_leave_in_a_model_is_no_break(held: Held) -> None:

@@ -178,18 +178,26 @@ def gc(remove: bool) -> None:
 
 
 @main.command()
-@click.option("--run-id", "target", required=True, help="A run, models:/<name>@<alias>, or a bundle's folder.")
+@click.option("--run-id", required=True, help="A run, models:/<name>@<alias>, or a bundle's folder.")
 @click.option("--expect", default="", help="The manifest's sha256, as known from elsewhere.")
-@click.option("--json", "as_json", is_flag=True, help="The verdict, and every finding, as JSON.")
+@click.option(
+    "--json",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default="false",
+    show_default=True,
+    help="The verdict, and every finding, as JSON.",
+)
 @click.pass_context
-def verify(context: click.Context, target: str, expect: str, as_json: bool) -> None:
+def verify(context: click.Context, run_id: str, expect: str, json: bool) -> None:
     """Check a record, byte for byte and claim for claim, back to the source.
 
     Exit code 0: whole, 3: the run has not ended, 4: broken, 5: it can't be checked.
     """
     from stagewise.steps import verify as step
 
-    context.exit(step.verify(target, expect or None, as_json))
+    context.exit(step.verify(run_id, expect or None, json))
 
 
 @main.command()

@@ -16,15 +16,16 @@ from pathlib import Path
 HIDDEN = "***"
 NAMED = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|KEY)$", re.IGNORECASE)
 SHORTEST = 8  # characters of an environment variable's value: shorter ones are words such as `true`
-QUERY = r"access_token|auth|auth_token|token|api_?key|key|passw(?:or)?d|pwd|secret|client_secret|sig|signature"
+QUERY = r"\w*token|auth|authorization|jwt|\w*api_?key|key|passw(?:or)?d|pwd|\w*secret|sig|signature"
 # The named group `secret` is what is taken out.
 SHAPES = {
-    "a URL with a name or password in it": r"(?<=://)(?P<secret>[^/@\s\"'<>]+)(?=@)",
-    "a URL with a token in it": rf"(?i:[?&;](?:{QUERY}|x-amz-\w+|x-goog-\w+)=)(?P<secret>[^&#;\s\"'<>]+)",
+    # Up to the last @ before the path: a password may hold one.
+    "a URL with a name or password in it": r"(?<=://)(?P<secret>[^/\s\"'<>]+)(?=@)",
+    "a URL with a token in it": rf"(?i:[?&;#](?:{QUERY}|x-amz-\w+|x-goog-\w+)=)(?P<secret>[^&#;\s\"'<>]+)",
     "a private key": r"(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z))",
-    "a Bearer token": r"(?i:bearer)\s+(?P<secret>[A-Za-z0-9._~+/-]{16,}=*)",
+    "a Bearer token": r"(?i:bearer|authorization:\s*basic)\s+(?P<secret>[A-Za-z0-9._~+/-]{16,}=*)",
     "an access token": r"\b(?P<secret>(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
-    r"|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}"
+    r"|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}|pypi-[\w-]{40,}|npm_[A-Za-z0-9]{30,}"
     r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+))",
 }
 

@@ -100,14 +100,16 @@ def check_clean() -> None:
 
 
 def _importable() -> list[str]:
-    """Files that no commit holds and Python could import, from the top of the repository.
+    """Files that no commit holds and Python could import or this package reads, from the top of the repository.
 
     `src` and the top folder are on Python's path, so there also files count that git is told to ignore.
     """
     suffixes = tuple(importlib.machinery.all_suffixes())
     everywhere = git(PACKAGE, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/") or ""
     on_path = git(PACKAGE, "ls-files", "-z", "--others", "--full-name", ":/src", ":(top,glob)*") or ""
+    ours = git(PACKAGE, "ls-files", "-z", "--others", "--full-name", ".") or ""
     names = {name for name in (everywhere + on_path).split("\0") if name.endswith(suffixes)}
+    names |= {name for name in ours.split("\0") if name.endswith(SOURCES)}
     return sorted(name for name in names if "__pycache__/" not in name)
 
 
@@ -119,7 +121,7 @@ def git(folder: Path, *arguments: str) -> str | None:
     printed = _git_bytes(folder, *arguments)
     if printed is None:
         return None
-    text = printed.decode(errors="replace")
+    text = printed.decode(errors="surrogateescape")  # a patch is bytes, of whatever encoding its files are
     return text if "diff" in arguments else text.strip()  # a patch's last line ends in a newline
 
 
@@ -144,8 +146,8 @@ def _as_diff(name: str) -> str:
 
 
 def scrub(url: str) -> str:
-    """A URL without credentials: no user:password@ and no query."""
-    return re.sub(r"\?.*$", "", re.sub(r"//[^/@]*@", "//", url))
+    """A URL without credentials: no user:password@, no query and no fragment."""
+    return re.sub(r"[?#].*$", "", re.sub(r"//[^/]*@", "//", url))
 
 
 @cache

@@ -206,7 +206,7 @@ def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
     run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
     diff, archive = state.pop("diff"), state.pop("archive")
     if diff:
-        (out / DIFF).write_text(diff, encoding="utf-8", newline="")
+        (out / DIFF).write_bytes(diff.encode(errors="surrogateescape"))
     if archive:
         (out / ARCHIVE).write_bytes(archive)
     if run.parent is None:  # once a study

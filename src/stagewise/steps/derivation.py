@@ -119,15 +119,15 @@ def _split(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     for name in stages.traces:
         derived = stages.file(name)
         yield from _same(f"artifact stages/{name}.jsonl", sha256(files.get(name, b"")), sha256(derived))
-        stage = {"sha256": sha256(derived), "rows": len(stages.traces[name])}
+        stage = split.told_stage(derived, len(stages.traces[name]))
         yield from _same(f"manifest.json, facts.stages.{name}", facts["stages"].get(name), stage)
     yield from _same("artifact rows.json", rows, core.rows(source, stages))
     stats = core.stats(source, items, stages, overlap(source.rows, items.rows))
     yield from _same("artifact split_stats.json", json.loads(sealed.artifact("split_stats.json")), stats)
     criteria = core.criteria(config.split, stages)
     yield from _same("artifact split_criteria.md", sealed.artifact("split_criteria.md").decode(), criteria)
-    told = {"name": items.name, "sha256": items.sha256, "rows": len(items.rows)}
-    yield from _same("manifest.json, facts.eval", facts["eval"], told)
+    yield from _same("manifest.json, facts.source", facts["source"], split.told(source))
+    yield from _same("manifest.json, facts.eval", facts["eval"], split.told(items))
     datasets = {ref.name: ref.entry for ref in split.datasets(facts)}
     yield from _same("manifest.json, inputs.datasets", sealed.manifest["inputs"]["datasets"], datasets)
     metrics = split.metrics(facts)

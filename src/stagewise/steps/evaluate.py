@@ -14,7 +14,7 @@ from stagewise.progress import Bar
 from stagewise.scoring import score
 from stagewise.server import Client
 from stagewise.steps.common import Made, Session, Spec
-from stagewise.steps.split import check_split
+from stagewise.steps.split import check_split, dataset
 from stagewise.steps.train import Target, machine
 from stagewise.tracking import traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
@@ -53,7 +53,7 @@ def part_of(config: Config, target: Target) -> dict[str, Any]:
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
     """The split's eval set, as an input of the run."""
     items = facts["eval"]
-    return [DatasetRef("eval", items["sha256"], items["rows"], "eval", items["name"])]
+    return [dataset("eval", items, "eval", items["name"])]
 
 
 def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work: Path) -> Made:
@@ -68,10 +68,10 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     (work / OUT / TABLE).write_bytes(json_line(predictions.table(rows)))
     run.mark_table(TABLE)
     metrics = predictions.metrics(rows)
-    (dataset,) = datasets(split.facts)
-    log_datasets(run.client, run.id, [dataset])  # before the metrics, which are linked to it
+    (asked,) = datasets(split.facts)
+    log_datasets(run.client, run.id, [asked])  # before the metrics, which are linked to it
     model = trained.manifest["outputs"]["model"]
-    run.metrics(metrics, model_id=model["model_id"], dataset_name=dataset.name, dataset_digest=dataset.digest)
+    run.metrics(metrics, model_id=model["model_id"], dataset_name=asked.name, dataset_digest=asked.digest)
     logged = _log_traces(settings, run, rows, model)
     right, count = round(metrics["eval/flexible"] * len(rows)), len(rows)
     said = f"{right} of {count} right ({right / count:.1%}), strict {metrics['eval/strict']:.1%}"
@@ -88,9 +88,9 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
             "resumed_at_answer": before,
             "traces": logged,
         },
-        datasets=[dataset],
+        datasets=[asked],
         summary=[said, *remarks],
-        description=f"**{said}** by {model['name']} on {dataset.source}; {', '.join(remarks)}. {_traced(logged)}",
+        description=f"**{said}** by {model['name']} on {asked.source}; {', '.join(remarks)}. {_traced(logged)}",
         resumed=before > 0,
     )
 

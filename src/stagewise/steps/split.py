@@ -12,6 +12,7 @@ from stagewise.data.leakage import overlap
 from stagewise.data.sources import load_items, load_traces
 from stagewise.data.traces import Dataset, Item, Trace
 from stagewise.errors import ConfigError, DataError, LineageError, listed
+from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.tracking.datasets import DatasetRef
@@ -71,9 +72,9 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     sizes = {name: len(traces) for name, traces in stages.traces.items()}
     said = [f"{name} {size:,}" for name, size in sizes.items()] + [f"eval {len(items.rows):,}"]
     facts = {
-        "source": {"name": source.name, "sha256": source.sha256, "rows": len(source.rows)},
-        "eval": {"name": items.name, "sha256": items.sha256, "rows": len(items.rows)},
-        "stages": {name: {"sha256": e["sha256"], "rows": e["traces"]} for name, e in stats["stages"].items()},
+        "source": told(source),
+        "eval": told(items),
+        "stages": {name: told_stage(stages.file(name), len(traces)) for name, traces in stages.traces.items()},
     }
     run.metrics(metrics(facts))
     return Made(
@@ -84,21 +85,32 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     )
 
 
+def told(dataset: Dataset[Any]) -> dict[str, Any]:
+    """How the facts of a split name a dataset; `size` is in bytes."""
+    return {"name": dataset.name, "sha256": dataset.sha256, "size": dataset.size, "rows": len(dataset.rows)}
+
+
+def told_stage(file: bytes, rows: int) -> dict[str, Any]:
+    return {"sha256": sha256(file), "size": len(file), "rows": rows}
+
+
 def metrics(facts: Mapping[str, Any]) -> dict[str, float]:
     sizes = {f"split/{name}": entry["rows"] for name, entry in facts["stages"].items()}
     return sizes | {"split/eval": facts["eval"]["rows"]}
+
+
+def dataset(name: str, told: Mapping[str, Any], context: str, source: str) -> DatasetRef:
+    """An input, as the facts of a split tell of it."""
+    return DatasetRef(name, told["sha256"], told["size"], told["rows"], context, source)
 
 
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
     """The source, each stage and the eval set, as inputs of the run."""
     source, items = facts["source"], facts["eval"]
     return [
-        DatasetRef(f"source {source['name']}"[:100], source["sha256"], source["rows"], "source", source["name"]),
-        *(
-            DatasetRef(name, entry["sha256"], entry["rows"], "training", f"stages/{name}.jsonl")
-            for name, entry in facts["stages"].items()
-        ),
-        DatasetRef("eval", items["sha256"], items["rows"], "eval", items["name"]),
+        dataset(f"source {source['name']}"[:100], source, "source", source["name"]),
+        *(dataset(name, entry, "training", f"stages/{name}.jsonl") for name, entry in facts["stages"].items()),
+        dataset("eval", items, "eval", items["name"]),
     ]
 
 

@@ -22,7 +22,7 @@ from stagewise.progress import Bar, say
 from stagewise.provenance import code_digest, deciding_versions, device_kind, fingerprint_parts
 from stagewise.separations import separations
 from stagewise.steps.common import Made, Session, Spec, find
-from stagewise.steps.split import check_split
+from stagewise.steps.split import check_split, dataset
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
 from stagewise.tracking.models import fetch_checkpoint, loaded_files, log_checkpoint
@@ -465,10 +465,7 @@ def metrics(curve: Sequence[training.StepReport]) -> dict[str, float]:
 
 def datasets(stages: Mapping[str, Any], used: Sequence[str]) -> list[DatasetRef]:
     """The stages that went through the model, as inputs of the run."""
-    return [
-        DatasetRef(name, stages[name]["sha256"], stages[name]["rows"], "training", f"stages/{name}.jsonl")
-        for name in used
-    ]
+    return [dataset(name, stages[name], "training", f"stages/{name}.jsonl") for name in used]
 
 
 def _order_so_far(parent: Record | None, outcome: training.Outcome) -> list[list[plan.Instance]]:

@@ -20,6 +20,7 @@ DIGEST_LENGTH = 36
 class DatasetRef(NamedTuple):
     name: str
     sha256: str
+    size: int  # in bytes
     rows: int
     context: str  # "training" or "eval"
     source: str  # where it comes from, in words or as a URI
@@ -31,7 +32,13 @@ class DatasetRef(NamedTuple):
     @property
     def entry(self) -> dict[str, object]:
         """How a manifest names it."""
-        return {"sha256": self.sha256, "rows": self.rows, "context": self.context, "source": self.source}
+        return {
+            "sha256": self.sha256,
+            "size": self.size,
+            "rows": self.rows,
+            "context": self.context,
+            "source": self.source,
+        }
 
 
 def log_datasets(client: MlflowClient, run_id: str, datasets: list[DatasetRef]) -> None:

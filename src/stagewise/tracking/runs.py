@@ -105,6 +105,8 @@ class ActiveRun:
             path = Path(folder) / manifests.FILE
             path.write_bytes(data)
             self.client.log_artifact(self.id, str(path))
+            uri = str(self.client.get_run(self.id).info.artifact_uri)
+            check_arrived(f"run {self.id}: artifact", uri, {manifests.FILE: {"sha256": digest}}, Path(folder))
         self.client.set_tag(self.id, SEAL, digest)
         if model := built["outputs"]["model"]:
             self.client.set_logged_model_tags(model["model_id"], {SEAL: digest})

@@ -65,8 +65,8 @@ def _metrics(view: RunView, expected: Points) -> Iterator[Finding]:
         if have != want:
             at = next((a, b) for a, b in _padded(have, want) if a != b)
             yield Finding(f"metric {name}", _point(at[0]), _point(at[1]), "" if want else "it was added")
-        elif view.latest.get(name) != want[-1][1]:
-            yield Finding(f"metric {name}, as it is shown", str(view.latest.get(name)), str(want[-1][1]))
+        elif view.latest.get(name) != (last := want[-1][1] if want else None):
+            yield Finding(f"metric {name}, as it is shown", str(view.latest.get(name)), str(last))
 
 
 def _padded(have: Sequence[Any], want: Sequence[Any]) -> Iterator[tuple[Any, Any]]:

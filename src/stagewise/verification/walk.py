@@ -127,8 +127,8 @@ def verify(
         )
     known.forget()
     if verdict.whole:
-        what = "nothing below it but the weights, which were not looked at," if verdict.left_out else "nothing below it"
-        verdict.remarks.append(ANCHORED.format(what) if expect else MUTABLE)
+        but = " but the weights, which were not looked at," if verdict.left_out else ""
+        verdict.remarks.append(ANCHORED.format(f"nothing below it{but}") if expect else MUTABLE)
     return verdict
 
 
@@ -142,8 +142,8 @@ def _asked(source: Source, run_id: str) -> RunView:
     ended = view.status not in ("RUNNING", "SCHEDULED")
     if ended and SEAL not in view.tags and FILE not in listed_files(source, Owner("runs", run_id)):
         raise LineageError(
-            f"run {run_id}: found a {view.tags[KIND]} run that is {view.status} and has no manifest, so there is nothing "
-            "to hold it against"
+            f"run {run_id}: found a {view.tags[KIND]} run that is {view.status} and has no manifest, so there is "
+            "nothing to hold it against"
         )
     return view
 
