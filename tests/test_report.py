@@ -1,6 +1,7 @@
 """What a report concludes, and that its numbers are one comparison's and follow from the record."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,34 @@ def test_a_study_without_its_control_claims_nothing() -> None:
     assert found["verdict"].startswith("No claim about order: the primary contrast, curriculum against shuffled")
     assert list(found["contrasts"]) == ["curriculum - flat"]
     assert not found["contrasts"]["curriculum - flat"]["order_alone"]
+
+
+@pytest.mark.parametrize(
+    ("arm", "against", "baselines"),
+    [
+        ("curriculum", "shuffled", ""),
+        ("shuffled", "curriculum", ""),
+        ("curriculum", "flat", "flat is a baseline"),
+        ("flat", "shuffled", "flat is a baseline"),
+        ("reversed", "curriculum", "reversed is a baseline"),
+        ("reversed", "flat", "reversed and flat are baselines"),
+    ],
+)
+def test_order_alone_is_of_both_arms_and_the_verdict_says_so(arm: str, against: str, baselines: str) -> None:
+    shares = {"curriculum": [0.8, 0.75], "shuffled": [0.5, 0.475], "reversed": [0.7, 0.6], "flat": [0.3, 0.5]}
+    checkpoints = study(shares)
+    found = comparison("study", Primary(arm=arm, against=against), checkpoints)
+    assert found["contrasts"][f"{arm} - {against}"]["order_alone"] == (not baselines)
+    said = f"Not order alone, since {baselines}. " if baselines else ""
+    assert re.match(rf"{said}(Effect|No effect visible): {arm} minus {against} is", found["verdict"])
+    for each in found["contrasts"].values():
+        assert each["sentence"].startswith("Not order alone, since ") != each["order_alone"]
+
+
+def test_a_control_in_one_seed_alone_is_none() -> None:
+    checkpoints = study({"curriculum": [0.8, 0.7], "shuffled": [0.4, 0.5]})
+    checkpoints[-1] = replace(checkpoints[-1], separations=["steps of other sizes"])
+    assert compared(checkpoints)["verdict"].startswith("Not order alone, since shuffled is a baseline. ")
 
 
 def test_seeds_that_all_differ_alike_are_no_test() -> None:
