@@ -61,7 +61,7 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     items = parse_items(split.artifact("eval.jsonl"), "eval", session.config.data.eval.layout).rows
     folder = work / "answers"
     before = generation.kept(folder)
-    prompts, answers = _answer(session, fetch_checkpoint(run, trained, work / "parent"), items, folder)
+    prompts, answers = _answer(session, trained, fetch_checkpoint(run, trained, work / "parent"), items, folder)
     rows = _rows(session, trained, items, prompts, answers)
     assert len(rows) == len(items), f"{len(items)} items gave {len(rows)} predictions"
     (work / OUT / predictions.FILE).write_bytes(predictions.encode(rows))
@@ -125,7 +125,7 @@ def _remarks(settings: Evaluation, metrics: dict[str, float], before: int) -> li
 
 
 def _answer(
-    session: Session, checkpoint: Path, items: Sequence[Item], folder: Path
+    session: Session, trained: Record, checkpoint: Path, items: Sequence[Item], folder: Path
 ) -> tuple[list[Prompt], list[Answer]]:
     """What the model is asked, each item as often as it is sampled, and what it answers. The model is freed on
     return: nothing outside holds it."""
@@ -133,7 +133,7 @@ def _answer(
     engine: generation.Engine
     if settings.server is not None:
         tokenizer = modeling.load_tokenizer(checkpoint)
-        engine = Client(settings.server, settings, tokenizer.bos_token)
+        engine = Client(settings.server, settings, Target.of(trained).checkpoint, tokenizer.bos_token)
     else:
         loaded = modeling.load(checkpoint)
         loaded.model.to(training.set_up(session.config.compute).device).eval()
