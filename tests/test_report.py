@@ -16,6 +16,7 @@ from stagewise.config import Primary
 from stagewise.errors import DataError
 from stagewise.hashing import canonical_json
 from stagewise.report import Checkpoint, comparison, figures, markdown, tables, words
+from stagewise.report.page import Places
 from stagewise.tracking.runs import download, read
 
 
@@ -161,14 +162,36 @@ def test_figures_are_png_and_the_same_bytes_under_any_style(tmp_path: Path) -> N
 def test_markdown_says_the_same_and_names_runs_and_figures() -> None:
     checkpoints = study({"curriculum": [0.8, 0.75], "shuffled": [0.5, 0.4], "flat": [0.3, 0.4]})
     found = compared(checkpoints)
-    links = {run: f"[{run[:8]}](#)" for each in checkpoints for run in (each.eval_run, each.train_run)}
-    text = markdown.write(found, links, {"accuracy.png": "Accuracy"})
+    runs = [run for each in checkpoints for run in (each.eval_run, each.train_run)]
+    places = Places("", {run: f"#/runs/{run}" for run in runs})
+    text = markdown.write(found, {"seeds": "1, 2", "hypothesis": "It\n\ndoes."}, places, {"accuracy.png": "Accuracy"})
     assert text.startswith(f"# study\n\n{found['verdict']}\n\n{found['best']}")
     for line in tables.checkpoints(found)[1:]:
         assert f"| {' | '.join(line)} |" in text
     assert found["contrasts"]["curriculum - flat"]["sentence"] in text
     assert "![Accuracy](accuracy.png)" in text
-    assert all(link in text for link in links.values())
+    assert all(f"[{run[:8]}](#/runs/{run})" in text for run in runs)
+    assert "## Set-up\n\n- **seeds**: 1, 2\n- **hypothesis**: It does.\n\n" in text
+    left, right = (each.eval_run for each in checkpoints if each.name in ("curriculum-1-s2", "shuffled-1-s2"))
+    path = f"#/runs/{left}/traces?compareToRunUuid={right}"
+    assert f"- [curriculum and shuffled, seed 2]({path})" in text
+    at_home = markdown.write(found, {}, Places("https://mlflow.example", places.paths), {})
+    assert f"(https://mlflow.example/{path})" in at_home
+
+
+def test_every_number_of_the_markdown_has_its_interval() -> None:
+    found = compared(study({"curriculum": [0.5], "shuffled": [0.4]}))
+    curriculum, name = found["checkpoints"][1], "curriculum-1-s1"
+    header, *rows = tables.structure(found)
+    column = header.index(name)
+    for row in rows:
+        measure = curriculum["measures"][row[0]]
+        mean, interval = tables.with_interval(row[0], measure)
+        assert row[column] == f"{mean} ({interval})"
+        assert interval
+    by_category = tables.by_group(found, "category")
+    # Wilson's interval of 10 of 20.
+    assert [row for row in by_category if row[0] == name] == [[name, *["10/20 (30 to 70 %)"] * 2]]
 
 
 def test_the_comparison_follows_from_the_record(finished: Finished) -> None:

@@ -195,6 +195,9 @@ def test_the_studys_page_has_its_figures_and_its_set_up(finished: Finished) -> N
     for text in ("generated-1", "batch_size 8", "curriculum: what the others are held against", "package sha256"):
         assert text in html
     assert html.count('<div class="answer ') == 6 * 5
+    short = download(finished.client, finished.run_id, "report/report.md").decode()
+    for text in ("generated-1", "batch_size 8", "curriculum: what the others are held against", "package sha256"):
+        assert text in short
 
 
 @pytest.mark.slow

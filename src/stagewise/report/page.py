@@ -39,6 +39,10 @@ class Places:
     paths: Mapping[str, str]
     """By run id, to be put behind the address: `#/experiments/1/runs/9c1e…`"""
 
+    def url(self, path: str) -> str:
+        """The path behind the address, where there is one."""
+        return f"{self.server}/{path}" if self.server else path
+
     def side_by_side(self, left: str, right: str) -> str:
         """The page that compares two eval runs item by item."""
         return f"{self.paths[left]}/traces?compareToRunUuid={right}"
