@@ -15,7 +15,7 @@ from stagewise import provenance
 from stagewise.config import Primary
 from stagewise.errors import DataError
 from stagewise.hashing import canonical_json
-from stagewise.report import Checkpoint, comparison, figures, markdown, tables, words
+from stagewise.report import Checkpoint, comparison, figures, markdown, page, tables, words
 from stagewise.report.page import Places
 from stagewise.tracking.runs import download, read
 
@@ -132,6 +132,25 @@ def test_every_number_has_its_interval_and_its_run() -> None:
     assert (found["eval_run"], found["train_run"]) == (checkpoints[1].eval_run, checkpoints[1].train_run)
     assert found["by_category"]["even"] == found["by_category"]["odd"]
     assert (found["by_category"]["odd"]["right"], found["by_category"]["odd"]["items"]) == (10, 20)
+
+
+def test_a_measure_without_a_value_is_a_dash_and_no_number(tmp_path: Path) -> None:
+    checkpoints = study({"curriculum": [0.5], "shuffled": [0.4]})
+    last = checkpoints[-1]
+    rows = [row | {"measures": row["measures"] | {"equations_true": 0.5}} for row in last.rows]
+    checkpoints[-1] = replace(last, rows=rows)  # the only one with an equation in its outputs
+    found = compared(checkpoints)
+    assert ["eval/equations_true" in each["metrics"] for each in found["checkpoints"]] == [False, False, True]
+    line = ["equations_true", "–", "–", "0.5"]  # all values are equal: no interval
+    assert line in tables.structure(found)
+    places = Places("", {run: f"#/runs/{run}" for each in checkpoints for run in (each.eval_run, each.train_run)})
+    assert f"| {' | '.join(line)} |" in markdown.write(found, {}, places, {})
+    html = page.write(found, checkpoints, {}, places, {}, 0)
+    texts = re.findall(r"<th>equations_true</th>(.*?)</tr>", html, re.DOTALL)[
+        1
+    ]  # behind the table of checkpoints' head
+    assert re.findall(r">([^<\s]+[^<]*)</td>", texts) == ["–", "–", "0.5"]
+    figures.draw(found, tmp_path)
 
 
 def test_limits_count_what_the_record_counts() -> None:
