@@ -223,6 +223,24 @@ def test_a_study_answered_by_a_server_is_marked(fake: Fake, store: Any, write_co
         assert (facts["engine"], facts["weights"]) == ("openai", "unverified")
 
 
+def test_how_a_server_is_asked_makes_no_answer_anew_and_what_it_is_asked_does(fake: Fake) -> None:
+    from conftest import TINY, merged
+
+    from stagewise.config import Config
+    from stagewise.steps.evaluate import part_of
+    from stagewise.steps.train import Target
+
+    def part(seed: int = 1, **server: Any) -> Any:
+        server = {"url": fake.url, "model": "{checkpoint}"} | server
+        return part_of(
+            Config(**merged(TINY, {"evaluation": {"engine": "openai", "server": server}})), Target("flat", 1, seed, 1)
+        )
+
+    assert part() == part(timeout=7, retries=9, concurrency=1)
+    others = [part(url="http://other/v1"), part(model="a-{checkpoint}"), part(seed=2)]
+    assert all(part() != other for other in others)
+
+
 def test_one_model_cannot_answer_for_all_checkpoints(fake: Fake, store: Any, write_config: Any) -> None:
     from stagewise import pipeline
     from stagewise.tracking.store import connect

@@ -22,6 +22,7 @@ from stagewise.tracking.models import fetch_checkpoint, loaded_files
 from stagewise.tracking.runs import OUT, ActiveRun, Record
 
 TABLE = "eval_table.json"
+UNSEEN = ("concurrency", "timeout", "retries")  # of the server: how it is asked, which changes no answer
 
 
 def specify(session: Session, split: Record, trained: Record) -> Spec:
@@ -46,8 +47,13 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
 
 
 def part_of(config: Config, target: Target) -> dict[str, Any]:
+    """What of the config determines the answers and their record."""
     part = resolved(config)
-    return {"evaluation": part["evaluation"], "template": part["training"]["template"], "checkpoint": target.facts}
+    evaluation = part["evaluation"]
+    if evaluation["server"] is not None:
+        server = {key: value for key, value in evaluation["server"].items() if key not in UNSEEN}
+        evaluation = evaluation | {"server": server}
+    return {"evaluation": evaluation, "template": part["training"]["template"], "checkpoint": target.facts}
 
 
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
