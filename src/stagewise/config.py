@@ -321,9 +321,7 @@ class Training(Section):
 # training, which reads this module too, does not depend on how answers are scored.
 Extractor = Literal["gsm8k", "boxed", "inspect", "answer_is", "last_line", "restated", "statement", "last_number"]
 Matcher = Literal["exact", "normalised", "number", "math_verify"]
-
-
-CHECKPOINT = "{checkpoint}"
+CHECKPOINT = "{checkpoint}"  # in a server's name of the model: the checkpoint's name
 
 
 class Server(Section):

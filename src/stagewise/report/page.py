@@ -19,6 +19,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from stagewise import predictions
 from stagewise.report import GROUPS, SCORES, Checkpoint, tables, words
 
 SHOWN = 20  # items side by side
@@ -122,8 +123,8 @@ def _all_items(checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
 
 
 def _question(row: Mapping[str, Any]) -> dict[str, Any]:
-    prompt = row["doc"].get("prompt", row["doc"].get("question"))
-    return {"item": row["item"], "prompt": prompt, "expected": row["target"]} | {name: row[name] for name in GROUPS}
+    asked = {"item": row["item"], "prompt": predictions.question(row), "expected": row["target"]}
+    return asked | {name: row[name] for name in GROUPS}
 
 
 def _answer(row: Mapping[str, Any]) -> dict[str, Any]:
