@@ -1,5 +1,6 @@
 """What a report concludes, and that its numbers are one comparison's and follow from the record."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -176,6 +177,24 @@ def test_figures_are_png_and_the_same_bytes_under_any_style(tmp_path: Path) -> N
     for name in names:
         assert (once / name).read_bytes().startswith(b"\x89PNG")
         assert (once / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_a_figure_tells_seeds_apart_and_says_how() -> None:
+    many = compared(study({"curriculum": [0.5, 0.6, 0.4], "shuffled": [0.4, 0.5, 0.3]}, phases=2))
+    styles = [style for _, style in figures._chains(many)]
+    for one, other in itertools.combinations(styles, 2):
+        assert one != other
+    for figure in (figures._accuracy(many), figures._loss(many)):
+        (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+        handles = {text.get_text(): line for text, line in zip(legend.texts, legend.legend_handles, strict=True)}
+        assert list(handles) == ["curriculum", "shuffled", "seed 1", "seed 2", "seed 3"]
+        seeds = [(line.get_linestyle(), line.get_marker()) for name, line in handles.items() if "seed" in name]
+        assert seeds == [(style["linestyle"], style["marker"]) for style in styles[::2]]
+    (legend,) = figures._contrasts(many).legends
+    assert [text.get_text() for text in legend.texts] == ["seed 1", "seed 2", "seed 3"]
+    one = compared(study({"curriculum": [0.5], "shuffled": [0.4]}))
+    assert [text.get_text() for text in figures._accuracy(one).axes[0].get_legend().texts] == ["curriculum", "shuffled"]
+    assert figures._contrasts(one).legends == []
 
 
 def test_markdown_says_the_same_and_names_runs_and_figures() -> None:
