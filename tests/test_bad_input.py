@@ -87,7 +87,7 @@ def test_of_a_server(store: Any, tmp_path: Path, fake: Fake, reply: Any, expecte
         return reply or completion()
 
     fake.reply = answered
-    server = {"url": fake.url, "model": "study", "timeout": 0.2, "retries": 0, "concurrency": 1}
+    server = {"url": fake.url, "model": "{checkpoint}", "timeout": 0.2, "retries": 0, "concurrency": 1}
     line = fails(tmp_path, {"evaluation": {"engine": "openai", "server": server, "batch_size": 2}})
     assert line.startswith(f"ServerError: {fake.url}/completions: item generated-2-")
     assert expected in line

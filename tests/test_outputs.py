@@ -10,6 +10,7 @@ from test_predictions import made
 
 from stagewise.data.traces import parse_items
 from stagewise.errors import DataError
+from stagewise.hashing import sha256
 from stagewise.outputs import Output, read
 
 ITEM = {"id": "x-1", "prompt": "What is 2+2?", "expected_answer": "4", "section": "core"}
@@ -29,6 +30,10 @@ SAMPLE = {
     "target_hash": "0" * 64,
     "exact_match": 0.0,
 }
+# As version 0.4.13 wrote it, with `repeats: 2` and sampling.
+REAL = r"""
+{"doc_id": 1, "doc": {"question": "What is 1+1?", "answer": "1+1=2\n#### 2"}, "target": "1+1=2\n#### 2", "arguments": {"gen_args_0": {"arg_0": "Question: What is 1+1?\nAnswer:", "arg_1": {"until": ["Question:"], "do_sample": true, "temperature": 0.9, "max_gen_toks": 12}}}, "resps": [["9", "tv8[5tde[6"]], "filtered_resps": ["[invalid]"], "filter": "strict-match", "metrics": ["exact_match"], "doc_hash": "1f154dfa60addc3ef55588c72b5656313bcb978fd66f3b4055f88944c01169a7", "prompt_hash": "cdd9d30eb0ab123f882941bbb55bd32f9f17996c23e05d7370a663c51ca65b8f", "target_hash": "ef565a138771931d13e16fb443cc6b0165017e1b9800b2ffd9164620ac47b9f2", "exact_match": 0.0}
+"""  # noqa: E501
 GROUPS = {"section": None, "category": None, "difficulty": None}
 Written = Callable[..., Path]
 
@@ -62,6 +67,19 @@ def test_a_sample_log_of_lm_evaluation_harness_with_a_row_for_each_filter(writte
     assert (file.format, file.scoring) == ("lm-evaluation-harness", None)
     assert file.outputs[0] == expected
     assert [output.text for output in file.outputs] == ["2+2=4\n4", "5"]
+
+
+def test_a_log_that_the_harness_itself_wrote(tmp_path: Path) -> None:
+    path, row = tmp_path / "samples.jsonl", json.loads(REAL)
+    path.write_text(REAL.strip())
+    file = read(path)
+    expected = Output("1", 1, "What is 1+1?", "2", "9", None, None, None, None)
+    assert (file.format, file.outputs, file.samples) == ("lm-evaluation-harness", (expected,), 2)
+    # Ours has the same fields, with the hashes made alike.
+    assert [name for name in row if name not in made("4")] == ["exact_match"]
+    assert row["doc_hash"] == sha256(json.dumps(row["doc"], indent=2, ensure_ascii=False).encode())
+    assert row["prompt_hash"] == sha256(row["arguments"]["gen_args_0"]["arg_0"].encode())
+    assert row["target_hash"] == sha256(row["target"].encode())
 
 
 def test_a_sample_without_a_question_is_asked_what_the_model_was(written: Written) -> None:

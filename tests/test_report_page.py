@@ -49,9 +49,9 @@ class Parsed(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def written(checkpoints: list[Checkpoint], server: str = "", seed: int = 0) -> str:
+def written(checkpoints: list[Checkpoint], server: str = "", seed: int = 0, primary: Primary | None = None) -> str:
     paths = {run: f"#/experiments/1/runs/{run}" for each in checkpoints for run in (each.eval_run, each.train_run)}
-    compared = comparison("study <i>", Primary(), checkpoints)
+    compared = comparison("study <i>", primary or Primary(), checkpoints)
     setup = {"hypothesis": "<script>alert(2)</script>"}
     return page.write(compared, checkpoints, setup, page.Places(server, paths), {"loss.png": ("Loss.", PNG)}, seed)
 
@@ -95,6 +95,13 @@ def test_its_numbers_are_the_comparisons(checkpoints: list[Checkpoint], html: st
     for each, line in zip(primary["pairs"], tables.pairs(primary)[1:], strict=True):
         (found,) = [row for row in rows if [cell.strip() for cell in row[:-1]] == line and len(row) == len(line) + 1]
         assert [cell.strip() for cell in found[1:3]] == [str(each["only_a"]), str(each["only_b"])]
+
+
+def test_a_primary_contrast_that_is_not_order_alone_is_headed_so(checkpoints: list[Checkpoint]) -> None:
+    html = written(checkpoints, primary=Primary(arm="flat"))
+    assert "<h1>Not order alone, since flat is a baseline. " in html
+    section = html[html.index("The primary contrast") : html.index("<h2>Checkpoints")]
+    assert "flat: a baseline; beside order: learning-rate schedule and optimizer start afresh" in section
 
 
 def test_what_a_model_wrote_is_text(html: str) -> None:
@@ -188,6 +195,9 @@ def test_the_studys_page_has_its_figures_and_its_set_up(finished: Finished) -> N
     for text in ("generated-1", "batch_size 8", "curriculum: what the others are held against", "package sha256"):
         assert text in html
     assert html.count('<div class="answer ') == 6 * 5
+    short = download(finished.client, finished.run_id, "report/report.md").decode()
+    for text in ("generated-1", "batch_size 8", "curriculum: what the others are held against", "package sha256"):
+        assert text in short
 
 
 @pytest.mark.slow

@@ -92,6 +92,24 @@ def test_items_of_gsm8k_go_with_a_sample_log(tmp_path: Path) -> None:
         assert (found["groups"][0]["right"], found["groups"][0]["strict"]) == (right, strict)
 
 
+def test_of_several_samples_the_first_is_scored_and_that_is_said(tmp_path: Path) -> None:
+    row = made("4")
+    path = tmp_path / "p.jsonl"
+    for texts in (["4"], ["4", "5", "5"]):
+        path.write_bytes(predictions.encode([row, row | {"item": "x-2", "resps": [texts]}]))
+        assert (everything(path)["samples"], everything(path)["groups"][0]["right"]) == (len(texts), 2)
+        said = "An item has up to 3 samples, of which the first alone is scored." in score(path).output
+        assert said == (len(texts) == 3)
+
+
+def test_a_file_that_says_why_generation_ended_is_not_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_bytes(predictions.encode([made("4")]))
+    done = score(tmp_path / "p.jsonl", "--finish-reason", "stop")
+    assert (done.exit_code, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line == "DataError: p.jsonl: says itself why each output ended, expected no --finish-reason; leave it out"
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

@@ -19,7 +19,7 @@ from models import loaded
 
 from stagewise import modeling
 from stagewise.config import Evaluation, Server
-from stagewise.errors import ServerError
+from stagewise.errors import ConfigError, ServerError
 from stagewise.generation import Answer, Decoder, Prompt, generate, kept
 from stagewise.server import KEY, Client
 
@@ -80,7 +80,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def client(url: str, *, evaluation: dict[str, Any] | None = None, bos: str | None = None, **changes: Any) -> Client:
     server = Server(**({"url": url, "model": "study", "timeout": 5, "retries": 2} | changes))
-    return Client(server, Evaluation(engine="openai", server=server, **(evaluation or {})), bos)
+    return Client(server, Evaluation(engine="openai", server=server, **(evaluation or {})), "flat-1-s42", bos)
 
 
 def asked(*texts: str) -> list[Prompt]:
@@ -121,6 +121,11 @@ def test_what_is_asked_is_what_the_config_says(fake: Fake) -> None:
     assert fake.bodies == [wanted]
     client(fake.url, evaluation={"temperature": 0.5, "top_p": 0.9})(asked("Hi")[:1])
     assert fake.bodies[1] | {"temperature": 0.5, "top_p": 0.9, "seed": 0} == fake.bodies[1]
+
+
+def test_each_checkpoint_is_asked_by_its_name(fake: Fake) -> None:
+    client(fake.url, model="org/study-{checkpoint}:{x}")(asked("Hi"))
+    assert fake.bodies[0]["model"] == "org/study-flat-1-s42:{x}"
 
 
 def test_the_key_comes_from_the_environment(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,9 +208,11 @@ def test_a_study_answered_by_a_server_is_marked(fake: Fake, store: Any, write_co
     from stagewise.tracking.runs import download, read
     from stagewise.tracking.store import connect
 
-    server = {"url": fake.url, "model": "study"}
+    server = {"url": fake.url, "model": "study-{checkpoint}"}
     config = write_config(evaluation={"engine": "openai", "server": server}, arms=["flat"])
     study = Finished(store, config, pipeline.run(config), connect())
+    asked_for = [body["model"] for body in fake.bodies]
+    assert asked_for == ["study-base-0-s1"] * 6 + ["study-flat-1-s1"] * 6
     for run in study.runs("eval"):
         rows = download(study.client, run.info.run_id, "predictions.jsonl").decode().splitlines()
         assert [json.loads(row)["weights"] for row in rows] == ["unverified"] * 6
@@ -214,6 +221,36 @@ def test_a_study_answered_by_a_server_is_marked(fake: Fake, store: Any, write_co
         assert "weights unverified" in run.data.tags["mlflow.note.content"]
         facts = read(study.client, run.info.run_id, "eval").facts
         assert (facts["engine"], facts["weights"]) == ("openai", "unverified")
+
+
+def test_how_a_server_is_asked_makes_no_answer_anew_and_what_it_is_asked_does(fake: Fake) -> None:
+    from conftest import TINY, merged
+
+    from stagewise.config import Config
+    from stagewise.steps.evaluate import part_of
+    from stagewise.steps.train import Target
+
+    def part(seed: int = 1, **server: Any) -> Any:
+        server = {"url": fake.url, "model": "{checkpoint}"} | server
+        return part_of(
+            Config(**merged(TINY, {"evaluation": {"engine": "openai", "server": server}})), Target("flat", 1, seed, 1)
+        )
+
+    assert part() == part(timeout=7, retries=9, concurrency=1)
+    others = [part(url="http://other/v1"), part(model="a-{checkpoint}"), part(seed=2)]
+    assert all(part() != other for other in others)
+
+
+def test_one_model_cannot_answer_for_all_checkpoints(fake: Fake, store: Any, write_config: Any) -> None:
+    from stagewise import pipeline
+    from stagewise.tracking.store import connect
+
+    server = {"url": fake.url, "model": "study"}
+    with pytest.raises(ConfigError, match=r"found 'study' for all 2 checkpoints .* expected .*{checkpoint}") as caught:
+        pipeline.run(write_config(evaluation={"engine": "openai", "server": server}, arms=["flat"]))
+    assert "\n" not in str(caught.value)
+    assert connect().search_runs([each.experiment_id for each in connect().search_experiments()]) == []
+    assert fake.bodies == []
 
 
 # --- real servers -------------------------------------------------------------------------------

@@ -321,6 +321,7 @@ class Training(Section):
 # training, which reads this module too, does not depend on how answers are scored.
 Extractor = Literal["gsm8k", "boxed", "inspect", "answer_is", "last_line", "restated", "statement", "last_number"]
 Matcher = Literal["exact", "normalised", "number", "math_verify"]
+CHECKPOINT = "{checkpoint}"  # in a server's name of the model: the checkpoint's name
 
 
 class Server(Section):
@@ -330,13 +331,18 @@ class Server(Section):
     url: Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$")]
     """What stands before `/completions`, such as `http://127.0.0.1:8000/v1`; no name and password in it."""
     model: Annotated[str, Field(min_length=1)]
-    """The name under which the server knows the checkpoint. That it is the checkpoint is its word alone."""
+    """The name under which the server knows the checkpoint; `{checkpoint}` in it stands for the checkpoint's name, such
+    as `flat-1-s42`. A study asks for all its checkpoints, so `main` wants it there; the entry point `eval`, which asks
+    for one, does not. That the server has this checkpoint is its word alone."""
     concurrency: Annotated[int, Field(strict=True, ge=1)] = 16
     """Requests under way at a time."""
     timeout: Annotated[float, Field(gt=0)] = 300.0
     """Seconds of silence after which a request has failed."""
     retries: Annotated[int, Field(strict=True, ge=0)] = 4
     """How often a request that failed is sent again, after 0.5, 1, 2, … seconds."""
+
+    def model_of(self, checkpoint: str) -> str:
+        return self.model.replace(CHECKPOINT, checkpoint)
 
 
 class Evaluation(Section):

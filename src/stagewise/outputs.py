@@ -49,6 +49,8 @@ class OutputFile:
     format: str
     sha256: str
     outputs: tuple[Output, ...]
+    samples: int
+    """The most that an item has."""
     scoring: Mapping[str, Any] | None
     """`extract`, `match` and `strict` that the file names; None where it names none."""
 
@@ -57,14 +59,16 @@ def read(path: Path, items: Iterable[Item] | None = None, finish_reason: str | N
     """The outputs of a file; with `items`, their prompts, answers and groups count instead of the file's own.
     `finish_reason` is what ended the outputs of a file that does not say it.
 
-    Raises `DataError`, in one line, for a file of another format, an item that stands twice, and items without an
-    output or outputs without an item.
+    Raises `DataError`, in one line, for a file of another format, an item that stands twice, items without an output
+    or outputs without an item, and a `finish_reason` for a file that says its own.
     """
     data, name = read_bytes(path), path.name
     rows = list(objects(data, name))
     kind = _format(*rows[0])
     scoring: Mapping[str, Any] | None = None
     if kind == "stagewise":
+        if finish_reason is not None:
+            raise DataError(f"{name}: says itself why each output ended, expected no --finish-reason; leave it out")
         checked = predictions.decode(data, name)
         scoring = _one_scoring(name, checked)
         found = [_ours(row) for row in checked]
@@ -77,7 +81,8 @@ def read(path: Path, items: Iterable[Item] | None = None, finish_reason: str | N
         found = _joined(name, found, list(items))
     if kind != "stagewise":
         found = [replace(output, finish_reason=finish_reason) for output in found]
-    return OutputFile(name, kind, sha256(data), tuple(found), scoring)
+    samples = 1 if kind == "answers" else max(len(row["resps"][0]) for _, row in rows)
+    return OutputFile(name, kind, sha256(data), tuple(found), samples, scoring)
 
 
 def _format(where: str, row: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from stagewise import progress
-from stagewise.config import resolved
+from stagewise.config import CHECKPOINT, Config, resolved
 from stagewise.credentials import without_home
+from stagewise.errors import ConfigError
 from stagewise.provenance import check_clean, environment, scrub
 from stagewise.report import tables
 from stagewise.steps import evaluate, split, train
@@ -61,6 +62,7 @@ def run(config_path: Path) -> str:
     started = time.perf_counter()
     session = open_session(config_path)
     config = session.config
+    _check_server(config)
     if config.require_clean:
         check_clean()
     with open_run(session.client, session.experiment_id, "pipeline", config.study) as run:
@@ -80,6 +82,17 @@ def run(config_path: Path) -> str:
         )
     _show(session, run, compared)
     return run.id
+
+
+def _check_server(config: Config) -> None:
+    """Raises `ConfigError` where one model would answer for all checkpoints of the study."""
+    server, checkpoints = config.evaluation.server, {target.checkpoint for target in train.targets(config)}
+    if server is not None and CHECKPOINT not in server.model:
+        raise ConfigError(
+            f"evaluation.server.model: found {server.model!r} for all {len(checkpoints)} checkpoints of the study, "
+            f"expected a name with {CHECKPOINT} in it, such as 'study-{CHECKPOINT}'; or evaluate each checkpoint with "
+            "the entry point eval, and a config of its own"
+        )
 
 
 class _Study:

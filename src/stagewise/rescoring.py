@@ -104,6 +104,8 @@ def _text(file: OutputFile, scores: Sequence[Score], groups: Sequence[Group]) ->
         said.append(
             "Why generation ended is not known (--finish-reason): every end counts as cut, and strict is not known."
         )
+    if file.samples > 1:
+        said.append(f"An item has up to {file.samples} samples, of which the first alone is scored.")
     if late := sum(score.timed_out for score in scores):
         said.append(f"{late} comparisons took too long; they count as wrong.")
     return "\n".join([*said, "", aligned(rows)])
@@ -116,6 +118,7 @@ def _everything(file: OutputFile, scores: Sequence[Score], groups: Sequence[Grou
         "sha256": file.sha256,
         "format": file.format,
         "scoring": file.scoring or DEFAULT,
+        "samples": file.samples,  # of which the first alone is scored
         "groups": [asdict(group) for group in groups],
         "timed_out": sum(score.timed_out for score in scores),
         "items": [{"item": output.item, **asdict(score)} for output, score in zip(file.outputs, scores, strict=True)],

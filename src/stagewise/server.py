@@ -27,8 +27,9 @@ PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses after which anoth
 
 
 class Client:
-    def __init__(self, server: Server, settings: Evaluation, bos: str | None = None) -> None:
+    def __init__(self, server: Server, settings: Evaluation, checkpoint: str, bos: str | None = None) -> None:
         self.server, self.settings = server, settings
+        self.model = server.model_of(checkpoint)
         self.bos = bos or ""
         self.url = f"{server.url.rstrip('/')}/completions"
         self.key = os.environ.get(KEY)
@@ -60,7 +61,7 @@ class Client:
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         settings = self.settings
         body = {
-            "model": self.server.model,
+            "model": self.model,
             "prompt": prompt.text.removeprefix(self.bos),  # servers put one before every prompt themselves
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,

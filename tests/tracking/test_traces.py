@@ -79,12 +79,18 @@ def test_a_sample_is_drawn_by_its_seed() -> None:
     assert traces.sample(1000, 200, 7) != traces.sample(1000, 200, 8)
 
 
-def test_a_hundred_items_take_seconds_and_keep_their_order(store: Any) -> None:
+@pytest.mark.slow  # by the clock, so nothing else should be at work
+def test_a_hundred_items_take_ten_seconds_at_most(store: Any) -> None:
+    with open_run(connect(), "0", "eval", "eval") as run:
+        started = time.perf_counter()
+        traces.log(run, rows(100, "2+2=4, so the answer is 4.\n" * 20), "flat-1-s1", "m-1")
+        assert time.perf_counter() - started <= 10
+
+
+def test_a_hundred_items_are_all_there_in_their_order(store: Any) -> None:
     client = connect()
     with open_run(client, "0", "eval", "eval") as run:
-        started = time.process_time()  # not of the clock: other tests are at work
         traces.log(run, rows(100, "\0long" * 400), "flat-1-s1", "m-1")
-        assert time.process_time() - started < 10
     logged = found(client, "0", run.id)
     assert [trace.info.request_preview for trace in logged] == [f"[{number:03d}] What is 2+2?" for number in range(100)]
     preview = logged[0].info.response_preview

@@ -145,14 +145,15 @@ def _contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str,
         for arm in ([primary.arm, *arms] if arms else [])
     }
     results = {arm: contrast(scores[primary.arm], scores[arm]) for arm in arms}
+    baselines = {arm: [each for each in (primary.arm, arm) if not _is_control(finals[each])] for arm in arms}
     adjusted = holm({arm: result.test.p for arm, result in results.items() if arm != primary.against})
     return {
         f"{primary.arm} - {arm}": {
             "arm": primary.arm,
             "against": arm,
             "primary": arm == primary.against,
-            "order_alone": is_control(next(iter(finals[arm].values())).separations),
-            "sentence": statistics.verdict(result, primary.arm, arm, adjusted.get(arm)),
+            "order_alone": not baselines[arm],
+            "sentence": words.caveat(baselines[arm]) + statistics.verdict(result, primary.arm, arm, adjusted.get(arm)),
             "sensitivity": words.sensitivity(result),
             "p_holm": adjusted.get(arm),
             "eval_runs": {
@@ -171,6 +172,11 @@ def _finals(checkpoints: Sequence[Checkpoint]) -> dict[str, dict[int, Checkpoint
         if each.is_final and each.seed is not None:
             finals.setdefault(each.arm, {})[each.seed] = each
     return finals
+
+
+def _is_control(chains: Mapping[int, Checkpoint]) -> bool:
+    """Whether, in every seed, nothing but order separates the arm from `curriculum`, and so from any other control."""
+    return all(is_control(each.separations) for each in chains.values())
 
 
 def _comparable(primary: Primary, finals: Mapping[str, Mapping[int, Checkpoint]]) -> list[str]:

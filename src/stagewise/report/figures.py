@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from stagewise.report import SCORES, tables
 from stagewise.structure import RATES
@@ -21,6 +22,9 @@ Chain = Sequence[Mapping[str, Any]]
 
 DPI = 110
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # apart for colour-blind eyes too
+# Of seeds, in the order of the study. Their numbers have no common divisor, so 28 seeds look different.
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "v", "P", "X", "*")
 SMOOTH = 50  # a loss is averaged over this part of its arm's steps
 
 
@@ -39,7 +43,8 @@ def captions(compared: Compared) -> dict[str, str]:
 def _figures(compared: Compared) -> dict[str, tuple[str, Callable[[Compared], Figure]]]:
     drawn: dict[str, tuple[str, Callable[[Compared], Figure]]] = {
         "accuracy.png": (
-            "Accuracy after each phase, along the optimizer steps done, a line a seed. Bars are 95 % Wilson intervals.",
+            "Accuracy after each phase, along the optimizer steps done: a colour an arm, a dash and a marker a seed. "
+            "Bars are 95 % Wilson intervals.",
             _accuracy,
         ),
         "loss.png": (
@@ -60,7 +65,8 @@ def _figures(compared: Compared) -> dict[str, tuple[str, Callable[[Compared], Fi
     if compared["contrasts"]:
         caption = (
             f"Final checkpoints: {compared['primary']['arm']} minus each other arm, in points of "
-            f"{compared['primary']['measure']}. A dot a seed; the bar, with several seeds, is the t interval over them."
+            f"{compared['primary']['measure']}. A marker a seed; the bar, with several seeds, is the t interval over "
+            "them."
         )
         drawn["contrasts.png"] = (caption, _contrasts)
     return drawn
@@ -75,7 +81,7 @@ def _accuracy(compared: Compared) -> Figure:
         axes.set(title=name, xlabel="optimizer steps")
         _along(axes, compared, name)
     figure.axes[0].set(ylabel="right, %", ylim=(-2, 102))
-    figure.axes[0].legend()
+    figure.axes[0].legend(handles=_legend(compared))
     return figure
 
 
@@ -92,7 +98,7 @@ def _structure(compared: Compared) -> Figure:
         _along(axes, compared, name)
     for axes in grid[len(names) :]:
         axes.axis("off")
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
+    figure.legend(handles=_legend(compared), loc="outside lower center", ncols=6, fontsize=9)
     return figure
 
 
@@ -111,7 +117,6 @@ def _along(axes: Any, compared: Compared, name: str) -> None:
             steps,
             means,
             np.abs(scale * ends - means),
-            marker="o",
             markersize=4,
             capsize=2,
             linewidth=1.2,
@@ -133,17 +138,16 @@ def _loss(compared: Compared) -> Figure:
                 axes.plot(steps, losses, linewidth=0.6, alpha=0.3, color=style["color"])
                 width = min(max(1, done // SMOOTH), len(losses))
                 middle = steps[(width - 1) // 2 : len(steps) - width // 2]
-                axes.plot(middle, np.convolve(losses, np.ones(width) / width, mode="valid"), linewidth=1.3, **style)
-                style = style | {"label": f"_{style['label']}"}  # the arm is named once
+                smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+                axes.plot(middle, smooth, linewidth=1.3, markersize=4, markevery=max(1, len(smooth) // 4), **style)
                 lowest = min(lowest, losses.min())
     axes.set(xlabel="optimizer steps", ylabel="loss", yscale="log" if lowest > 0 else "linear")
-    axes.legend()
+    axes.legend(handles=_legend(compared))
     return figure
 
 
 def _chains(compared: Compared) -> list[tuple[Chain, dict[str, Any]]]:
-    """The checkpoints of each arm and seed by phase, each beginning with its base, and how its line looks: a colour
-    an arm, of which only the first seed is named in the legend."""
+    """The checkpoints of each arm and seed by phase, each beginning with its base, and how its line looks."""
     checkpoints = compared["checkpoints"]
     bases = {each["seed"]: each for each in checkpoints if each["phase"] == 0}
     chains: dict[tuple[str, int], list[Any]] = {}
@@ -151,14 +155,32 @@ def _chains(compared: Compared) -> list[tuple[Chain, dict[str, Any]]]:
         if each["phase"]:
             start = bases[each["seed"] if each["seed"] in bases else None]
             chains.setdefault((each["arm"], each["seed"]), [start]).append(each)
-    arms = list(dict.fromkeys(arm for arm, _ in chains))
-    named: set[str] = set()
-    drawn: list[tuple[Chain, dict[str, Any]]] = []
-    for (arm, _), chain in chains.items():
-        style = {"color": COLOURS[arms.index(arm) % len(COLOURS)], "label": f"_{arm}" if arm in named else arm}
-        named.add(arm)
-        drawn.append((chain, style))
-    return drawn
+    arms, seeds = _styles(compared)
+    return [(chain, arms[arm] | seeds[seed]) for (arm, seed), chain in chains.items()]
+
+
+def _styles(compared: Compared) -> tuple[dict[str, dict[str, Any]], dict[int, dict[str, Any]]]:
+    """How arms look, and how seeds do: a colour, and a dash with a marker."""
+    trained = [each for each in compared["checkpoints"] if each["phase"]]
+    arms, seeds = (list(dict.fromkeys(each[name] for each in trained)) for name in ("arm", "seed"))
+    return (
+        {arm: {"color": COLOURS[number % len(COLOURS)]} for number, arm in enumerate(arms)},
+        {
+            seed: {"linestyle": DASHES[number % len(DASHES)], "marker": MARKERS[number % len(MARKERS)]}
+            for number, seed in enumerate(seeds)
+        },
+    )
+
+
+def _legend(compared: Compared) -> list[Line2D]:
+    """Arms by colour, and of several seeds each by dash and marker."""
+    arms, seeds = _styles(compared)
+    named = [Line2D([], [], label=arm, **style) for arm, style in arms.items()]
+    return named + (_of_seeds(seeds) if len(seeds) > 1 else [])
+
+
+def _of_seeds(styles: Mapping[int, Mapping[str, Any]]) -> list[Line2D]:
+    return [Line2D([], [], label=f"seed {seed}", color="grey", **style) for seed, style in styles.items()]
 
 
 # --- items and contrasts ------------------------------------------------------------------------
@@ -184,14 +206,19 @@ def _contrasts(compared: Compared) -> Figure:
     figure = Figure(figsize=(9, 0.9 + 0.5 * len(contrasts)), layout="constrained")
     axes = figure.add_subplot()
     axes.axvline(0, color="grey", linewidth=0.8)
+    _, seeds = _styles(compared)
     for row, each in enumerate(contrasts):
-        seeds = [100 * one["difference"] for one in each["pairs"]]
-        axes.plot(seeds, [row] * len(seeds), "o", color=COLOURS[0], alpha=0.5, markersize=5)
+        for one in each["pairs"]:
+            marker = seeds[one["seed"]]["marker"]
+            axes.plot(100 * one["difference"], row, marker, color=COLOURS[0], alpha=0.5, markersize=5)
         interval = each["test"]["interval"]
         if interval is not None:
             axes.plot([100 * interval["low"], 100 * interval["high"]], [row - 0.2] * 2, color=COLOURS[1], linewidth=2)
             axes.plot(100 * each["test"]["mean"], row - 0.2, "D", color=COLOURS[1], markersize=5)
     names = [f"{each['against']}{' (primary)' if each['primary'] else ''}" for each in contrasts]
     axes.set_yticks(range(len(names)), names)
+    if len(seeds) > 1:
+        markers = {seed: style | {"linestyle": ""} for seed, style in seeds.items()}
+        figure.legend(handles=_of_seeds(markers), loc="outside right upper")
     axes.set(ylim=(-0.6, len(names) - 0.4), xlabel=f"{compared['primary']['arm']} minus it, points")
     return figure

@@ -19,6 +19,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from stagewise import predictions
 from stagewise.report import GROUPS, SCORES, Checkpoint, tables, words
 
 SHOWN = 20  # items side by side
@@ -38,6 +39,10 @@ class Places:
     """Its address, `https://…`; '' where the tracking store has none, and only paths can be told."""
     paths: Mapping[str, str]
     """By run id, to be put behind the address: `#/experiments/1/runs/9c1e…`"""
+
+    def url(self, path: str) -> str:
+        """The path behind the address, where there is one."""
+        return f"{self.server}/{path}" if self.server else path
 
     def side_by_side(self, left: str, right: str) -> str:
         """The page that compares two eval runs item by item."""
@@ -118,8 +123,8 @@ def _all_items(checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
 
 
 def _question(row: Mapping[str, Any]) -> dict[str, Any]:
-    prompt = row["doc"].get("prompt", row["doc"].get("question"))
-    return {"item": row["item"], "prompt": prompt, "expected": row["target"]} | {name: row[name] for name in GROUPS}
+    asked = {"item": row["item"], "prompt": predictions.question(row), "expected": row["target"]}
+    return asked | {name: row[name] for name in GROUPS}
 
 
 def _answer(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,16 +54,20 @@ def with_interval(name: str, measure: Mapping[str, Any] | None) -> tuple[str, st
 
 
 def structure(compared: Mapping[str, Any]) -> Rows:
-    """A row a measure of how the outputs reason, a column a checkpoint."""
+    """A row a measure of how the outputs reason, a column a checkpoint: means and their 95 % intervals."""
     names = [name for name in measures(compared) if name not in SCORES]
     header = ["measure", *(each["name"] for each in compared["checkpoints"])]
     return [
         header,
         *(
-            [name, *(with_interval(name, each["measures"].get(name))[0] for each in compared["checkpoints"])]
+            [name, *(_in_one(*with_interval(name, each["measures"].get(name))) for each in compared["checkpoints"])]
             for name in names
         ),
     ]
+
+
+def _in_one(mean: str, interval: str) -> str:
+    return f"{mean} ({interval})" if interval else mean
 
 
 def groups(compared: Mapping[str, Any], group: str) -> list[str]:
@@ -77,8 +81,13 @@ def by_group(compared: Mapping[str, Any], group: str) -> Rows:
     rows = [["checkpoint", *names]]
     for each in compared["checkpoints"]:
         counts = each[f"by_{group}"]
-        rows.append([each["name"], *(f"{counts[name]['right']}/{counts[name]['items']}" for name in names)])
+        rows.append([each["name"], *(_in_one(*counted(counts[name])) for name in names)])
     return rows
+
+
+def counted(count: Mapping[str, Any]) -> tuple[str, str]:
+    """Right of all, and the 95 % interval of the share."""
+    return f"{count['right']}/{count['items']}", f"{100 * count['low']:.0f} to {100 * count['high']:.0f} %"
 
 
 def pairs(contrast: Mapping[str, Any]) -> Rows:

@@ -4,7 +4,7 @@ sensitivity(result)    "It could not see an effect of the size found: with 3 see
 limits(compared)       ["Intervals of a checkpoint are over items: …", …]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stagewise.statistics import POWER, Result
@@ -31,6 +31,14 @@ def sensitivity(result: Result) -> str:
     if abs(test.mean) < test.detectable:
         return f"The study cannot be relied on to see an effect of this size: {found} here is {_size(test.mean)}."
     return f"The study could see an effect of this size: {found} here is {_size(test.mean)}."
+
+
+def caveat(baselines: Sequence[str]) -> str:
+    """How the sentence of a contrast begins of whose two arms these are no controls."""
+    if not baselines:
+        return ""
+    are = "is a baseline" if len(baselines) == 1 else "are baselines"
+    return f"Not order alone, since {' and '.join(baselines)} {are}. "
 
 
 def _size(share: float) -> str:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 DEFAULT_CHAIN = tuple(EXTRACTORS)
-DEFAULT_MATCH = ("exact", "normalised", "number", "math_verify")
+DEFAULT_MATCH = tuple(MATCHERS)
 
 
 @dataclass(frozen=True, slots=True)

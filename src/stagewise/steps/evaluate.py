@@ -22,6 +22,7 @@ from stagewise.tracking.models import fetch_checkpoint, loaded_files
 from stagewise.tracking.runs import OUT, ActiveRun, Record
 
 TABLE = "eval_table.json"
+UNSEEN = ("concurrency", "timeout", "retries")  # of the server: how it is asked, which changes no answer
 
 
 def specify(session: Session, split: Record, trained: Record) -> Spec:
@@ -46,8 +47,13 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
 
 
 def part_of(config: Config, target: Target) -> dict[str, Any]:
+    """What of the config determines the answers and their record."""
     part = resolved(config)
-    return {"evaluation": part["evaluation"], "template": part["training"]["template"], "checkpoint": target.facts}
+    evaluation = part["evaluation"]
+    if evaluation["server"] is not None:
+        server = {key: value for key, value in evaluation["server"].items() if key not in UNSEEN}
+        evaluation = evaluation | {"server": server}
+    return {"evaluation": evaluation, "template": part["training"]["template"], "checkpoint": target.facts}
 
 
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
@@ -61,7 +67,7 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     items = parse_items(split.artifact("eval.jsonl"), "eval", session.config.data.eval.layout).rows
     folder = work / "answers"
     before = generation.kept(folder)
-    prompts, answers = _answer(session, fetch_checkpoint(run, trained, work / "parent"), items, folder)
+    prompts, answers = _answer(session, trained, fetch_checkpoint(run, trained, work / "parent"), items, folder)
     rows = _rows(session, trained, items, prompts, answers)
     assert len(rows) == len(items), f"{len(items)} items gave {len(rows)} predictions"
     (work / OUT / predictions.FILE).write_bytes(predictions.encode(rows))
@@ -125,7 +131,7 @@ def _remarks(settings: Evaluation, metrics: dict[str, float], before: int) -> li
 
 
 def _answer(
-    session: Session, checkpoint: Path, items: Sequence[Item], folder: Path
+    session: Session, trained: Record, checkpoint: Path, items: Sequence[Item], folder: Path
 ) -> tuple[list[Prompt], list[Answer]]:
     """What the model is asked, each item as often as it is sampled, and what it answers. The model is freed on
     return: nothing outside holds it."""
@@ -133,7 +139,7 @@ def _answer(
     engine: generation.Engine
     if settings.server is not None:
         tokenizer = modeling.load_tokenizer(checkpoint)
-        engine = Client(settings.server, settings, tokenizer.bos_token)
+        engine = Client(settings.server, settings, Target.of(trained).checkpoint, tokenizer.bos_token)
     else:
         loaded = modeling.load(checkpoint)
         loaded.model.to(training.set_up(session.config.compute).device).eval()

@@ -10,7 +10,7 @@ from stagewise.config import Config, resolved
 from stagewise.hashing import canonical_json
 from stagewise.manifest import Sealed
 from stagewise.report import Checkpoint, comparison, figures, markdown, page
-from stagewise.steps.common import ONE_THREAD, Made, Session, Spec, link
+from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.steps.train import CURVE, Target
 from stagewise.tracking.runs import OUT, ActiveRun, Record, download, read
 from stagewise.tracking.views import address, run_page
@@ -111,20 +111,13 @@ def written(
 ) -> dict[str, bytes]:
     """The report's files but for its figures: those are `drawn`, caption and PNG by name."""
     records = (*trained, *evaluated)
-    links = {record.run_id: link(record) for record in records}
     captions = {name: caption for name, (caption, _) in drawn.items()}
-    paths = {record.run_id: run_page(record.experiment_id, record.run_id) for record in records}
-    html = page.write(
-        compared,
-        checkpoints,
-        _setup(config, split, trained, evaluated),
-        page.Places(server, paths),
-        drawn,
-        config.evaluation.seed,
-    )
+    places = page.Places(server, {record.run_id: run_page(record.experiment_id, record.run_id) for record in records})
+    setup = _setup(config, split, trained, evaluated)
+    html = page.write(compared, checkpoints, setup, places, drawn, config.evaluation.seed)
     return {
         "report.html": html.encode(),
-        "report.md": markdown.write(compared, links, captions).encode(),
+        "report.md": markdown.write(compared, setup, places, captions).encode(),
         COMPARISON: canonical_json(compared),
     }
 
