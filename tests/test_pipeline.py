@@ -184,6 +184,11 @@ def test_a_second_run_reuses_every_step_and_a_change_repeats_what_it_reaches(
     assert "10 of 10 steps reused" in capsys.readouterr().out
 
 
+def test_phases_and_evaluations_of_one_process_may_differ_in_precision(store: Any, write_config: Any) -> None:
+    pipeline.run(write_config(arms=["flat"], training={"precision": "bfloat16"}))
+    assert set(statuses(connect())) == {"FINISHED"}
+
+
 def test_a_step_whose_model_was_lost_is_done_again_once(
     store: Any, write_config: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

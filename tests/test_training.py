@@ -164,6 +164,15 @@ def test_recomputed_activations_change_nothing(tmp_path: Path, accelerator: Any)
     assert not recomputed.is_gradient_checkpointing
 
 
+def test_bfloat16_computes_with_less_precision_and_leaves_the_weights_dtype(tmp_path: Path, accelerator: Any) -> None:
+    made, exact = model("llama", VOCABULARY), model("llama", VOCABULARY)
+    rounded = run(made, tmp_path / "rounded", accelerator, settings=settings(precision="bfloat16"))
+    wanted = run(exact, tmp_path / "exact", accelerator)
+    assert rounded.curve[0].loss != wanted.curve[0].loss
+    assert rounded.curve[0].loss == pytest.approx(wanted.curve[0].loss, rel=0.02)
+    assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
+
+
 @pytest.mark.slow
 def test_a_compiled_model_learns_the_same_and_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any) -> None:
     compiled = settings(torch_compile=True)

@@ -286,7 +286,7 @@ def main(folder: Path) -> None:
 
 def _train(job: Job, folder: Path) -> None:
     here = job.settings.processes // job.settings.machines
-    accelerator = training.set_up(job.compute, job.settings.precision, here)
+    accelerator = training.set_up(job.compute, here)
     first = dist.get_rank() == 0
     with (folder / CURVE).open("a") if first else open(os.devnull, "w") as curve:
 

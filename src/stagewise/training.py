@@ -105,7 +105,7 @@ DETERMINISM: dict[str, Any] = {
 """Torch's switches on which it depends whether bits repeat; each run records them as part of its machine."""
 
 
-def set_up(compute: Compute, precision: str = "float32", processes: int = 1) -> Accelerator:
+def set_up(compute: Compute, processes: int = 1) -> Accelerator:
     """Device, threads and determinism of this process."""
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("compute.device: found cuda, but there is no CUDA device here; use auto or cpu")
@@ -116,7 +116,8 @@ def set_up(compute: Compute, precision: str = "float32", processes: int = 1) -> 
     torch.set_float32_matmul_precision(DETERMINISM["float32_matmul_precision"])
     # Else every new tensor is filled with NaN first, a twelfth of a step's time on the CPU.
     torch.utils.deterministic.fill_uninitialized_memory = DETERMINISM["fill_uninitialized_memory"]  # type: ignore[attr-defined]
-    return Accelerator(cpu=compute.device == "cpu", mixed_precision="bf16" if precision == "bfloat16" else "no")
+    # Its precision holds for a whole process, in which phases and evaluations differ in it: `batching` casts.
+    return Accelerator(cpu=compute.device == "cpu", mixed_precision="no")
 
 
 def keep_freed_memory() -> None:

@@ -245,7 +245,7 @@ def _train(
         if config.training.processes > 1:
             outcome, optimizer = distributed.train(job, loaded.model, work, _meeting(split, wanted, parent), on_step)
         else:
-            accelerator = training.set_up(config.compute, config.training.precision)
+            accelerator = training.set_up(config.compute)
             outcome, optimizer = job.run(loaded.model, accelerator, None, on_step)
     bar.close()
     for each in outcome.passed_over:
