@@ -242,5 +242,10 @@ def test_a_save_of_another_step_is_refused_with_what_differs(tmp_path: Path, acc
         training.train(made, 0, examples(), steps(6), settings(), ONE, 1, accelerator, kept)
 
     go(model("llama", VOCABULARY), **{"config.training.learning_rate": "0.01", "code": "9f"})
-    with pytest.raises(TrainingError, match=r"saved by another step.*what differs: config\.training\.learning_rate"):
-        go(model("llama", VOCABULARY), **{"config.training.learning_rate": "0.02", "code": "9f"})
+    for other in (model("llama", VOCABULARY), model("llama", VOCABULARY + 8), model("gpt2", VOCABULARY)):
+        before = weights(other)
+        with pytest.raises(
+            TrainingError, match=r"saved by another step.*what differs: config\.training\.learning_rate"
+        ):
+            go(other, **{"config.training.learning_rate": "0.02", "code": "9f"})
+        assert equal(weights(other), before)

@@ -291,12 +291,17 @@ class _Stepper:
 
 
 def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
-    mine = checkpoints.newest(saving.folder, saving.allow_inexact) if checkpoints.is_first() else None
-    found = checkpoints.shared(mine)
+    def own() -> checkpoints.Found:
+        """Only the process that saves knows whose save it must be; another machine has none."""
+        newest = checkpoints.newest(saving.folder, saving.allow_inexact)
+        if newest.folder is not None:
+            _check_identity(newest.folder, checkpoints.progress_of(newest.folder)["identity"], saving.identity)
+        return newest
+
+    found = checkpoints.agreed(own)
     if found.folder is None:
         return Outcome(passed_over=found.passed_over)
     progress = checkpoints.restore(found.folder, model, optimizer)
-    _check_identity(found.folder, progress["identity"], saving.identity)
     return _outcome(progress, len(progress["curve"]), found.passed_over, found.lost)
 
 

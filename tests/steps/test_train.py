@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +180,13 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         endpoint = f"localhost:{probe.getsockname()[1]}"
-    config = write_config(training={"processes": 2, "machines": 2, "rendezvous": endpoint})
+    training = {"processes": 2, "machines": 2, "rendezvous": endpoint, "batch_size": 2, "save_steps": 1}
+    config = write_config(training=training)
     stages, parent = base(config)
     which = ("--split-run", stages.run_id, "--init-run", parent.run_id, "--arm", "flat", "--phase", "1", "--seed", "1")
     command = [sys.executable, "-m", "stagewise", "train", "--config", str(config), *which]
 
-    def machines() -> list[str]:
+    def machines(code: int = 0) -> list[str]:
         both = [
             subprocess.Popen(
                 command,
@@ -195,14 +197,22 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
             )
             for rank in ("1", "0")
         ]
+        if code:
+            while not any((tmp_path / "home 0").glob("work/*/checkpoints/step-*")):
+                time.sleep(0.01)
+            both[1].terminate()
         said = [process.communicate(timeout=200) for process in both]
-        assert [process.returncode for process in both] == [0, 0], said
-        return [output for output, _ in said]
+        assert [process.returncode for process in both] == [code, code], said
+        return [output + errors.splitlines()[-1] if code else output for output, errors in said]
 
+    for said in machines(code=130):
+        assert said.endswith("Interrupted. the processes saved; the same command goes on from there")
+    assert statuses() == ["FINISHED", "KILLED"]
     other, recording = machines()
-    assert "✓ f1 s1 train · flat: 54 examples in 8 steps" in recording
+    assert "✓ f1 s1 train · flat: 54 examples in 27 steps" in recording
+    assert "resumed at step" in recording
     assert "manifest sha256" not in other
-    assert statuses() == ["FINISHED", "FINISHED"]
+    assert statuses() == ["FINISHED", "KILLED", "FINISHED"]
     other, recording = machines()  # it is there: the one that records reuses it, and the other does not wait for it
     assert other.startswith("= f1 s1 train · flat: unchanged, in run ")
-    assert statuses() == ["FINISHED", "FINISHED"]
+    assert statuses() == ["FINISHED", "KILLED", "FINISHED"]
