@@ -223,6 +223,18 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path, accelerator: A
         run(broken, tmp_path, accelerator)
 
 
+@pytest.mark.parametrize("max_grad_norm", [1.0, None])
+def test_a_gradient_that_is_not_finite_stops_training_before_it_reaches_the_weights(
+    tmp_path: Path, accelerator: Any, max_grad_norm: float | None
+) -> None:
+    made = model("llama", VOCABULARY)
+    next(made.parameters()).register_hook(lambda gradient: gradient * math.inf)
+    before = weights(made)
+    with pytest.raises(TrainingError, match=r"step 1: the norm of the gradient is (inf|nan); a lower"):
+        run(made, tmp_path, accelerator, settings=settings(max_grad_norm=max_grad_norm))
+    assert equal(weights(made), before)
+
+
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path, accelerator: Any) -> None:
     one, other = model("gemma", VOCABULARY), model("gemma", VOCABULARY)
     run(one, tmp_path / "1", accelerator)

@@ -158,7 +158,7 @@ def train(
 
     Goes on from the newest whole checkpoint in `saving.folder`, to the same bits as without the break; the
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
-    they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss that is not finite.
+    they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss or gradient that is not finite.
     """
     with _made_ready(model, settings):
         network = _spread(model, settings, accelerator)
@@ -279,12 +279,13 @@ class _Stepper:
         limit = self.settings.max_grad_norm or math.inf
         total_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
         total_norm = total_norm.full_tensor() if isinstance(total_norm, DTensor) else total_norm
-        self.optimizer.step()
-        self.optimizer.zero_grad()
         # Read here and together: the host waits for the device once a step.
         loss, norm = torch.stack([total, total_norm.to(total)]).tolist()
-        if not math.isfinite(loss):
-            raise TrainingError(f"step {number}: the loss is {loss}; a lower training.learning_rate may help")
+        for name, value in (("loss", loss), ("norm of the gradient", norm)):
+            if not math.isfinite(value):
+                raise TrainingError(f"step {number}: the {name} is {value}; a lower training.learning_rate may help")
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         tokens = sum(len(example.ids) for example in examples)
         seconds = time.perf_counter() - started
         return StepReport(number, loss, rate, norm, len(step), loss_tokens, tokens, padding, seconds)
