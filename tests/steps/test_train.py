@@ -111,11 +111,27 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_nothing_chains_on_it(write_
     stages, parent = base(config)
     done = commanded(config, stages, parent.run_id, "curriculum", 1)
     assert done.exit_code == 2
-    assert re.fullmatch(r"TrainingError: step \d: the loss is (nan|inf); a lower .* may help\n", done.stderr)
+    assert re.fullmatch(
+        r"TrainingError: step \d: the (loss|norm of the gradient) is (nan|inf); a lower .* may help\n", done.stderr
+    )
     assert statuses() == ["FINISHED", "FAILED"]
     done = commanded(config, stages, runs()[1].info.run_id, "curriculum", 2)
     assert done.exit_code == 2
     assert "found a train run that is FAILED, expected FINISHED" in done.stderr
+    assert statuses() == ["FINISHED", "FAILED"]
+
+
+def test_an_example_that_the_model_has_no_room_for_fails_the_run_before_it_trains(
+    write_config: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(model={"scratch": {"max_positions": 40}})
+    stages, parent = base(config)
+    monkeypatch.setattr(training, "train", None)  # nothing is trained
+    done = commanded(config, stages, parent.run_id, "flat", 1)
+    assert done.exit_code == 2, done.output
+    assert re.fullmatch(
+        r"TrainingError: stage \w, line \d+: found \d+ tokens, expected at most the 40 .*\n", done.stderr
+    )
     assert statuses() == ["FINISHED", "FAILED"]
 
 

@@ -263,6 +263,7 @@ def _prepare(
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
     loaded = modeling.load(checkpoint)
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
+    formatting.check_lengths(encoded, modeling.positions(loaded.model))
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
     job = distributed.Job(
         checkpoint,
