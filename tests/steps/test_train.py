@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from conftest import TINY, Store
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from stagewise import modeling, training
+from stagewise import modeling, pipeline, training
 from stagewise.cli import main
 from stagewise.errors import TrackingError
 from stagewise.steps import common, split, train
@@ -197,7 +197,7 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
         probe.bind(("localhost", 0))
         endpoint = f"localhost:{probe.getsockname()[1]}"
     training = {"processes": 2, "machines": 2, "rendezvous": endpoint, "batch_size": 2, "save_steps": 1}
-    config = write_config(training=training)
+    config = write_config(arms=["flat"], training=training)
     stages, parent = base(config)
     which = ("--split-run", stages.run_id, "--init-run", parent.run_id, "--arm", "flat", "--phase", "1", "--seed", "1")
     command = [sys.executable, "-m", "stagewise", "train", "--config", str(config), *which]
@@ -231,4 +231,5 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
     assert statuses() == ["FINISHED", "KILLED", "FINISHED"]
     other, recording = machines()  # it is there: the one that records reuses it, and the other does not wait for it
     assert other.startswith("= f1 s1 train · flat: unchanged, in run ")
+    pipeline.run(config)  # evaluates and compares what they made
     assert statuses() == ["FINISHED", "KILLED", "FINISHED"]
