@@ -59,7 +59,10 @@ def test_a_store_that_alters_a_file_fails_the_run_and_what_was_made_stays_here(
     config = write_config()
     with monkeypatch.context() as patch:
         patch.setattr(LocalArtifactRepository, "log_artifacts", altered)
-        with pytest.raises(TrackingError, match=rf"{name}: the artifact store altered it: found sha256 \w+, expected"):
+        line = (
+            rf"{name}: the artifact store altered it: found sha256 \w+, expected \w+; the same command goes on from .*"
+        )
+        with pytest.raises(TrackingError, match=line + "last save, or does it again where it left none"):
             base(config)
     assert statuses() == ["FAILED"]
     (kept,) = (path for path in (store.folder / "home" / "work").iterdir() if path.is_dir())
