@@ -240,7 +240,7 @@ def _ours(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
     examples = {("c", position): example for position, example in enumerate(task.examples)}
     instances = [Instance("c", position, 0) for position in range(len(task.examples))]
     steps = [tuple(instances[start : start + task.batch]) for start in range(0, len(instances), task.batch)]
-    accelerator = training.set_up(Compute(device="cuda" if task.gpu else "cpu"), settings.precision)
+    accelerator = training.set_up(Compute(device="cuda" if task.gpu else "cpu"))
     times = Times()
     with tempfile.TemporaryDirectory() as folder:
         training.train(

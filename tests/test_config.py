@@ -27,6 +27,7 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"training": {"lr": 1}}, "training.lr: unknown key"),
         ({"training": {"batch_size": "many"}}, "training.batch_size: found 'many'"),
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate"),
+        ({"training": {"optimizer": "adafactor", "betas": [0.9, 0.98]}}, "leave them out with adafactor"),
         ({"seeds": []}, "seeds"),
         ({"seeds": [1, 1]}, "repeats one"),
         ({"arms": ["sideways"]}, "no arm 'sideways'; there are: curriculum, flat, reversed, shuffled"),

@@ -113,7 +113,7 @@ def test_a_killed_process_is_a_clear_error_and_ends_the_others(checkpoint: Path,
 
 
 def test_a_mistake_that_a_process_finds_is_told_in_its_words(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"step \d+: the loss is (nan|inf)"):
+    with pytest.raises(TrainingError, match=r"step \d+: the (loss|norm of the gradient) is (nan|inf)"):
         together(job(checkpoint, tmp_path, learning_rate=1e30, max_grad_norm=None), tmp_path)
 
 
@@ -151,15 +151,54 @@ def test_two_machines_meet(checkpoint: Path, tmp_path: Path) -> None:
     waiting = []
     for rank in (0, 1):
         replace(given, saves=tmp_path / f"saves {rank}").write(tmp_path / str(rank))  # no disk in common
-        command = [sys.executable, "-c", WAITING, given.settings.model_dump_json(), str(tmp_path / str(rank))]
-        waiting.append(subprocess.Popen(command, env=os.environ | {"PET_NODE_RANK": str(rank)}))
-    assert [process.wait(timeout=120) for process in waiting] == [0, 0]
+        waiting.append(machine(given, tmp_path, rank))
+    said = [process.communicate(timeout=120)[1] for process in waiting]
+    assert [process.returncode for process in waiting] == [0, 0], said
     model = modeling.load(checkpoint).model
     outcome, _ = training.ended(model, given.settings, tmp_path / "0" / "end")
     wanted, one = alone(job(checkpoint, tmp_path / "one"))
     assert outcome.consumed == one.consumed
     assert close(model, wanted)
     assert not (tmp_path / "1" / "end").exists()
+
+
+def broken(machine: Job) -> Job:
+    return replace(machine, checkpoint=machine.checkpoint / "none")
+
+
+def of_another_step(machine: Job) -> Job:
+    return replace(machine, identity={"code": "9f"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rank", "change", "lines"),
+    [
+        (0, of_another_step, ("saved by another step", "saved by another step")),
+        (1, broken, ("", "no model here")),
+    ],
+)
+def test_a_mistake_on_one_machine_ends_both(
+    rank: int, change: Callable[[Job], Job], lines: tuple[str, str], checkpoint: Path, tmp_path: Path
+) -> None:
+    given = job(checkpoint, tmp_path, machines=2, rendezvous=f"localhost:{free_port()}")
+    alone(replace(given, settings=given.settings.model_copy(update={"save_steps": 2})))  # leaves saves
+    waiting = []
+    for each in (0, 1):
+        changed = change(given) if each == rank else given
+        changed.write(tmp_path / str(each))
+        waiting.append(machine(given, tmp_path, each))
+    said = [process.communicate(timeout=120)[1].strip().splitlines()[-1] for process in waiting]
+    assert [process.returncode for process in waiting] == [1, 1]  # what the command makes a line of, raised here
+    for found, line in zip(said, lines, strict=True):
+        assert line in found
+
+
+def machine(given: Job, folder: Path, rank: int) -> Any:
+    """A launcher of its own, as on a machine of its own."""
+    command = [sys.executable, "-c", WAITING, given.settings.model_dump_json(), str(folder / str(rank))]
+    environment = os.environ | {"PET_NODE_RANK": str(rank)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def free_port() -> int:

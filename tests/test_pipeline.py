@@ -12,7 +12,7 @@ from conftest import TINY, Finished, merged
 
 from stagewise import pipeline, provenance
 from stagewise.data.traces import parse_traces
-from stagewise.errors import CodeError, DataError, ModelError
+from stagewise.errors import CodeError, ConfigError, DataError, ModelError
 from stagewise.hashing import sha256
 from stagewise.tracking.runs import download, read
 from stagewise.tracking.store import connect
@@ -184,6 +184,11 @@ def test_a_second_run_reuses_every_step_and_a_change_repeats_what_it_reaches(
     assert "10 of 10 steps reused" in capsys.readouterr().out
 
 
+def test_phases_and_evaluations_of_one_process_may_differ_in_precision(store: Any, write_config: Any) -> None:
+    pipeline.run(write_config(arms=["flat"], training={"precision": "bfloat16"}))
+    assert set(statuses(connect())) == {"FINISHED"}
+
+
 def test_a_step_whose_model_was_lost_is_done_again_once(
     store: Any, write_config: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,6 +258,15 @@ def test_a_mistake_fails_the_run_and_leaves_none_running(
     found = statuses(connect())
     assert "RUNNING" not in found
     assert "FAILED" in found
+
+
+def test_a_phase_over_several_machines_is_left_to_its_own_command(store: Any, write_config: Any) -> None:
+    config = write_config(arms=["flat"], training={"processes": 2, "machines": 2, "rendezvous": "localhost:1"})
+    line = r"training\.machines: found 2, .* give `stagewise train --config \S+ --split-run \w+ --arm flat --phase 1 "
+    with pytest.raises(ConfigError, match=line + r"--seed 1 --init-run \w+` on each of them") as caught:
+        pipeline.run(config)
+    assert "\n" not in str(caught.value)
+    assert statuses(connect()) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]  # split, base and its eval are made
 
 
 def test_two_studies_at_once_on_a_fresh_store_both_finish(tmp_path: Path, write_config: Any) -> None:

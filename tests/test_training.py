@@ -164,6 +164,15 @@ def test_recomputed_activations_change_nothing(tmp_path: Path, accelerator: Any)
     assert not recomputed.is_gradient_checkpointing
 
 
+def test_bfloat16_computes_with_less_precision_and_leaves_the_weights_dtype(tmp_path: Path, accelerator: Any) -> None:
+    made, exact = model("llama", VOCABULARY), model("llama", VOCABULARY)
+    rounded = run(made, tmp_path / "rounded", accelerator, settings=settings(precision="bfloat16"))
+    wanted = run(exact, tmp_path / "exact", accelerator)
+    assert rounded.curve[0].loss != wanted.curve[0].loss
+    assert rounded.curve[0].loss == pytest.approx(wanted.curve[0].loss, rel=0.02)
+    assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
+
+
 @pytest.mark.slow
 def test_a_compiled_model_learns_the_same_and_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any) -> None:
     compiled = settings(torch_compile=True)
@@ -214,6 +223,18 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path, accelerator: A
         run(broken, tmp_path, accelerator)
 
 
+@pytest.mark.parametrize("max_grad_norm", [1.0, None])
+def test_a_gradient_that_is_not_finite_stops_training_before_it_reaches_the_weights(
+    tmp_path: Path, accelerator: Any, max_grad_norm: float | None
+) -> None:
+    made = model("llama", VOCABULARY)
+    next(made.parameters()).register_hook(lambda gradient: gradient * math.inf)
+    before = weights(made)
+    with pytest.raises(TrainingError, match=r"step 1: the norm of the gradient is (inf|nan); a lower"):
+        run(made, tmp_path, accelerator, settings=settings(max_grad_norm=max_grad_norm))
+    assert equal(weights(made), before)
+
+
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path, accelerator: Any) -> None:
     one, other = model("gemma", VOCABULARY), model("gemma", VOCABULARY)
     run(one, tmp_path / "1", accelerator)
@@ -233,5 +254,10 @@ def test_a_save_of_another_step_is_refused_with_what_differs(tmp_path: Path, acc
         training.train(made, 0, examples(), steps(6), settings(), ONE, 1, accelerator, kept)
 
     go(model("llama", VOCABULARY), **{"config.training.learning_rate": "0.01", "code": "9f"})
-    with pytest.raises(TrainingError, match=r"saved by another step.*what differs: config\.training\.learning_rate"):
-        go(model("llama", VOCABULARY), **{"config.training.learning_rate": "0.02", "code": "9f"})
+    for other in (model("llama", VOCABULARY), model("llama", VOCABULARY + 8), model("gpt2", VOCABULARY)):
+        before = weights(other)
+        with pytest.raises(
+            TrainingError, match=r"saved by another step.*what differs: config\.training\.learning_rate"
+        ):
+            go(other, **{"config.training.learning_rate": "0.02", "code": "9f"})
+        assert equal(weights(other), before)

@@ -41,12 +41,14 @@ class Batching:
     limit: int  # tokens in a micro-batch, padding included
     loss_on: str  # completion, all
     pad: int  # any token id
+    precision: str = "float32"  # of the matrix products: float32, bfloat16
 
     @classmethod
     def of(cls, model: Any, pad: int, settings: Training, accelerator: Accelerator) -> Self:
         """The fastest that is right for this model. Compiled code would be made anew for every list of lengths."""
         joined = accelerator.device.type == "cpu" and not settings.torch_compile and _known(model)
-        return cls("joined" if joined else "padded", settings.micro_batch_tokens, settings.loss_on, pad)
+        layout: Literal["joined", "padded"] = "joined" if joined else "padded"
+        return cls(layout, settings.micro_batch_tokens, settings.loss_on, pad, settings.precision)
 
     def computed(self, batch: Sequence[Example]) -> int:
         """Tokens that go through the model, padding included."""
@@ -144,7 +146,7 @@ def summed_loss(model: Any, batch: Sequence[Example], batching: Batching, accele
     """Cross entropy summed over the loss tokens of a batch, in float32."""
     inputs, targets = _joined(batch, batching) if batching.layout == "joined" else _padded(batch, batching)
     moved = {name: _on(accelerator.device, value) for name, value in inputs.items()}
-    with accelerator.autocast():
+    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=batching.precision == "bfloat16"):
         logits = model(**moved, use_cache=False).logits
     wanted = _on(accelerator.device, targets)
     return cross_entropy(logits.float().flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum")

@@ -13,10 +13,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from stagewise.errors import TrainingError
+from stagewise.errors import TrainingError, UserError
 from stagewise.hashing import folder_digests
 
 MODEL, OPTIMIZER, RNG, PROGRESS, DIGESTS = (
@@ -35,6 +35,7 @@ MODEL, OPTIMIZER, RNG, PROGRESS, DIGESTS = (
     "digests.json",
 )
 NAME = re.compile(r"step-(\d{8})")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[
     weights = {name: _whole(tensor) for name, tensor in _weights(model).items()}
     tensors, scalars = optimizer_state(optimizer)
     rng = _gathered_rng()
-    if is_first():
+
+    def write() -> None:
         try:
             _write(folder, step, weights, tensors, rng, {**progress, "scalars": scalars}, keep)
         except (OSError, SafetensorError) as error:
@@ -63,6 +65,8 @@ def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[
                 f"{folder}: step {step} cannot be saved: {error}; make room, and the same command goes on from the "
                 "last save"
             ) from error
+
+    agreed(write)
 
 
 def _write(
@@ -137,12 +141,17 @@ def _fault(path: Path) -> tuple[str, list[str]]:
     return "", missing
 
 
+def progress_of(path: Path) -> dict[str, Any]:
+    """The progress that was saved with a checkpoint."""
+    return dict(json.loads((path / PROGRESS).read_bytes()))
+
+
 def restore(path: Path | None, model: Any, optimizer: Any) -> dict[str, Any]:
     """Puts weights, optimizer and random state back; returns the progress that was saved with them.
 
     Every process calls it; the first one's `path` is read, and the others are sent what it holds.
     """
-    progress: dict[str, Any] = shared(json.loads((path / PROGRESS).read_bytes()) if path and is_first() else None)
+    progress: dict[str, Any] = shared(progress_of(path) if path and is_first() else None)
     weights = _weights(model)
     with torch.no_grad():
         for name, tensor in _read(path, MODEL):
@@ -177,6 +186,21 @@ def shared(value: Any) -> Any:
         dist.broadcast_object_list(values, 0)
         return values[0]
     return value
+
+
+def agreed(make: Callable[[], T]) -> T:
+    """What the first process makes, on every process. A mistake that it finds is raised on all of them: none is
+    left waiting for one that has ended."""
+    made, mistake = None, None
+    if is_first():
+        try:
+            made = make()
+        except UserError as error:
+            mistake = error
+    made, mistake = shared((made, mistake))
+    if mistake is not None:
+        raise mistake
+    return cast(T, made)
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:

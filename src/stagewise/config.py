@@ -265,6 +265,7 @@ class Training(Section):
     rounding."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    """Of `adamw` alone."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
     template: Literal["plain", "gsm8k", "chat"] = "plain"
     """How a trace becomes text: `plain` is prompt, steps, answer, a line each; `gsm8k` ends in
@@ -312,6 +313,8 @@ class Training(Section):
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of processes ({self.processes})")
         if self.processes % self.machines:
             raise ValueError(f"processes {self.processes} must be a multiple of machines ({self.machines})")
+        if self.optimizer != "adamw" and self.betas != type(self).model_fields["betas"].default:
+            raise ValueError(f"betas are of optimizer adamw alone: leave them out with {self.optimizer}")
         if self.strategy == "fsdp" and self.torch_compile:
             raise ValueError("strategy fsdp works without torch_compile alone; use ddp, or leave torch_compile out")
         return self

@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
 JOB, OPTIMIZER, CURVE, END, FAULT = "job.json", "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
 PR_SET_PDEATHSIG = 1  # of prctl.h
 MEETING = 600  # seconds in which all machines have to come
+INTERRUPTED = 130  # exit code
+SAVED = "the processes saved; the same command goes on from there"
 GRACE = 600  # seconds in which a process that is told to stop ends its step and saves
 
 
@@ -185,7 +188,7 @@ def launch(settings: Training, folder: Path, name: str) -> None:
         try:
             elastic_launch(config, sys.executable)("-m", "stagewise.distributed", str(folder))
         except SignalException as error:
-            raise KeyboardInterrupt("the processes saved; the same command goes on from there") from error
+            raise KeyboardInterrupt(SAVED) from error
         except ChildFailedError as error:
             raise _failure(error, settings, folder) from error
         except dist.DistError as error:
@@ -207,10 +210,12 @@ def _where(settings: Training) -> dict[str, Any]:
     }
 
 
-def _failure(error: ChildFailedError, settings: Training, folder: Path) -> Exception:
+def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseException:
     if (folder / FAULT).is_file():  # a mistake of the user's, as the process found it
         return TrainingError((folder / FAULT).read_text())
     rank, failure = error.get_first_failure()
+    if failure.exitcode == INTERRUPTED:  # on another machine; its processes tell these
+        return KeyboardInterrupt(SAVED)
     who = f"process {rank} of {settings.processes}"
     if failure.exitcode < 0:
         return TrainingError(
@@ -269,24 +274,25 @@ def main(folder: Path) -> None:
     job = Job.read(folder)
     # Also for tensors on the CPU, where saves are gathered. A machine that is late is waited for.
     dist.init_process_group("cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo", timeout=timedelta(hours=1))
+    code = 0
     try:
         _train(job, folder)
     except UserError as error:
         (folder / FAULT).write_text(str(error))
-        sys.exit(2)
+        code = 2
     except KeyboardInterrupt:
-        sys.exit(130)
-    else:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)  # no teardown: under load, threads of gloo's that outlived it aborted a process that was done
-    finally:
-        dist.destroy_process_group()
+        code = INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # no teardown: threads of gloo's that outlive it abort a process that is done, or wait for ever
 
 
 def _train(job: Job, folder: Path) -> None:
     here = job.settings.processes // job.settings.machines
-    accelerator = training.set_up(job.compute, job.settings.precision, here)
+    accelerator = training.set_up(job.compute, here)
     first = dist.get_rank() == 0
     with (folder / CURVE).open("a") if first else open(os.devnull, "w") as curve:
 

@@ -140,6 +140,20 @@ def encode(traces: Sequence[Trace], tokenizer: Any, settings: Training, name: st
     return Encoded(usable, dropped, truncated)
 
 
+def check_lengths(stages: Mapping[str, Encoded], positions: int | None) -> None:
+    """Raises `TrainingError` where an example is longer than the `positions` that the model is made for."""
+    if positions is None:
+        return
+    for stage in stages.values():
+        (name, position), example = max(stage.usable.items(), key=lambda item: len(item[1].ids))
+        if len(example.ids) > positions:
+            raise TrainingError(
+                f"stage {name}, line {position + 1}: found {len(example.ids)} tokens, expected at most the {positions} "
+                f"that the model is made for; set training.max_length to {positions}, and training.too_long to drop or "
+                "truncate"
+            )
+
+
 def _check_eos(examples: Iterable[Example], eos: int, loss_on: str) -> None:
     """Holds for every example before anything is trained: EOS is last, and it is learned."""
     for example in examples:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from transformers import DynamicCache
 
+from stagewise import modeling
 from stagewise.config import Evaluation
 from stagewise.errors import ModelError
 from stagewise.hashing import sha256
@@ -129,7 +130,7 @@ class Decoder:
         more = self.model.generation_config.eos_token_id
         more = more if isinstance(more, list) else [more]
         self.ends = {self.tokenizer.eos_token_id, *(end for end in more if end is not None)}
-        self.positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        self.positions = modeling.positions(self.model)
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[Answer]:
         rows = [self._row(prompt) for prompt in prompts]

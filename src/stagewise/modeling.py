@@ -75,6 +75,12 @@ def parameters(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def positions(model: Any) -> int | None:
+    """Tokens of the longest sequence that the model is made for; None where it has no such limit."""
+    found: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return found
+
+
 # --- from scratch -------------------------------------------------------------------------------
 
 

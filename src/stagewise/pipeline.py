@@ -8,6 +8,7 @@ that are wanted go to a launcher: a process each (`project`), or this process (`
 
 import dataclasses
 import json
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -142,10 +143,22 @@ class _Study:
         self.count += 1
         found = find(self.session, spec)
         if found is None:
+            self._refuse_other_machines(parameters)
             return self.launcher(self.session, spec, parameters)
         self.reused += 1
         progress.say(f"= {spec.name}: unchanged, reused from run {found.run_id}")
         return found
+
+    def _refuse_other_machines(self, parameters: Mapping[str, str]) -> None:
+        """A phase over several machines is done by its own command, on each: nobody starts a process there."""
+        machines = self.session.config.training.machines
+        if machines > 1 and int(parameters.get("phase", 0)):
+            given = [word for name, value in parameters.items() for word in (f"--{name.replace('_', '-')}", value)]
+            raise ConfigError(
+                f"training.machines: found {machines}, and main starts nothing on the others; give "
+                f"`{shlex.join(['stagewise', 'train', *given])}` on each of them, and then main again, which finds "
+                "what they made"
+            )
 
     @property
     def steps(self) -> dict[str, Any]:

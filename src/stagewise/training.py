@@ -105,7 +105,7 @@ DETERMINISM: dict[str, Any] = {
 """Torch's switches on which it depends whether bits repeat; each run records them as part of its machine."""
 
 
-def set_up(compute: Compute, precision: str = "float32", processes: int = 1) -> Accelerator:
+def set_up(compute: Compute, processes: int = 1) -> Accelerator:
     """Device, threads and determinism of this process."""
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("compute.device: found cuda, but there is no CUDA device here; use auto or cpu")
@@ -116,7 +116,8 @@ def set_up(compute: Compute, precision: str = "float32", processes: int = 1) -> 
     torch.set_float32_matmul_precision(DETERMINISM["float32_matmul_precision"])
     # Else every new tensor is filled with NaN first, a twelfth of a step's time on the CPU.
     torch.utils.deterministic.fill_uninitialized_memory = DETERMINISM["fill_uninitialized_memory"]  # type: ignore[attr-defined]
-    return Accelerator(cpu=compute.device == "cpu", mixed_precision="bf16" if precision == "bfloat16" else "no")
+    # Its precision holds for a whole process, in which phases and evaluations differ in it: `batching` casts.
+    return Accelerator(cpu=compute.device == "cpu", mixed_precision="no")
 
 
 def keep_freed_memory() -> None:
@@ -157,7 +158,7 @@ def train(
 
     Goes on from the newest whole checkpoint in `saving.folder`, to the same bits as without the break; the
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
-    they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss that is not finite.
+    they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss or gradient that is not finite.
     """
     with _made_ready(model, settings):
         network = _spread(model, settings, accelerator)
@@ -278,24 +279,30 @@ class _Stepper:
         limit = self.settings.max_grad_norm or math.inf
         total_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
         total_norm = total_norm.full_tensor() if isinstance(total_norm, DTensor) else total_norm
-        self.optimizer.step()
-        self.optimizer.zero_grad()
         # Read here and together: the host waits for the device once a step.
         loss, norm = torch.stack([total, total_norm.to(total)]).tolist()
-        if not math.isfinite(loss):
-            raise TrainingError(f"step {number}: the loss is {loss}; a lower training.learning_rate may help")
+        for name, value in (("loss", loss), ("norm of the gradient", norm)):
+            if not math.isfinite(value):
+                raise TrainingError(f"step {number}: the {name} is {value}; a lower training.learning_rate may help")
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         tokens = sum(len(example.ids) for example in examples)
         seconds = time.perf_counter() - started
         return StepReport(number, loss, rate, norm, len(step), loss_tokens, tokens, padding, seconds)
 
 
 def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
-    mine = checkpoints.newest(saving.folder, saving.allow_inexact) if checkpoints.is_first() else None
-    found = checkpoints.shared(mine)
+    def own() -> checkpoints.Found:
+        """Only the process that saves knows whose save it must be; another machine has none."""
+        newest = checkpoints.newest(saving.folder, saving.allow_inexact)
+        if newest.folder is not None:
+            _check_identity(newest.folder, checkpoints.progress_of(newest.folder)["identity"], saving.identity)
+        return newest
+
+    found = checkpoints.agreed(own)
     if found.folder is None:
         return Outcome(passed_over=found.passed_over)
     progress = checkpoints.restore(found.folder, model, optimizer)
-    _check_identity(found.folder, progress["identity"], saving.identity)
     return _outcome(progress, len(progress["curve"]), found.passed_over, found.lost)
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import pytest
@@ -52,6 +53,15 @@ def test_the_table_and_the_sentences(write_config: Any, store: Any) -> None:
     assert lines[-3] == "curriculum: what the others are held against"
     assert lines[-2].startswith("shuffled: a control, order alone")
     assert lines[-1].startswith("flat: a baseline; beside order: learning-rate schedule and optimizer start afresh")
+
+
+def test_an_example_that_the_model_has_no_room_for_is_one_line(write_config: Any, store: Any) -> None:
+    done = plan(write_config(model={"scratch": {"max_positions": 40}}))
+    assert done.exit_code == 2
+    assert re.fullmatch(
+        r"TrainingError: stage \w, line \d+: found \d+ tokens, expected at most the 40 that the model .*",
+        done.stderr.strip(),
+    )
 
 
 @pytest.mark.parametrize(

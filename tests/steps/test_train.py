@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from click.testing import CliRunner, Result
 from conftest import TINY, Store
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from stagewise import modeling, training
+from stagewise import modeling, pipeline, training
 from stagewise.cli import main
 from stagewise.errors import TrackingError
 from stagewise.steps import common, split, train
@@ -58,7 +59,10 @@ def test_a_store_that_alters_a_file_fails_the_run_and_what_was_made_stays_here(
     config = write_config()
     with monkeypatch.context() as patch:
         patch.setattr(LocalArtifactRepository, "log_artifacts", altered)
-        with pytest.raises(TrackingError, match=rf"{name}: the artifact store altered it: found sha256 \w+, expected"):
+        line = (
+            rf"{name}: the artifact store altered it: found sha256 \w+, expected \w+; the same command goes on from .*"
+        )
+        with pytest.raises(TrackingError, match=line + "last save, or does it again where it left none"):
             base(config)
     assert statuses() == ["FAILED"]
     (kept,) = (path for path in (store.folder / "home" / "work").iterdir() if path.is_dir())
@@ -110,11 +114,27 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_nothing_chains_on_it(write_
     stages, parent = base(config)
     done = commanded(config, stages, parent.run_id, "curriculum", 1)
     assert done.exit_code == 2
-    assert re.fullmatch(r"TrainingError: step \d: the loss is (nan|inf); a lower .* may help\n", done.stderr)
+    assert re.fullmatch(
+        r"TrainingError: step \d: the (loss|norm of the gradient) is (nan|inf); a lower .* may help\n", done.stderr
+    )
     assert statuses() == ["FINISHED", "FAILED"]
     done = commanded(config, stages, runs()[1].info.run_id, "curriculum", 2)
     assert done.exit_code == 2
     assert "found a train run that is FAILED, expected FINISHED" in done.stderr
+    assert statuses() == ["FINISHED", "FAILED"]
+
+
+def test_an_example_that_the_model_has_no_room_for_fails_the_run_before_it_trains(
+    write_config: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(model={"scratch": {"max_positions": 40}})
+    stages, parent = base(config)
+    monkeypatch.setattr(training, "train", None)  # nothing is trained
+    done = commanded(config, stages, parent.run_id, "flat", 1)
+    assert done.exit_code == 2, done.output
+    assert re.fullmatch(
+        r"TrainingError: stage \w, line \d+: found \d+ tokens, expected at most the 40 .*\n", done.stderr
+    )
     assert statuses() == ["FINISHED", "FAILED"]
 
 
@@ -179,12 +199,13 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         endpoint = f"localhost:{probe.getsockname()[1]}"
-    config = write_config(training={"processes": 2, "machines": 2, "rendezvous": endpoint})
+    training = {"processes": 2, "machines": 2, "rendezvous": endpoint, "batch_size": 2, "save_steps": 1}
+    config = write_config(arms=["flat"], training=training)
     stages, parent = base(config)
     which = ("--split-run", stages.run_id, "--init-run", parent.run_id, "--arm", "flat", "--phase", "1", "--seed", "1")
     command = [sys.executable, "-m", "stagewise", "train", "--config", str(config), *which]
 
-    def machines() -> list[str]:
+    def machines(code: int = 0) -> list[str]:
         both = [
             subprocess.Popen(
                 command,
@@ -195,14 +216,23 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
             )
             for rank in ("1", "0")
         ]
+        if code:
+            while not any((tmp_path / "home 0").glob("work/*/checkpoints/step-*")):
+                time.sleep(0.01)
+            both[1].terminate()
         said = [process.communicate(timeout=200) for process in both]
-        assert [process.returncode for process in both] == [0, 0], said
-        return [output for output, _ in said]
+        assert [process.returncode for process in both] == [code, code], said
+        return [output + errors.splitlines()[-1] if code else output for output, errors in said]
 
+    for said in machines(code=130):
+        assert said.endswith("Interrupted. the processes saved; the same command goes on from there")
+    assert statuses() == ["FINISHED", "KILLED"]
     other, recording = machines()
-    assert "✓ f1 s1 train · flat: 54 examples in 8 steps" in recording
+    assert "✓ f1 s1 train · flat: 54 examples in 27 steps" in recording
+    assert "resumed at step" in recording
     assert "manifest sha256" not in other
-    assert statuses() == ["FINISHED", "FINISHED"]
+    assert statuses() == ["FINISHED", "KILLED", "FINISHED"]
     other, recording = machines()  # it is there: the one that records reuses it, and the other does not wait for it
     assert other.startswith("= f1 s1 train · flat: unchanged, in run ")
-    assert statuses() == ["FINISHED", "FINISHED"]
+    pipeline.run(config)  # evaluates and compares what they made
+    assert statuses() == ["FINISHED", "KILLED", "FINISHED"]

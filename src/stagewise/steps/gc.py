@@ -34,16 +34,22 @@ def collect(remove: bool) -> str:
 
 
 def _work_folders(work: Path, remove: bool) -> Iterator[tuple[Path, int]]:
-    """Folders that no living process works in, and their sizes. Each is locked while it is removed."""
-    for folder in sorted(path for path in work.glob("*") if path.is_dir()):
+    """Folders that no living process works in, and their sizes. Each is locked while it is removed; its lock goes
+    with it, and so do the locks of folders that are gone."""
+    for name in sorted({path.name.removesuffix(".lock") for path in work.glob("*")}):
+        folder, lock = work / name, work / f"{name}.lock"
+        left = folder.is_dir()
         try:
-            with FileLock(work / f"{folder.name}.lock", timeout=0):
+            with FileLock(lock, timeout=0):
                 size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
                 if remove:
-                    shutil.rmtree(folder)
+                    if left:
+                        shutil.rmtree(folder)
+                    lock.unlink()  # filelock looks whether what it holds is still the file of that name
         except Timeout:
             continue
-        yield folder, size
+        if left:
+            yield folder, size
 
 
 def _size(count: int) -> str:

@@ -16,7 +16,7 @@ from stagewise import split as core
 from stagewise.config import Config, parse
 from stagewise.config import read as read_config
 from stagewise.data.sources import load_traces
-from stagewise.formatting import Encoded
+from stagewise.formatting import Encoded, check_lengths
 from stagewise.report import tables
 from stagewise.separations import in_words
 from stagewise.steps import train
@@ -55,9 +55,10 @@ def _encoded(config: Config, base: Path) -> Mapping[str, Encoded]:
         source, config.split, config.data.duplicates == "drop", token_counter(config, base, store.home())
     )
     texts = train.texts(config, stages.traces)
-    return train.encode(
-        config, stages.traces, modeling.create(config.model, config.seeds[0], texts, base, store.home()).tokenizer
-    )
+    model, tokenizer = modeling.create(config.model, config.seeds[0], texts, base, store.home())
+    encoded = train.encode(config, stages.traces, tokenizer)
+    check_lengths(encoded, modeling.positions(model))
+    return encoded
 
 
 def _counts(phase: plan.Phase, config: Config, arm: str, encoded: Mapping[str, Encoded]) -> dict[str, Any]:

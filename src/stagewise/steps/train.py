@@ -245,7 +245,7 @@ def _train(
         if config.training.processes > 1:
             outcome, optimizer = distributed.train(job, loaded.model, work, _meeting(split, wanted, parent), on_step)
         else:
-            accelerator = training.set_up(config.compute, config.training.precision)
+            accelerator = training.set_up(config.compute)
             outcome, optimizer = job.run(loaded.model, accelerator, None, on_step)
     bar.close()
     for each in outcome.passed_over:
@@ -263,6 +263,7 @@ def _prepare(
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
     loaded = modeling.load(checkpoint)
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
+    formatting.check_lengths(encoded, modeling.positions(loaded.model))
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
     job = distributed.Job(
         checkpoint,

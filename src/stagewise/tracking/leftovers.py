@@ -2,8 +2,8 @@
 
     for leftover in find(client): print(leftover.run.info.run_id, leftover.why, leftover.bytes)
 
-A leftover is a run of ours that ended FAILED or KILLED, or a finished one that did over again what an earlier
-one had done (equal fingerprints). Never one that a sealed manifest names, and none whose model is registered.
+A leftover is a run of ours that ended FAILED or KILLED, or a finished one that did over again what an earlier one
+of its experiment had done (equal fingerprints). Never one that a sealed manifest names, and none whose model is registered.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def find(client: MlflowClient) -> list[Leftover]:
     models = _models(client, experiments)
     registered = {version.source for version in client.search_model_versions()}
     found = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
         own = tuple(models.get(run.info.run_id, ()))
         why = _why(run, seen)
@@ -64,16 +64,18 @@ def _empty(uri: str | None) -> None:
     repository.delete_artifacts()
 
 
-def _why(run: Run, seen: set[str]) -> str:
-    """Why nobody needs it, or ''. `seen` are the fingerprints that earlier finished runs have."""
+def _why(run: Run, seen: set[tuple[str, str]]) -> str:
+    """Why nobody needs it, or ''. `seen` are the fingerprints that earlier finished runs have, each with the
+    experiment: steps are looked up within theirs."""
     if run.info.status in ("FAILED", "KILLED"):
         return str(run.info.status).lower()
     fingerprint = run.data.tags.get(FINGERPRINT)
     if run.info.status != "FINISHED" or SEAL not in run.data.tags or fingerprint is None:
         return ""
-    if fingerprint in seen:
+    step = run.info.experiment_id, fingerprint
+    if step in seen:
         return "superseded: an earlier run did the same"
-    seen.add(fingerprint)
+    seen.add(step)
     return ""
 
 

@@ -32,7 +32,7 @@ def check_arrived(what: str, uri: str, entries: Mapping[str, Mapping[str, Any]],
         if found != entry["sha256"]:
             raise TrackingError(
                 f"{what} {path}: the artifact store altered it: found sha256 {found}, expected {entry['sha256']}; "
-                "what was made is kept here, and the same command goes on from it"
+                "the same command goes on from the step's last save, or does it again where it left none"
             )
 
 
