@@ -3,7 +3,8 @@
     for leftover in find(client): print(leftover.run.info.run_id, leftover.why, leftover.bytes)
 
 A leftover is a run of ours that ended FAILED or KILLED, or a finished one that did over again what an earlier one
-of its experiment had done (equal fingerprints). Never one that a sealed manifest names, and none whose model is registered.
+of its experiment had done (equal fingerprints). Never one that a sealed manifest names, and none whose model is
+registered.
 """
 
 from dataclasses import dataclass
