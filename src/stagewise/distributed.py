@@ -38,6 +38,7 @@ from stagewise.plan import Instance, Step
 from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
 
 JOB, OPTIMIZER, CURVE, END, FAULT = "job.json", "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
+STOP = "stop"  # made by the process that waits, where it cannot go on
 PR_SET_PDEATHSIG = 1  # of prctl.h
 MEETING = 600  # seconds in which all machines have to come
 INTERRUPTED = 130  # exit code
@@ -239,7 +240,8 @@ def _handlers_restored() -> Iterator[None]:
 
 @contextmanager
 def _followed(path: Path, on_step: Callable[[StepReport], None]) -> Iterator[None]:
-    """Tells of every step that the first process writes down, as it does; of all of them by the end."""
+    """Tells of every step that the first process writes down, as it does; of all of them by the end. Where that
+    raises, the processes save and end, and it is raised here."""
     over = threading.Event()
     path.touch()
 
@@ -250,8 +252,12 @@ def _followed(path: Path, on_step: Callable[[StepReport], None]) -> Iterator[Non
                 last = over.is_set()
                 kept += file.read()
                 *lines, kept = kept.split("\n")
-                for line in lines:
-                    on_step(StepReport(*json.loads(line)))
+                try:
+                    for line in lines:
+                        on_step(StepReport(*json.loads(line)))
+                except BaseException:
+                    (path.parent / STOP).touch()
+                    raise
                 if last:
                     return
                 over.wait(0.2)
@@ -299,6 +305,8 @@ def _train(job: Job, folder: Path) -> None:
         def on_step(report: StepReport) -> None:
             curve.write(json.dumps(astuple(report)) + "\n")
             curve.flush()
+            if (folder / STOP).exists():
+                signal.raise_signal(signal.SIGTERM)
 
         job.run(modeling.load(job.checkpoint).model, accelerator, folder / END, on_step)
 
