@@ -38,6 +38,7 @@ from stagewise.plan import Instance, Step
 from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
 
 JOB, OPTIMIZER, CURVE, END, FAULT = "job.json", "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
+TRACEBACK = "traceback-"  # and the number of the process
 STOP = "stop"  # made by the process that waits, where it cannot go on
 PR_SET_PDEATHSIG = 1  # of prctl.h
 MEETING = 600  # seconds in which all machines have to come
@@ -214,7 +215,8 @@ def _where(settings: Training) -> dict[str, Any]:
 def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseException:
     if (folder / FAULT).is_file():  # a mistake of the user's, as the process found it
         return TrainingError((folder / FAULT).read_text())
-    rank, failure = error.get_first_failure()
+    # One that was killed is the cause: the others fail for want of it, maybe seen at the same time.
+    rank, failure = min(error.failures.items(), key=lambda each: (each[1].exitcode >= 0, each[1].timestamp))
     if failure.exitcode == INTERRUPTED:  # on another machine; its processes tell these
         return KeyboardInterrupt(SAVED)
     who = f"process {rank} of {settings.processes}"
@@ -223,7 +225,9 @@ def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseE
             f"{who} was ended by {signal.Signals(-failure.exitcode).name}, and the others with it; "
             "the same command goes on from the last save"
         )
-    return RuntimeError(f"{who} failed with exit code {failure.exitcode}; its traceback stands above")
+    told = folder / f"{TRACEBACK}{rank}"
+    said = told.read_text() if told.is_file() else "what it said stands above"
+    return RuntimeError(f"{who} failed with exit code {failure.exitcode}: {said}")
 
 
 @contextmanager
@@ -289,7 +293,7 @@ def main(folder: Path) -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception:
-        traceback.print_exc()
+        (folder / f"{TRACEBACK}{dist.get_rank()}").write_text(traceback.format_exc())  # told where it is the cause
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
