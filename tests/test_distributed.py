@@ -112,6 +112,16 @@ def test_a_killed_process_is_a_clear_error_and_ends_the_others(checkpoint: Path,
     assert not processes(psutil.Process())
 
 
+def test_an_error_in_following_the_processes_ends_them(checkpoint: Path, tmp_path: Path) -> None:
+    def fail(report: training.StepReport) -> None:
+        raise ValueError("the server is gone")
+
+    with pytest.raises(ValueError, match="the server is gone"):
+        together(job(checkpoint, tmp_path, count=5000), tmp_path, fail)
+    (saved,) = (tmp_path / "saves").iterdir()
+    assert json.loads((saved / "progress.json").read_bytes())["curve"][-1][0] < 5000
+
+
 def test_a_mistake_that_a_process_finds_is_told_in_its_words(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"step \d+: the (loss|norm of the gradient) is (nan|inf)"):
         together(job(checkpoint, tmp_path, learning_rate=1e30, max_grad_norm=None), tmp_path)

@@ -38,6 +38,8 @@ from stagewise.plan import Instance, Step
 from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
 
 JOB, OPTIMIZER, CURVE, END, FAULT = "job.json", "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
+TRACEBACK = "traceback-"  # and the number of the process
+STOP = "stop"  # made by the process that waits, where it cannot go on
 PR_SET_PDEATHSIG = 1  # of prctl.h
 MEETING = 600  # seconds in which all machines have to come
 INTERRUPTED = 130  # exit code
@@ -213,7 +215,8 @@ def _where(settings: Training) -> dict[str, Any]:
 def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseException:
     if (folder / FAULT).is_file():  # a mistake of the user's, as the process found it
         return TrainingError((folder / FAULT).read_text())
-    rank, failure = error.get_first_failure()
+    # One that was killed is the cause: the others fail for want of it, maybe seen at the same time.
+    rank, failure = min(error.failures.items(), key=lambda each: (each[1].exitcode >= 0, each[1].timestamp))
     if failure.exitcode == INTERRUPTED:  # on another machine; its processes tell these
         return KeyboardInterrupt(SAVED)
     who = f"process {rank} of {settings.processes}"
@@ -222,7 +225,9 @@ def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseE
             f"{who} was ended by {signal.Signals(-failure.exitcode).name}, and the others with it; "
             "the same command goes on from the last save"
         )
-    return RuntimeError(f"{who} failed with exit code {failure.exitcode}; its traceback stands above")
+    told = folder / f"{TRACEBACK}{rank}"
+    said = told.read_text() if told.is_file() else "what it said stands above"
+    return RuntimeError(f"{who} failed with exit code {failure.exitcode}: {said}")
 
 
 @contextmanager
@@ -239,7 +244,8 @@ def _handlers_restored() -> Iterator[None]:
 
 @contextmanager
 def _followed(path: Path, on_step: Callable[[StepReport], None]) -> Iterator[None]:
-    """Tells of every step that the first process writes down, as it does; of all of them by the end."""
+    """Tells of every step that the first process writes down, as it does; of all of them by the end. Where that
+    raises, the processes save and end, and it is raised here."""
     over = threading.Event()
     path.touch()
 
@@ -250,8 +256,12 @@ def _followed(path: Path, on_step: Callable[[StepReport], None]) -> Iterator[Non
                 last = over.is_set()
                 kept += file.read()
                 *lines, kept = kept.split("\n")
-                for line in lines:
-                    on_step(StepReport(*json.loads(line)))
+                try:
+                    for line in lines:
+                        on_step(StepReport(*json.loads(line)))
+                except BaseException:
+                    (path.parent / STOP).touch()
+                    raise
                 if last:
                     return
                 over.wait(0.2)
@@ -283,7 +293,7 @@ def main(folder: Path) -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception:
-        traceback.print_exc()
+        (folder / f"{TRACEBACK}{dist.get_rank()}").write_text(traceback.format_exc())  # told where it is the cause
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
@@ -299,6 +309,8 @@ def _train(job: Job, folder: Path) -> None:
         def on_step(report: StepReport) -> None:
             curve.write(json.dumps(astuple(report)) + "\n")
             curve.flush()
+            if (folder / STOP).exists():
+                signal.raise_signal(signal.SIGTERM)
 
         job.run(modeling.load(job.checkpoint).model, accelerator, folder / END, on_step)
 

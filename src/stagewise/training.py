@@ -354,7 +354,7 @@ def _deferred_signals() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: FrameType | None) -> None:
         # Of Ctrl-C alone: a launcher that gets one too sends SIGTERM after it.
         if received and number == signal.SIGINT:
-            raise KeyboardInterrupt("a second signal")
+            raise KeyboardInterrupt
         received.append(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,6 +1,7 @@
 """A real training process is killed at random moments, and what comes out in the end is the same to the bit."""
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -8,7 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from steps.test_train import base, runs, statuses
+
+from stagewise.tracking.runs import read
+from stagewise.tracking.store import connect
 
 # A chain of three phases, each saved after every step, as `main` does it in one process.
 CHAIN = """
@@ -86,6 +92,42 @@ def test_one_killed_twice_does_too(seed: int, write_config: Any, store: Any, unb
     for run in range(2):  # the second time it goes on from a save
         kill(config, store.folder / "home" / "work", MOMENTS[(seed + run) % 4], draw)
     assert finish(config) == unbroken
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_that_is_killed_ends_the_run_and_the_same_command_goes_on(
+    write_config: Any, store: Any
+) -> None:
+    config = write_config(training={"processes": 2, "batch_size": 2, "save_steps": 1})
+    stages, parent = base(config)
+    which = ("--split-run", stages.run_id, "--init-run", parent.run_id, "--arm", "flat", "--phase", "1", "--seed", "1")
+    another = config.with_name("another.yaml")  # in whose experiment no step is done
+    another.write_text(config.read_text().replace("study: tiny", "study: another"))
+
+    def train(config: Path) -> Any:
+        command = [sys.executable, "-m", "stagewise", "train", "--config", str(config), *which]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    process = train(config)
+    wait_for(process, lambda: any((store.folder / "home" / "work").glob("*/checkpoints/step-*")))
+    ranks = [child for child in psutil.Process(process.pid).children() if "stagewise.distributed" in child.cmdline()]
+    assert len(ranks) == 2
+    ranks[1].kill()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    wanted = r"TrainingError: process [01] of 2 was ended by SIGKILL, .*; the same command goes on from the last save"
+    assert re.fullmatch(wanted, said.splitlines()[-1])
+    assert "Traceback" not in said
+    assert statuses() == ["FINISHED", "FAILED"]
+
+    for each, resumed in ((config, True), (another, False)):
+        process = train(each)
+        output, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        assert ("resumed at step" in output) == resumed
+    assert statuses() == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
+    went_on, unbroken = (read(connect(), run.info.run_id, "train").manifest["outputs"]["model"] for run in runs()[2:])
+    assert went_on["weights_sha256"] == unbroken["weights_sha256"]
 
 
 @pytest.fixture(scope="module")

@@ -99,9 +99,11 @@ def test_a_body_that_raises_does_not_leave_a_run_running(
     assert status(client, run.id) == expected
 
 
-def test_sigterm_closes_the_run(client: Any, study: str) -> None:
-    with pytest.raises(KeyboardInterrupt), runs.open_run(client, study, "split", "a run") as run:
-        os.kill(os.getpid(), signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_closes_the_run_and_says_how_to_go_on(client: Any, study: str, number: int) -> None:
+    line = "^the same command goes on from what was saved$"
+    with pytest.raises(KeyboardInterrupt, match=line), runs.open_run(client, study, "split", "a run") as run:
+        os.kill(os.getpid(), number)
     assert status(client, run.id) == "KILLED"
 
 

@@ -2,9 +2,9 @@
 
     for leftover in find(client): print(leftover.run.info.run_id, leftover.why, leftover.bytes)
 
-A leftover is a run of ours that ended FAILED or KILLED, or a finished one that did over again what an earlier one
-of its experiment had done (equal fingerprints). Never one that a sealed manifest names, and none whose model is
-registered.
+A leftover is a run of ours that ended FAILED or KILLED, or a finished one that did over again what an earlier
+one of its experiment had done (equal fingerprints). Never one that a sealed manifest names, and none whose model
+is registered.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from stagewise.errors import LineageError, TrackingError
 from stagewise.tracking import traces
 from stagewise.tracking.models import model_sizes
 from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, artifact_sizes, download
+from stagewise.tracking.store import pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,11 @@ class Leftover:
 def find(client: MlflowClient) -> list[Leftover]:
     """The leftovers of all experiments, oldest first. Raises `TrackingError` where a sealed manifest can't be read:
     nobody could say then what it names."""
-    experiments = [found.experiment_id for found in client.search_experiments(ViewType.ALL)]
-    runs = [run for run in _runs(client, experiments) if KIND in run.data.tags]
+    experiments = [found.experiment_id for found in pages(client.search_experiments, ViewType.ALL)]
+    runs = [run for run in pages(client.search_runs, experiments) if KIND in run.data.tags]
     named = {run_id for run in runs if SEAL in run.data.tags for run_id in _named(client, run)}
     models = _models(client, experiments)
-    registered = {version.source for version in client.search_model_versions()}
+    registered = {version.source for version in pages(client.search_model_versions)}
     found = []
     seen: set[tuple[str, str]] = set()
     for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
@@ -91,28 +92,12 @@ def _named(client: MlflowClient, run: Run) -> list[str]:
         ) from error
 
 
-def _runs(client: MlflowClient, experiments: list[str]) -> list[Run]:
-    found: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(experiments, run_view_type=ViewType.ACTIVE_ONLY, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
-
-
 def _models(client: MlflowClient, experiments: list[str]) -> dict[str, list[LoggedModel]]:
     """The models of each run."""
     found: dict[str, list[LoggedModel]] = {}
-    token = None
-    while True:
-        page = client.search_logged_models(experiments, page_token=token)
-        for model in page:
-            found.setdefault(str(model.source_run_id), []).append(model)
-        token = page.token
-        if not token:
-            return found
+    for model in pages(client.search_logged_models, experiments):
+        found.setdefault(str(model.source_run_id), []).append(model)
+    return found
 
 
 def _bytes(client: MlflowClient, run: Run, models: tuple[LoggedModel, ...]) -> int:

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from stagewise.tracking.store import SQLITE
+from stagewise.tracking.store import SQLITE, pages
 
 OWNER = "stagewise.owner"
 SLACK = 2.0  # seconds between the clocks of the process table and of MLflow
@@ -44,24 +44,14 @@ def close_abandoned(client: MlflowClient) -> list[str]:
     In all experiments: a plain `mlflow run` leaves its run in another one than the study's.
     """
     closed = []
-    for run in _running(client, [found.experiment_id for found in client.search_experiments()]):
+    experiments = [found.experiment_id for found in pages(client.search_experiments)]
+    for run in list(pages(client.search_runs, experiments, "attributes.status = 'RUNNING'")):
         tag = run.data.tags.get(OWNER)
         if is_gone(tag) if tag else _launcher_is_gone(client, run):
             client.set_tag(run.info.run_id, "stagewise.closed", "its process was gone when the next study started")
             client.set_terminated(run.info.run_id, status="KILLED")
             closed.append(run.info.run_id)
     return closed
-
-
-def _running(client: MlflowClient, experiment_ids: list[str]) -> list[Run]:
-    found: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(experiment_ids, "attributes.status = 'RUNNING'", page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
 
 
 def _launcher_is_gone(client: MlflowClient, run: Run) -> bool:

@@ -39,6 +39,7 @@ from stagewise.errors import LineageError, UserError
 from stagewise.hashing import canonical_json, folder_digests, sha256
 from stagewise.provenance import scrub
 from stagewise.tracking.owners import OWNER, owner_tag
+from stagewise.tracking.store import pages
 from stagewise.tracking.stored import check_arrived, sizes
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
@@ -160,6 +161,8 @@ def open_run(
         except BaseException as error:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
             killed = isinstance(error, KeyboardInterrupt)
+            if killed and not error.args:  # the signal came where nobody had anything to add
+                error.args = ("the same command goes on from what was saved",)
             if isinstance(error, UserError):
                 client.set_tag(run_id, "stagewise.error", public(str(error))[:5000])
             client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
@@ -183,7 +186,7 @@ def _sigterm_raises() -> Iterator[None]:
     """SIGTERM becomes KeyboardInterrupt, so that whoever ends the process politely lets the run be closed."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(f"signal {number}")
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -244,7 +247,7 @@ def find_finished(
 ) -> Record | None:
     """The earliest finished run of this fingerprint whose seal holds, whose files are all there, and that `holds`."""
     query = f"attributes.status = 'FINISHED' and tags.`{FINGERPRINT}` = '{fingerprint}'"
-    for run in client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"]):
+    for run in pages(client.search_runs, [experiment_id], query, order_by=["attributes.start_time ASC"]):
         try:
             record = read(client, run.info.run_id, kind)
         except LineageError:
@@ -260,17 +263,10 @@ def evaluations(client: MlflowClient, trained: Record) -> list[Record]:
     """The finished eval runs of this checkpoint in its experiment whose seals hold, the earliest first."""
     query = f"attributes.status = 'FINISHED' and tags.`{KIND}` = 'eval'"
     query += "".join(f" and tags.`stagewise.{name}` = '{trained.facts[name]}'" for name in ("arm", "phase", "seed"))
-    found, token = [], None
-    while True:
-        page = client.search_runs(
-            [trained.experiment_id], query, order_by=["attributes.start_time ASC"], page_token=token
-        )
-        for run in page:
-            with suppress(LineageError):  # of one that is broken nothing can be said; `verify` says what broke
-                found.append(read(client, run.info.run_id, "eval"))
-        token = page.token
-        if not token:
-            break
+    found = []
+    for run in pages(client.search_runs, [trained.experiment_id], query, order_by=["attributes.start_time ASC"]):
+        with suppress(LineageError):  # of one that is broken nothing can be said; `verify` says what broke
+            found.append(read(client, run.info.run_id, "eval"))
     return [record for record in found if record.manifest["inputs"]["runs"]["train"] == trained.reference]
 
 

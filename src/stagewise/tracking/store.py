@@ -4,7 +4,9 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import mlflow
@@ -48,6 +50,17 @@ def connect() -> MlflowClient:
     # Two processes that create one database at once: one of them crashes. So one does, first.
     with FileLock(f"{database}.lock"):
         return _answering(uri)
+
+
+def pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
+    """All that a search of MLflow's client finds, page after page."""
+    token = None
+    while True:
+        page = search(*arguments, page_token=token, **options)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _without_login(uri: str) -> str:
