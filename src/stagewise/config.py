@@ -287,7 +287,7 @@ class Training(Section):
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """How they hold the model: a copy each, or a shard each."""
     machines: Annotated[int, Field(strict=True, ge=1)] = 1
-    """On each of them the same command is given; the one whose PET_NODE_RANK is 0 writes the record."""
+    """On each of them the same `stagewise train …` is given; the one whose PET_NODE_RANK is 0 writes the record."""
     rendezvous: str | None = None
     """Where they meet, `host:port` of that one; without it, what PET_RDZV_ENDPOINT says (torchrun's own names)."""
     save_steps: Annotated[int, Field(strict=True, ge=1)] | None = 200
