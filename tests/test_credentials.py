@@ -230,6 +230,13 @@ def test_no_secret_gets_into_what_a_study_writes(
         verified = run(clone, environment, sys.executable, "-m", "stagewise", "verify", "--run-id", target)
         assert "✓ whole: " in verified
         assert CANARY not in verified
+    (gone, *_) = (tmp_path / "record").rglob("predictions.jsonl")
+    gone.rename(tmp_path / "kept")
+    command = [sys.executable, "-m", "stagewise", "verify", "--run-id", run_id]
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, timeout=400)
+    (tmp_path / "kept").rename(gone)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "✗ artifact predictions.jsonl: found none" in done.stdout
     assert holding(tmp_path / "work") == []
     (diff, *_) = (tmp_path / "record").rglob("code.diff")
     assert 'KEY = "***"' in diff.read_text()  # it was there to be found
