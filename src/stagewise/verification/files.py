@@ -148,7 +148,7 @@ class Hashes:
 
 
 def listed_files(source: Source, owner: Owner) -> Mapping[str, int]:
-    """None where the owner has no files at all."""
+    """Nothing where there is no such owner."""
     try:
         return source.files(owner)
     except Absent:
