@@ -25,10 +25,11 @@ from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import Session, Spec, find, link, open_session, perform, record_setup
 from stagewise.steps.train import Target
+from stagewise.tracking import store
 from stagewise.tracking.launcher import launch
 from stagewise.tracking.models import register
 from stagewise.tracking.owners import close_abandoned
-from stagewise.tracking.runs import ActiveRun, Record, open_run
+from stagewise.tracking.runs import ActiveRun, Launched, Record, open_run
 from stagewise.tracking.views import address, page, run_page, save_view
 
 Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]
@@ -58,18 +59,24 @@ def project(session: Session, spec: Spec, parameters: Mapping[str, str]) -> Reco
 LAUNCHERS: Mapping[str, Launcher] = {"inline": inline, "project": project}
 
 
-def run(config_path: Path) -> str:
-    """Runs the study; returns the id of the pipeline's run."""
+def run(config_path: Path, launched: Launched | None = None, experiment_name: str = "") -> str:
+    """Runs the study; returns the id of the pipeline's run.
+
+    Its run is the `launched` one, or a new one in the experiment that is named, by default the study's own; inside
+    `with mlflow.start_run():` it is nested there. It may be called in any thread.
+    """
     started = time.perf_counter()
-    session = open_session(config_path)
+    session = open_session(config_path, launched, experiment_name)
     config = session.config
     _check_server(config)
     if config.require_clean:
         check_clean()
-    with open_run(session.client, session.experiment_id, "pipeline", config.study) as run:
+    with open_run(
+        session.client, session.experiment_id, "pipeline", config.study, session.parent, session.launched
+    ) as run:
         for run_id in close_abandoned(session.client):
             progress.say(f"! run {run_id} was left RUNNING by a process that is gone; it is KILLED now")
-        session = dataclasses.replace(session, parent=run.id)
+        session = dataclasses.replace(session, parent=run.id, launched=None)
         progress.say(f"▸ {config.study}: arms {', '.join(config.arms)}, seeds {', '.join(map(str, config.seeds))}")
         with tempfile.TemporaryDirectory() as folder:
             # First, so that a study which fails has left its config and code too.
@@ -153,7 +160,9 @@ class _Study:
         """A phase over several machines is done by its own command, on each: nobody starts a process there."""
         machines = self.session.config.training.machines
         if machines > 1 and int(parameters.get("phase", 0)):
-            given = [word for name, value in parameters.items() for word in (f"--{name.replace('_', '-')}", value)]
+            experiment = store.experiment_name(self.session.client, self.session.experiment_id)
+            named = {**parameters, "experiment_name": experiment}
+            given = [word for name, value in named.items() for word in (f"--{name.replace('_', '-')}", value)]
             raise ConfigError(
                 f"training.machines: found {machines}, and main starts nothing on the others; give "
                 f"`{shlex.join(['stagewise', 'train', *given])}` on each of them, and then main again, which finds "

@@ -18,6 +18,11 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def warn(line: str) -> None:
+    """What is no part of the output: a verdict in JSON stays one."""
+    click.echo(line, err=True)
+
+
 @contextmanager
 def step(name: str, doing: str) -> Iterator[list[str]]:
     """Says that a step starts and, with what its body appended to the yielded list, that it has ended."""

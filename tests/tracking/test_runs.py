@@ -1,13 +1,18 @@
+import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tracking.test_owners import ended
 
 from stagewise import manifest
 from stagewise.errors import DataError, LineageError
 from stagewise.tracking import runs
+from stagewise.tracking.owners import OWNER, owner_tag
 from stagewise.tracking.store import connect, experiment
 
 
@@ -108,15 +113,18 @@ def test_a_signal_closes_the_run_and_says_how_to_go_on(client: Any, study: str, 
     assert status(client, run.id) == "KILLED"
 
 
-def test_the_launchers_run_is_taken_once(client: Any, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    launched = client.create_run(study).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", launched)
-    with (
-        runs.open_run(client, study, "pipeline", "outer") as outer,
-        runs.open_run(client, study, "split", "in") as inner,
-    ):
-        assert outer.id == launched
-        assert inner.id != launched
+def test_a_run_in_another_thread_is_closed_as_well(client: Any, study: str) -> None:
+    """Python allows no signal handler there."""
+
+    def work(error: Exception | None) -> str:
+        with suppress(ValueError), runs.open_run(client, study, "split", "a run") as run:
+            if error:
+                raise error
+        return run.id
+
+    with ThreadPoolExecutor(1) as pool:
+        ended, failed = (pool.submit(work, error).result() for error in (None, ValueError("ours")))
+    assert (status(client, ended), status(client, failed)) == ("FINISHED", "FAILED")
 
 
 def test_params_are_dotted_and_over_long_values_are_named_by_digest(client: Any, study: str) -> None:
@@ -134,11 +142,10 @@ def test_params_are_dotted_and_over_long_values_are_named_by_digest(client: Any,
 def test_a_folder_left_by_a_killed_run_closes_it_and_keeps_what_it_saved(
     client: Any, study: str, tmp_path: Path
 ) -> None:
-    earlier = client.create_run(study).info.run_id
+    earlier = left_by(client, study, ended(), tmp_path / "work")
     (tmp_path / "work" / "checkpoints").mkdir(parents=True)
     (tmp_path / "work" / "out").mkdir()
     (tmp_path / "work" / "out" / "half").touch()
-    (tmp_path / "work" / "run").write_text(earlier)
     with runs.open_run(client, study, "train", "again") as run:
         with runs.work_folder(tmp_path / "work", run) as (work, found):
             assert found == earlier
@@ -146,3 +153,22 @@ def test_a_folder_left_by_a_killed_run_closes_it_and_keeps_what_it_saved(
             assert list((work / "out").iterdir()) == []
         assert not (tmp_path / "work").exists()
     assert status(client, earlier) == "KILLED"
+
+
+def left_by(client: Any, study: str, owner: str, work: Path) -> str:
+    """A run that is RUNNING in the record, and the folder that it worked in."""
+    run_id = str(client.create_run(study, tags={OWNER: owner} if owner else {}).info.run_id)
+    work.mkdir()
+    (work / "run").write_text(run_id)
+    return run_id
+
+
+@pytest.mark.parametrize("owner", [json.dumps(json.loads(owner_tag()) | {"host": "elsewhere"}), ""])
+def test_a_folder_left_by_a_process_that_nobody_here_can_see_leaves_its_run_and_says_so(
+    client: Any, study: str, tmp_path: Path, owner: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = left_by(client, study, owner, tmp_path / "work")
+    with runs.open_run(client, study, "train", "again") as run, runs.work_folder(tmp_path / "work", run) as (_, found):
+        assert found == earlier
+    assert status(client, earlier) == "RUNNING"
+    assert f"if it is: mlflow runs delete --run-id {earlier}" in capsys.readouterr().out

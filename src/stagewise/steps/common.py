@@ -22,10 +22,12 @@ from stagewise.manifest import Sealed
 from stagewise.provenance import check_clean, code_digest, code_state, environment, fingerprint
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
+from stagewise.tracking.launcher import discard
 from stagewise.tracking.models import is_whole
 from stagewise.tracking.runs import (
     OUT,
     ActiveRun,
+    Launched,
     Record,
     download,
     find_finished,
@@ -50,6 +52,7 @@ class Session:
     experiment_id: str
     home: Path
     parent: str | None = None  # the run below which new runs are nested
+    launched: Launched | None = None  # the run that MLflow's launcher made for this command
 
     @property
     def base(self) -> Path:
@@ -61,23 +64,30 @@ class Session:
         return sha256(self.config_text.encode())
 
 
-def open_session(config_path: Path) -> Session:
-    """Reads the config and reaches the server. The experiment is the launcher's, else the study's own."""
+def open_session(config_path: Path, launched: Launched | None = None, experiment_name: str = "") -> Session:
+    """Reads the config and reaches the server.
+
+    The experiment is that of the launcher's run, or of the run that is active in this thread (`mlflow.start_run()`),
+    below which new runs are nested then; else the one that is named, by the flag or in the environment; else the
+    study's own.
+    """
     config_path = config_path.expanduser()
     text = read_config(config_path)
     config = parse(text, str(config_path))
     client = store.connect()
-    experiment_id = store.launched_experiment() or store.experiment(client, config.study)
-    return Session(config, text, config_path.absolute(), client, experiment_id, store.home())
+    above = launched or store.active_run(client)
+    chosen = above.info.experiment_id if above else store.chosen_experiment(client, config.study, experiment_name)
+    parent = above.info.run_id if above and not launched else None
+    return Session(config, text, config_path.absolute(), client, chosen, store.home(), parent, launched)
 
 
-def recorded_session(pipeline_run: str) -> Session:
+def recorded_session(pipeline_run: str, launched: Launched | None = None) -> Session:
     """A session with the config that a pipeline's run recorded, for steps that are made from its record."""
     client = store.connect()
     run = read_any(client, pipeline_run, "pipeline")
     text = download(client, pipeline_run, ASKED).decode()
-    experiment_id = store.launched_experiment() or run.info.experiment_id
-    return Session(parse(text, ASKED), text, Path(ASKED), client, experiment_id, store.home(), pipeline_run)
+    experiment_id = (launched or run).info.experiment_id
+    return Session(parse(text, ASKED), text, Path(ASKED), client, experiment_id, store.home(), pipeline_run, launched)
 
 
 @dataclass(slots=True)
@@ -131,7 +141,9 @@ def perform(session: Session, spec: Spec) -> Record:
     with _alone(session.home / "work", spec):
         found = find(session, spec)
         if found is not None:
-            store.discard_launched_run(session.client, found.run_id)
+            progress.say(f"= {spec.name}: unchanged, reused from run {found.run_id}")
+            if session.launched:
+                discard(session.client, session.launched, found.run_id)
             return found
         return _perform(session, spec)
 
@@ -155,7 +167,7 @@ def _alone(folder: Path, spec: Spec) -> Iterator[None]:
 def _perform(session: Session, spec: Spec) -> Record:
     folder = session.home / "work" / spec.fingerprint
     keep = spec.kind == "train" and session.config.training.keep_local
-    with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent) as run:
+    with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent, session.launched) as run:
         with progress.step(spec.name, spec.doing) as results, work_folder(folder, run, keep) as (work, earlier):
             run.tag(fingerprint=spec.fingerprint, **spec.tags)
             code = record_setup(session, run, spec.module, spec.part, spec.machine, work / OUT)
@@ -209,7 +221,7 @@ def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
         (out / DIFF).write_bytes(diff.encode(errors="surrogateescape"))
     if archive:
         (out / ARCHIVE).write_bytes(archive)
-    if run.parent is None:  # once a study
+    if run.parent is None or module == "pipeline":  # once a study
         if state.get("redacted"):
             progress.say(
                 f"! {DIFF}: {state['redacted']} credentials are recorded as ***; the diff is not the whole change"
@@ -229,10 +241,10 @@ def _code() -> Mapping[str, Any]:
 
 
 def links(run: ActiveRun, runs: Mapping[str, Record]) -> str:
-    """Markdown links to the runs that a step was made from, and to the pipeline it is part of."""
+    """Markdown links to the runs that a step was made from, and to the one it is part of."""
     lines = [f"- made from **{name}**: {link(record)}" for name, record in runs.items()]
     if run.parent:
-        lines.append(f"- part of [the pipeline](#/experiments/{run.experiment_id}/runs/{run.parent})")
+        lines.append(f"- part of [{run.parent[:8]}](#/experiments/{run.experiment_id}/runs/{run.parent})")
     return "\n".join(lines)
 
 

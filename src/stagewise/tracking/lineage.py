@@ -21,8 +21,8 @@ from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from stagewise.errors import LineageError
-from stagewise.tracking.champion import ABSENT
 from stagewise.tracking.runs import KIND, Record, read
+from stagewise.tracking.store import ABSENT
 
 MODELS = "models:/"
 

@@ -7,13 +7,13 @@ with open_run(session, "split", "split", parent) as run:
 """
 
 import json
-import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -34,16 +34,19 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from stagewise import manifest as manifests
+from stagewise import progress
 from stagewise.credentials import public
 from stagewise.errors import LineageError, UserError
 from stagewise.hashing import canonical_json, folder_digests, sha256
 from stagewise.provenance import scrub
-from stagewise.tracking.owners import OWNER, owner_tag
+from stagewise.tracking.owners import OWNER, close_if_gone, owner_tag
 from stagewise.tracking.store import pages
 from stagewise.tracking.stored import check_arrived, sizes
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
 OUT = "out"  # the part of a step's folder that is uploaded
+Launched = Run
+"""A run that MLflow's launcher made for a process to fill."""
 PARAM_LIMIT, BATCH = 6000, 100  # characters of a param's value, and params of a request, that MLflow takes
 
 
@@ -129,45 +132,60 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def launched_run(
+    client: MlflowClient, launched: Launched | None, kind: str, name: str
+) -> AbstractContextManager[ActiveRun | None]:
+    """The launcher's run, for a command that has none where it was not launched."""
+    if launched is None:
+        return nullcontext()
+    return open_run(client, launched.info.experiment_id, kind, name, launched=launched)
+
+
 @contextmanager
 def open_run(
-    client: MlflowClient, experiment_id: str, kind: str, name: str, parent: str | None = None
+    client: MlflowClient,
+    experiment_id: str,
+    kind: str,
+    name: str,
+    parent: str | None = None,
+    launched: Launched | None = None,
 ) -> Iterator[ActiveRun]:
-    """A run for the body to fill: the one that MLflow's launcher made for this process, else a new one.
+    """A run for the body to fill: the one that MLflow's launcher made for it, else a new one below `parent`.
 
     It ends FINISHED, FAILED where the body raises, KILLED on Ctrl-C or SIGTERM; never RUNNING.
     """
     tags = {KIND: kind, MLFLOW_RUN_NAME: name, OWNER: owner_tag()}
-    launched_with: dict[str, str] = {}  # the entry point's parameters, which the launcher has recorded
-    if parent is not None:
-        tags[MLFLOW_PARENT_RUN_ID] = parent
-    # The launcher's run is taken once: a step that runs inside this process opens a run of its own.
-    launched = os.environ.pop("MLFLOW_RUN_ID", None)
-    if launched is not None:
-        run_id = launched
-        data = client.get_run(run_id).data
-        found, launched_with = data.tags, dict(data.params)
-        parent = found.get(MLFLOW_PARENT_RUN_ID)
-        tags |= _cleaned(found)
-        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    else:
-        run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
     with _sigterm_raises():
+        active = _taken(client, launched, tags) if launched else _new(client, experiment_id, name, parent, tags)
+        active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: active.parent} if active.parent else {})
         try:
-            active = ActiveRun(client, run_id, experiment_id, parent, now())
-            active.recorded["params"] |= launched_with
-            active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
             yield active
         except BaseException as error:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
+            if _on_main_thread():
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
             killed = isinstance(error, KeyboardInterrupt)
             if killed and not error.args:  # the signal came where nobody had anything to add
                 error.args = ("the same command goes on from what was saved",)
             if isinstance(error, UserError):
-                client.set_tag(run_id, "stagewise.error", public(str(error))[:5000])
-            client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
+                client.set_tag(active.id, "stagewise.error", public(str(error))[:5000])
+            client.set_terminated(active.id, status="KILLED" if killed else "FAILED")
             raise
-    client.set_terminated(run_id, status="FINISHED")
+    client.set_terminated(active.id, status="FINISHED")
+
+
+def _new(client: MlflowClient, experiment_id: str, name: str, parent: str | None, tags: Mapping[str, str]) -> ActiveRun:
+    below = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+    run_id = client.create_run(experiment_id, tags={**tags, **below}, run_name=name).info.run_id
+    return ActiveRun(client, run_id, experiment_id, parent, now())
+
+
+def _taken(client: MlflowClient, launched: Launched, tags: Mapping[str, str]) -> ActiveRun:
+    found, info = launched.data.tags, launched.info
+    tags = {**tags, **_cleaned(found)}
+    client.log_batch(info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    active = ActiveRun(client, info.run_id, str(info.experiment_id), found.get(MLFLOW_PARENT_RUN_ID), now())
+    active.recorded["params"] |= launched.data.params  # the entry point's, which the launcher has recorded
+    return active
 
 
 def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
@@ -183,7 +201,13 @@ def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM becomes KeyboardInterrupt, so that whoever ends the process politely lets the run be closed."""
+    """SIGTERM becomes KeyboardInterrupt, so that whoever ends the process politely lets the run be closed.
+
+    In another than the main thread Python allows no handler, and delivers no signal.
+    """
+    if not _on_main_thread():
+        yield
+        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -193,6 +217,10 @@ def _sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -278,12 +306,7 @@ def work_folder(folder: Path, run: ActiveRun, keep: bool = False) -> Iterator[tu
     or a kill it stays, so that the same step can go on from what it saved; the run that left it so is closed.
     """
     marker = folder / "run"
-    earlier = marker.read_text() if marker.is_file() else ""
-    try:
-        if earlier and run.client.get_run(earlier).info.status == "RUNNING":
-            run.client.set_terminated(earlier, status="KILLED")
-    except MlflowException:
-        earlier = ""  # a run of another store, or of one that is no more; what it saved holds all the same
+    earlier = _left(run.client, marker.read_text()) if marker.is_file() else ""
     for name in (OUT, "parent", "processes", "checkpoint"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / OUT).mkdir(parents=True)
@@ -291,3 +314,19 @@ def work_folder(folder: Path, run: ActiveRun, keep: bool = False) -> Iterator[tu
     yield folder, earlier
     if not keep:
         shutil.rmtree(folder)
+
+
+def _left(client: MlflowClient, run_id: str) -> str:
+    """The run itself, closed if its process is gone; '' for one of another store, or that is no more: what it saved
+    holds all the same."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        return ""
+    owner = run.data.tags.get(OWNER, "")
+    if run.info.status == "RUNNING" and not close_if_gone(client, run_id, owner):
+        progress.say(
+            f"! run {run_id} left this step, and is RUNNING in the record: its process was one of another machine or "
+            f"container, so nobody here can say whether it is gone; if it is: mlflow runs delete --run-id {run_id}"
+        )
+    return run_id

@@ -12,7 +12,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from stagewise.errors import TrackingError
-from stagewise.tracking.champion import ABSENT
+from stagewise.tracking.store import ABSENT
 from stagewise.tracking.stored import fetched, sizes
 from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, RunView, VersionView
 
