@@ -144,11 +144,10 @@ def train(
     """Train one phase of one arm, or make the base checkpoint."""
     from stagewise.distributed import machine_rank
     from stagewise.steps import common, train
-    from stagewise.tracking.runs import read
 
     session = common.open_session(config, _launched(words), experiment_name)
-    wanted = read(session.client, split_run, "split"), arm, phase, seed
-    parent = read(session.client, init_run, "train") if init_run else None
+    wanted = common.given(session.client, split_run, "split"), arm, phase, seed
+    parent = common.given(session.client, init_run, "train") if init_run else None
     if machine_rank():
         train.join(session, *wanted, parent)
     else:
@@ -164,10 +163,10 @@ def train(
 def eval_(words: list[str], config: Path, split_run: str, train_run: str, experiment_name: str) -> None:
     """Let one checkpoint answer the eval set."""
     from stagewise.steps import common, evaluate
-    from stagewise.tracking.runs import read
 
     session = common.open_session(config, _launched(words), experiment_name)
-    split, trained = read(session.client, split_run, "split"), read(session.client, train_run, "train")
+    split = common.given(session.client, split_run, "split")
+    trained = common.given(session.client, train_run, "train")
     _done(common.perform(session, evaluate.specify(session, split, trained)))
 
 
@@ -177,9 +176,12 @@ def eval_(words: list[str], config: Path, split_run: str, train_run: str, experi
 def report(words: list[str], run_id: str) -> None:
     """Compare the checkpoints of a pipeline."""
     from stagewise.steps import common, report
+    from stagewise.tracking.lineage import check_standing
 
     session = common.recorded_session(run_id, _launched(words))
-    _done(common.perform(session, report.specify(session, report.read_steps(session))))
+    spec = report.specify(session, report.read_steps(session))
+    check_standing(*spec.runs.values())
+    _done(common.perform(session, spec))
 
 
 @main.command()

@@ -29,7 +29,7 @@ from stagewise.tracking import store
 from stagewise.tracking.launcher import launch
 from stagewise.tracking.models import register
 from stagewise.tracking.owners import close_abandoned
-from stagewise.tracking.runs import ActiveRun, Launched, Record, open_run
+from stagewise.tracking.runs import ActiveRun, Launched, Record, open_run, studies_elsewhere
 from stagewise.tracking.views import address, page, run_page, save_view
 
 Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]
@@ -76,6 +76,12 @@ def run(config_path: Path, launched: Launched | None = None, experiment_name: st
     ) as run:
         for run_id in close_abandoned(session.client):
             progress.say(f"! run {run_id} was left RUNNING by a process that is gone; it is KILLED now")
+        run.tag(study=config.study, config_sha256=session.config_sha256)
+        for name in studies_elsewhere(session.client, config.study, session.experiment_id):
+            progress.say(
+                f"! experiment {name} has a study {config.study} too: both register models as models:/{config.study}, "
+                "and an alias goes to the study that ends last; give one of them another name"
+            )
         session = dataclasses.replace(session, parent=run.id, launched=None)
         progress.say(f"▸ {config.study}: arms {', '.join(config.arms)}, seeds {', '.join(map(str, config.seeds))}")
         with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +199,6 @@ def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, 
     runs = {"split": study.split, "report": study.report}
     runs |= {f"train {Target.of(record).checkpoint}": record for record in study.trained}
     runs |= {f"eval {Target.of(record).checkpoint}": record for record in study.evaluated}
-    run.tag(study=session.config.study, config_sha256=session.config_sha256)
     lines = [f"- {name}: {link(record)}" for name, record in runs.items()]
     run.metrics(finals(compared))
     said = [compared["verdict"], compared["best"], "The whole report: artifact `report/report.html`."]

@@ -23,13 +23,15 @@ from stagewise.provenance import check_clean, code_digest, code_state, environme
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.launcher import discard
-from stagewise.tracking.models import is_whole
+from stagewise.tracking.lineage import check_standing
+from stagewise.tracking.models import lost, put_back
 from stagewise.tracking.runs import (
     OUT,
     ActiveRun,
     Launched,
     Record,
     download,
+    find_deleted,
     find_finished,
     open_run,
     read,
@@ -128,12 +130,30 @@ class Spec(NamedTuple):
 
 
 def find(session: Session, spec: Spec) -> Record | None:
-    """A finished run of an equal fingerprint, with everything that it made; exact, unless the config waives that."""
+    """A finished run of an equal fingerprint, made from the very runs that this step is to be made from, with
+    everything that it made; exact, unless the config waives that."""
+    made_from = _references(spec)
 
     def holds(record: Record) -> bool:
-        return is_whole(record) and (session.config.training.allow_inexact or not record.facts.get("lost"))
+        exact = session.config.training.allow_inexact or not record.facts.get("lost")
+        return exact and record.manifest["inputs"]["runs"] == made_from and not lost(record)
 
-    return find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint, holds)
+    found = find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint, holds)
+    if found is not None:
+        put_back(found)
+    return found
+
+
+def _references(spec: Spec) -> dict[str, Any]:
+    return {name: record.reference for name, record in spec.runs.items()}
+
+
+def given(client: store.Client, run_id: str, kind: str) -> Record:
+    """The finished run that a command names. Raises `LineageError` where it, or a run or model that it was made from,
+    is gone."""
+    record = read(client, run_id, kind)
+    check_standing(record)
+    return record
 
 
 def perform(session: Session, spec: Spec) -> Record:
@@ -165,6 +185,9 @@ def _alone(folder: Path, spec: Spec) -> Iterator[None]:
 
 
 def _perform(session: Session, spec: Spec) -> Record:
+    if deleted := find_deleted(session.client, session.experiment_id, spec.fingerprint):
+        remedy = f"mlflow runs restore --run-id {deleted} brings it back"
+        progress.say(f"! {spec.name}: run {deleted}, which did this, is deleted; it is done again, or {remedy}")
     folder = session.home / "work" / spec.fingerprint
     keep = spec.kind == "train" and session.config.training.keep_local
     with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent, session.launched) as run:
@@ -185,7 +208,7 @@ def _perform(session: Session, spec: Spec) -> Record:
                 code=code,
                 environment=environment(),
                 machine=spec.machine,
-                runs={name: record.reference for name, record in spec.runs.items()},
+                runs=_references(spec),
                 datasets={dataset.name: dataset.entry for dataset in made.datasets},
                 artifacts=artifacts,
                 model=made.model,
@@ -241,10 +264,10 @@ def _code() -> Mapping[str, Any]:
 
 
 def links(run: ActiveRun, runs: Mapping[str, Record]) -> str:
-    """Markdown links to the runs that a step was made from, and to the one it is part of."""
+    """Markdown links to the runs that a step was made from, and to the pipeline it is part of."""
     lines = [f"- made from **{name}**: {link(record)}" for name, record in runs.items()]
     if run.parent:
-        lines.append(f"- part of [{run.parent[:8]}](#/experiments/{run.experiment_id}/runs/{run.parent})")
+        lines.append(f"- part of [the pipeline](#/experiments/{run.experiment_id}/runs/{run.parent})")
     return "\n".join(lines)
 
 

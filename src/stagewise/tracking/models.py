@@ -15,16 +15,19 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities import LoggedModelInput, LoggedModelOutput, LoggedModelStatus, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from stagewise import progress
 from stagewise.errors import LineageError
 from stagewise.hashing import folder_digests, weights_digest
+from stagewise.tracking.champion import holder
 from stagewise.tracking.package import FOLDER, write_package
-from stagewise.tracking.runs import ActiveRun, Record, flatten
+from stagewise.tracking.runs import SEAL, ActiveRun, Record, artifact_sizes, flatten
+from stagewise.tracking.store import ABSENT
 from stagewise.tracking.stored import check_arrived, sizes
 
 
@@ -62,16 +65,46 @@ def model_sizes(client: MlflowClient, model_id: str) -> dict[str, int]:
     return sizes(partial(client.list_logged_model_artifacts, model_id))
 
 
-def is_whole(record: Record) -> bool:
-    """Whether the run's model, if it made one, is there with every file at its size."""
-    model = record.manifest["outputs"]["model"]
-    if model is None:
-        return True
+def lost(record: Record) -> str:
+    """What is gone of a finished run, in words; '' where every file of it and of its model is there at its size."""
+    outputs, client = record.manifest["outputs"], record.client
+    gone = _missing(outputs["artifacts"], artifact_sizes(client, record.run_id))
+    if gone:
+        return f"its artifact {gone} is gone from the artifact store"
+    if (model := outputs["model"]) is None:
+        return ""
     try:
-        found = model_sizes(record.client, model["model_id"])
-    except MlflowException:
-        return False
-    return all(found.get(path) == entry["size"] for path, entry in model["files"].items())
+        client.get_logged_model(model["model_id"])
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return f"its model {model['model_id']} is deleted"
+    gone = _missing(model["files"], model_sizes(client, model["model_id"]))
+    return f"the file {gone} of its model {model['model_id']} is gone from the artifact store" if gone else ""
+
+
+def _missing(entries: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    return next((path for path, entry in entries.items() if sizes.get(path) != entry["size"]), "")
+
+
+def put_back(record: Record) -> None:
+    """Writes tags again that somebody took from the run or its model: the sealed manifest has them, and `verify` asks
+    for them."""
+    client, model = record.client, record.manifest["outputs"]["model"]
+    taken = _taken(record.tags, record.manifest["recorded"]["tags"])
+    if taken:
+        client.log_batch(record.run_id, tags=[RunTag(key, value) for key, value in taken.items()])
+    if model:
+        found = client.get_logged_model(model["model_id"]).tags
+        if of_model := _taken(found, {**model["tags"], SEAL: record.digest}):
+            client.set_logged_model_tags(model["model_id"], of_model)
+            taken |= of_model
+    if taken:
+        progress.say(f"! run {record.run_id}: tags had been removed, and are written again: {', '.join(taken)}")
+
+
+def _taken(found: Mapping[str, str], recorded: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in recorded.items() if key not in found}
 
 
 def fetch_checkpoint(run: ActiveRun | None, record: Record, folder: Path) -> Path:
@@ -105,7 +138,10 @@ def loaded_files(record: Record) -> dict[str, Any]:
 def register(
     client: MlflowClient, lock: Path, name: str, model_id: str, alias: str, tags: Mapping[str, str], note: str
 ) -> ModelVersion:
-    """The version of registered model `name` for this LoggedModel, made where there is none, under `alias`."""
+    """The version of registered model `name` for this LoggedModel, made where there is none, under `alias`.
+
+    An alias that moves from another version says so.
+    """
     with FileLock(lock):  # of two studies that end at once, the second finds the first one's version
         versions = client.search_model_versions(f"name = '{name}'")
         source = f"models:/{model_id}"
@@ -114,5 +150,26 @@ def register(
             with contextlib.redirect_stderr(io.StringIO()):  # it says on stderr what it did; our own lines do
                 version = mlflow.register_model(source, name, tags=dict(tags))
             client.update_model_version(name, version.version, note)
+        for key, value in _taken(version.tags, tags).items():
+            client.set_model_version_tag(name, version.version, key, value)
+        before = holder(client, name, alias)
         client.set_registered_model_alias(name, alias, version.version)
+    if before is not None and before.version != version.version:
+        progress.say(
+            f"! alias models:/{name}@{alias} moved from version {before.version} ({_experiment_of(client, before)}) to "
+            f"{version.version}"
+        )
     return version
+
+
+def _experiment_of(client: MlflowClient, version: ModelVersion) -> str:
+    """Whose version it is, in words."""
+    try:
+        run = client.get_run(str(version.run_id))
+        name = client.get_experiment(run.info.experiment_id).name
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return "of a run that is gone"
+    deleted = "" if run.info.lifecycle_stage == "active" else ", of a run that is deleted"
+    return f"experiment {name}{deleted}"

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_REPO_URL,
@@ -36,7 +36,7 @@ from mlflow.utils.mlflow_tags import (
 from stagewise import manifest as manifests
 from stagewise import progress
 from stagewise.credentials import public
-from stagewise.errors import LineageError, UserError
+from stagewise.errors import LineageError, TrackingError, UserError
 from stagewise.hashing import canonical_json, folder_digests, sha256
 from stagewise.provenance import scrub
 from stagewise.tracking.owners import OWNER, close_if_gone, owner_tag
@@ -231,22 +231,36 @@ class Record(manifests.Sealed):
     """A finished run on a tracking server."""
 
     client: MlflowClient
+    tags: Mapping[str, str]
+    """As the server had them when it was read."""
 
 
 def download(client: MlflowClient, run_id: str, path: str) -> bytes:
+    """Raises `LineageError` for an artifact that is gone, `TrackingError` where the store does not give it."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
         except (MlflowException, OSError) as error:
-            raise LineageError(f"run {run_id}: artifact {path} cannot be fetched: {error}") from error
+            if path in artifact_sizes(client, run_id):  # it is there, and the store does not give it
+                first = (str(error).splitlines() or [type(error).__name__])[0]
+                raise TrackingError(f"run {run_id}: artifact {path} cannot be fetched: {first}") from error
+            raise LineageError(f"run {run_id}: artifact {path} is gone from the artifact store") from error
 
 
-def read_any(client: MlflowClient, run_id: str, kind: str) -> Run:
-    """The run of this id and kind, whatever its status. Raises `LineageError` for any other."""
+def get(client: MlflowClient, run_id: str) -> Run:
+    """The run of this id. Raises `LineageError` where there is none, or it is deleted."""
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
         raise LineageError(f"run {run_id!r}: no such run on this tracking server") from error
+    if run.info.lifecycle_stage != "active":
+        raise LineageError(f"run {run_id} is deleted: mlflow runs restore --run-id {run_id}")
+    return run
+
+
+def read_any(client: MlflowClient, run_id: str, kind: str) -> Run:
+    """The run of this id and kind, whatever its status. Raises `LineageError` for any other."""
+    run = get(client, run_id)
     found = run.data.tags.get(KIND)
     if found != kind:
         raise LineageError(f"run {run_id}: found a run of kind {found or 'unknown to stagewise'}, expected {kind}")
@@ -263,7 +277,8 @@ def read(client: MlflowClient, run_id: str, kind: str) -> Record:
     if sha256(data) != expected:
         raise LineageError(f"run {run_id}: manifest.json was altered: found sha256 {sha256(data)}, expected {expected}")
     fetch = partial(download, client, run_id)
-    return Record(run_id, str(run.info.experiment_id), manifests.decode(data), sha256(data), fetch, client)
+    manifest, digest = manifests.decode(data), sha256(data)
+    return Record(run_id, str(run.info.experiment_id), manifest, digest, fetch, client, dict(run.data.tags))
 
 
 def artifact_sizes(client: MlflowClient, run_id: str) -> dict[str, int]:
@@ -273,18 +288,35 @@ def artifact_sizes(client: MlflowClient, run_id: str) -> dict[str, int]:
 def find_finished(
     client: MlflowClient, experiment_id: str, kind: str, fingerprint: str, holds: Callable[["Record"], bool]
 ) -> Record | None:
-    """The earliest finished run of this fingerprint whose seal holds, whose files are all there, and that `holds`."""
-    query = f"attributes.status = 'FINISHED' and tags.`{FINGERPRINT}` = '{fingerprint}'"
-    for run in pages(client.search_runs, [experiment_id], query, order_by=["attributes.start_time ASC"]):
+    """The earliest finished run of this fingerprint whose seal holds, and that `holds`."""
+    for run in _finished(client, experiment_id, fingerprint):
         try:
             record = read(client, run.info.run_id, kind)
         except LineageError:
             continue  # it no longer stands, so the step is done again; `verify` says what broke
-        found = artifact_sizes(client, record.run_id)
-        artifacts = record.manifest["outputs"]["artifacts"]
-        if all(found.get(path) == entry["size"] for path, entry in artifacts.items()) and holds(record):
+        if holds(record):
             return record
     return None
+
+
+def find_deleted(client: MlflowClient, experiment_id: str, fingerprint: str) -> str | None:
+    """The id of the earliest finished run of this fingerprint that was deleted, and can be restored."""
+    runs = _finished(client, experiment_id, fingerprint, run_view_type=ViewType.DELETED_ONLY)
+    return next((run.info.run_id for run in runs), None)
+
+
+def _finished(client: MlflowClient, experiment_id: str, fingerprint: str, **options: Any) -> Iterator[Run]:
+    query = f"attributes.status = 'FINISHED' and tags.`{FINGERPRINT}` = '{fingerprint}'"
+    return pages(client.search_runs, [experiment_id], query, order_by=["attributes.start_time ASC"], **options)
+
+
+def studies_elsewhere(client: MlflowClient, study: str, experiment_id: str) -> list[str]:
+    """The names of other experiments in which a study of this name was begun."""
+    experiments = {found.experiment_id: found.name for found in pages(client.search_experiments)}
+    del experiments[experiment_id]
+    query = f"tags.`{KIND}` = 'pipeline' and tags.`stagewise.study` = '{study}'"
+    found = pages(client.search_runs, list(experiments), query) if experiments else ()
+    return sorted({experiments[run.info.experiment_id] for run in found})
 
 
 def evaluations(client: MlflowClient, trained: Record) -> list[Record]:
