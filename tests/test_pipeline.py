@@ -309,6 +309,20 @@ def test_in_another_thread_a_study_is_done_and_a_failed_one_is_closed(store: Any
     assert statuses(connect()) == ["FAILED"] * 2 + ["FINISHED"] * 9
 
 
+def test_two_studies_of_one_name_are_told_so_at_the_start(
+    store: Any, write_config: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(arms=["flat"])
+    pipeline.run(config, experiment_name="one")
+    pipeline.run(config, experiment_name="one")
+    assert "!" not in capsys.readouterr().out.replace("! code.", "")
+    pipeline.run(config, experiment_name="two")
+    said = capsys.readouterr().out
+    line = "! experiment one has a study tiny too: both register models as models:/tiny"
+    assert said.index(line) < said.index("split")
+    assert "! alias models:/tiny@flat-s1 moved from version 1 (experiment one) to 2" in said
+
+
 def test_two_studies_at_once_on_a_fresh_store_both_finish(tmp_path: Path, write_config: Any) -> None:
     import os
 
