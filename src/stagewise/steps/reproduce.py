@@ -105,7 +105,7 @@ def _run_again(original: Record, run: ActiveRun, checkout: Checkout, folder: Pat
         store.experiment(run.client, name),
         name,
         [*command, "--config", without_home(str(path))],
-        {"PYTHONPATH": str(checkout.source), "STAGEWISE_HOME": str(folder / "home")},
+        checkout.source,
         folder,
     )
     run.client.set_tag(again, "stagewise.reproduces", original.run_id)

@@ -45,11 +45,13 @@ def claim(arguments: Sequence[str]) -> Launched | None:
 
     A run that MLFLOW_RUN_ID names and that is not this command's stays as it is, and a line says so.
     """
-    run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # no process that is started from here takes it too
+    run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return None
+    client = connect()
+    del os.environ["MLFLOW_RUN_ID"]  # no process that is started from here takes it too
     try:
-        run = connect().get_run(run_id)
+        run = client.get_run(run_id)
     except MlflowException as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
     else:
@@ -159,9 +161,10 @@ def _put_first_on_path(folder: Path) -> None:
 
 
 def run_elsewhere(
-    client: MlflowClient, experiment_id: str, name: str, arguments: list[str], environment: Mapping[str, str], cwd: Path
+    client: MlflowClient, experiment_id: str, name: str, arguments: list[str], source: Path, folder: Path
 ) -> str:
-    """Runs `stagewise <arguments>` with the code that the environment's PYTHONPATH names, in a run made for it.
+    """Runs `stagewise <arguments>` with the code in `source`, in `folder`, where its work is kept too, and in a run
+    made for it.
 
     Returns the run's id. Raises `UserError` where the command does not end well; no run is left RUNNING then.
     """
@@ -169,13 +172,13 @@ def run_elsewhere(
         option.removeprefix("--").replace("-", "_"): shlex.quote(value)
         for option, value in zip(arguments[1::2], arguments[2::2], strict=True)
     }
-    tags = {MLFLOW_SOURCE_NAME: without_home(str(Path(environment["PYTHONPATH"]).parent))}
+    tags = {MLFLOW_SOURCE_NAME: without_home(str(source.parent))}
     with _run_for(client, experiment_id, name, arguments[0], params, tags) as run_id:
+        given = {"PYTHONPATH": str(source), "STAGEWISE_HOME": str(folder / "home")}
         # What MLflow's launcher would hand to the command.
-        given = {"MLFLOW_RUN_ID": run_id, "MLFLOW_EXPERIMENT_ID": experiment_id}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stagewise", *arguments], env={**os.environ, **environment, **given}, cwd=cwd
-        )
+        given |= {"MLFLOW_RUN_ID": run_id, "MLFLOW_EXPERIMENT_ID": experiment_id}
+        command = [sys.executable, "-m", "stagewise", *arguments]
+        process = subprocess.Popen(command, env={**os.environ, **given}, cwd=folder)
         try:
             code = process.wait()
         except BaseException:
