@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from models import FAMILIES, model
+from transformers import TrainingArguments, get_scheduler
 
 from stagewise import training
 from stagewise.config import Compute, Training
@@ -57,14 +60,33 @@ def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        ("constant", [0.5, 1, 1, 1, 1, 1]),
-        ("linear", [0.5, 1, 1, 0.75, 0.5, 0.25]),
-        ("cosine", [0.5, 1, 1, 0.8536, 0.5, 0.1464]),
+        ("constant", [1 / 3, 2 / 3, 1, 1, 1, 1]),
+        ("linear", [1 / 3, 2 / 3, 1, 0.75, 0.5, 0.25]),
+        ("cosine", [1 / 3, 2 / 3, 1, 0.8536, 0.5, 0.1464]),
     ],
 )
 def test_the_rate_rises_over_the_warm_up_and_then_falls(schedule: str, expected: list[float]) -> None:
     chosen = settings(schedule=schedule, warmup=1 / 3, learning_rate=1.0)
     assert [training.learning_rate(chosen, step, 6) for step in range(6)] == pytest.approx(expected, abs=1e-4)
+
+
+@given(st.sampled_from([0.0, 0.01, 0.03, 0.05, 0.1, 1 / 3]), st.integers(1, 400), st.sampled_from(["linear", "cosine"]))
+def test_the_warm_up_is_as_long_as_the_trainers_and_no_update_is_lost(warmup: float, total: int, schedule: str) -> None:
+    """The Trainer's own count and rates, but for its first update, which has the rate zero."""
+    chosen = settings(schedule=schedule, warmup=warmup, learning_rate=1.0)
+    rates = [training.learning_rate(chosen, step, total) for step in range(total)]
+    steps = math.ceil(total * warmup)
+    assert all(0 < rate < 1 for rate in rates[:steps])
+    assert rates[:steps] == sorted(rates[:steps])
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = get_scheduler(schedule, optimizer, num_warmup_steps=steps, num_training_steps=total).lr_lambdas[0]
+    assert rates[steps:] == pytest.approx([theirs(step) for step in range(steps, total)])
+
+
+def test_the_trainer_counts_the_warm_up_so(tmp_path: Path) -> None:
+    for share, total in [(0.05, 1), (0.05, 9), (0.05, 20), (0.05, 21), (0.1, 30)]:
+        asked = TrainingArguments(output_dir=str(tmp_path), warmup_steps=share, report_to="none")
+        assert asked.get_warmup_steps(total) == math.ceil(total * share)
 
 
 def run(made: Any, folder: Path, accelerator: Any, count: int = 6, **options: Any) -> training.Outcome:

@@ -257,7 +257,9 @@ class Training(Section):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the rate falls after its warm-up: to zero, linearly or along a cosine, or not at all."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of steps in which the rate rises linearly from zero."""
+    """The share of steps in which the rate rises linearly, rounded up to whole steps as transformers' Trainer does:
+    any share above 0 is one step at least. Over a warm-up of n steps the rates are 1/(n+1), 2/(n+1) … n/(n+1) of
+    `learning_rate`, so the first update is above zero, and the step after the warm-up has the full rate."""
     schedule_scope: Literal["per_phase", "continuous"] = "per_phase"
     """`per_phase`: schedule and optimizer start afresh in each phase; `continuous`: both go on."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"

@@ -366,10 +366,15 @@ def _deferred_signals() -> Iterator[Callable[[], bool]]:
 
 
 def learning_rate(settings: Training, step: int, total: int) -> float:
-    """The rate of 0-based `step` of `total`: a linear rise over the warm-up, then the schedule's fall."""
-    warmup = round(settings.warmup * total)
+    """The rate of 0-based `step` of `total`: a linear rise over the warm-up, then the schedule's fall.
+
+    The warm-up is counted as transformers' Trainer counts it, and from its end on the rates are the Trainer's. The
+    Trainer's first update has the rate zero and changes nothing; here the rise is of as many equal parts and one more,
+    so that no update is lost and a warm-up of one step is one.
+    """
+    warmup = math.ceil(total * settings.warmup)
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
+        return settings.learning_rate * (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, total - warmup)
     share = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
     return settings.learning_rate * share[settings.schedule]
