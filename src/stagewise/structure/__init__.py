@@ -14,6 +14,8 @@ import re
 import zlib
 from collections.abc import Sequence
 
+import regex
+
 from stagewise.scoring import find_answer
 from stagewise.scoring.scope import drifts, without_loop
 from stagewise.scoring.text import repeated_suffix
@@ -34,9 +36,9 @@ RATES = ("eos", "cap_hit", "answer_present", "formula_first", "topic_drift")  # 
 COPIED = 3  # tokens in a row; fewer are shared by chance
 # `distance = speed × time`, `P = 2l + 2w`: a name, and a right side that calculates with names; but not
 # `d = 60 km/h × 2.5 h`, which has units only.
-_FORMULA = re.compile(
-    r"\b[^\W\d_]\w*[ \t)]*=(?!\s*\d[\d.]*\s+[^\W\d_])[^=\n]*?"
-    r"(?:[^\W\d_]\)*\s*[-+×÷*/^]|[-+×÷*/^]\s*\(?[^\W\d_])"
+_FORMULA = regex.compile(
+    r"\b\p{L}\w*[ \t)]*=(?!\s*\d[\d.]*\s+\p{L})[^=\n]*?"
+    r"(?:\p{L}\p{M}*\)*\s*[-+×÷*/^]|[-+×÷*/^]\s*\(?\p{L})"
 )
 
 
