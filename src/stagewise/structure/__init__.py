@@ -23,7 +23,7 @@ from stagewise.scoring.text import tokens as tokens_of
 from stagewise.structure import lexicon
 from stagewise.structure.equations import Equation, stated_equations, undressed
 
-__all__ = ["NAMES", "RATES", "measures"]
+__all__ = ["NAMES", "RATES", "SHARES", "measures"]
 
 NAMES = (
     *("tokens", "eos", "cap_hit", "answer_present", "steps", "step_tokens"),
@@ -33,6 +33,8 @@ NAMES = (
     *("prompt_copy", "reference_rouge_l", "topic_drift"),
 )
 RATES = ("eos", "cap_hit", "answer_present", "formula_first", "topic_drift")  # 0 or 1 for an item
+# From 0 to 1 for an item; every other measure is 0 or more.
+SHARES = ("rep_4", "distinct_1", "distinct_2", "repeated_suffix", "equations_true", "prompt_copy", "reference_rouge_l")
 COPIED = 3  # tokens in a row; fewer are shared by chance
 # `distance = speed × time`, `P = 2l + 2w`: a name, and a right side that calculates with names; but not
 # `d = 60 km/h × 2.5 h`, which has units only.
