@@ -95,6 +95,7 @@ def test_a_margin_of_five_points_needs_73_items_without_a_discordant_one() -> No
     assert items_needed(0, 0, 0) is None
     assert items_needed(0.05, 0.1, 0.05) is None  # it is worse by the margin
     assert items_needed(0, 0.2, 0.1) is None
+    assert items_needed(0, 0, 1) == 1
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.sampled_from([0.02, 0.05, 0.1]))

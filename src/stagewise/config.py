@@ -403,7 +403,11 @@ class Promotion(Section):
     metric: Literal["flexible", "strict"] = "flexible"
     margin: Annotated[float, Field(ge=0, le=1)] = 0.05
     """The challenger may be worse by so much, as a share of the items: the lower end of the 95 % interval of
-    the paired difference must not lie below it."""
+    the paired difference (Tango 1998) must not lie below it. 0.05 takes 73 items where both answer alike, and more the
+    more items they differ on; 0 takes a challenger that is better."""
+    min: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The first champion has nothing to be held against: the lower end of the 95 % interval (Wilson 1927) of the share
+    that it has right must not lie below this."""
 
     @field_validator("alias")
     @classmethod

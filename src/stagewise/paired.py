@@ -61,7 +61,7 @@ def items_needed(share_a: float, share_b: float, margin: float, level: float = L
     above = share_a - share_b + margin
     if above <= TINY:
         return None
-    return math.ceil(_quantile(level) ** 2 * _variance(share_a, share_b, -margin) / above**2)
+    return max(1, math.ceil(_quantile(level) ** 2 * _variance(share_a, share_b, -margin) / above**2))
 
 
 def _quantile(level: float) -> float:
