@@ -78,7 +78,8 @@ class Result:
     pairs: tuple[Pair, ...]
     """By rising seed."""
     bootstrap: Interval | None
-    """Hierarchical, seeds and items: a description, too narrow where seeds differ. None with one seed."""
+    """Hierarchical, seeds and items: a description, too narrow where seeds differ, or few items do. None with one
+    seed."""
     sign_flip: float | None
     """Description likewise: n seeds cannot give less than 2 / 2^n. None with one seed."""
 
