@@ -140,7 +140,7 @@ def harness(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int, ba
 
 
 def ours(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int, batch_size: int) -> Said:
-    engine = Decoder(loaded, Evaluation(max_new_tokens=longest))
+    engine = Decoder(loaded, Evaluation(max_new_tokens=longest), "select")
     return [(answer.text, answer.tokens) for answer in generate(engine, prompts, batch_size)]
 
 

@@ -286,7 +286,7 @@ def test_transformers_serve_says_what_the_checkpoint_says_here(tmp_path: Path) -
     modeling.save(made, tmp_path / "checkpoint")
     texts = ["12+30?", "Sort DCBA.", "a", "what is this 42"]
     questions = [Prompt(text, text, made.tokenizer(text)["input_ids"], 0) for text in texts]
-    here = generate(Decoder(made, Evaluation(max_new_tokens=12)), questions, 4)
+    here = generate(Decoder(made, Evaluation(max_new_tokens=12), "select"), questions, 4)
     model = str(tmp_path / "checkpoint")
     start = "import sys; from transformers.cli.transformers import main; sys.exit(main())"
     with serving(tmp_path / "log", "-c", start, "serve", model, "--device", "cpu") as url:

@@ -8,14 +8,14 @@ from stagewise import formatting, generation, modeling, predictions, training
 from stagewise.config import Config, Evaluation, resolved
 from stagewise.data.jsonl import json_line
 from stagewise.data.traces import Item, parse_items
-from stagewise.generation import Answer, Decoder, Prompt
+from stagewise.generation import Answer, Decoder, Decoding, Prompt
 from stagewise.manifest import Sealed
 from stagewise.progress import Bar
 from stagewise.scoring import score
 from stagewise.server import Client
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split, dataset
-from stagewise.steps.train import Target, machine
+from stagewise.steps.train import Target, machine, ways_of
 from stagewise.tracking import traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
@@ -38,7 +38,11 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
         doing=f"{target.checkpoint} answers {split.facts['eval']['rows']:,} items",
         module="steps.evaluate",
         part=part_of(session.config, target),
-        inputs={"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained)},
+        inputs={
+            "eval": split.facts["eval"]["sha256"],
+            "model": loaded_files(trained),
+            "decoding": decoding(session.config.evaluation, trained),
+        },
         runs={"split": split, "train": trained},
         machine=machine(session.config),
         tags=target.tags,
@@ -54,6 +58,11 @@ def part_of(config: Config, target: Target) -> dict[str, Any]:
         server = {key: value for key, value in evaluation["server"].items() if key not in UNSEEN}
         evaluation = evaluation | {"server": server}
     return {"evaluation": evaluation, "template": part["training"]["template"], "checkpoint": target.facts}
+
+
+def decoding(settings: Evaluation, trained: Sealed) -> Decoding | None:
+    """The way in which the checkpoint answers, as the self-check of its base model found it; None if a server does."""
+    return None if settings.server is not None else ways_of(trained).decoding
 
 
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
@@ -89,6 +98,7 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
             "items": count,
             "checkpoint_sha256": model["weights_sha256"],
             "engine": settings.engine,
+            "decoding": decoding(settings, trained),
             "weights": predictions.WEIGHTS[settings.engine],
             "batch_size": settings.batch_size,
             "resumed_at_answer": before,
@@ -143,7 +153,7 @@ def _answer(
     else:
         loaded = modeling.load(checkpoint)
         loaded.model.to(training.set_up(session.config.compute).device).eval()
-        engine, tokenizer = Decoder(loaded, settings), loaded.tokenizer
+        engine, tokenizer = Decoder(loaded, settings, ways_of(trained).decoding), loaded.tokenizer
     prompts = _prompts(tokenizer, session.config.training.template, items, settings)
     bar = Bar(len(prompts), "answers")
     answers = generation.generate(engine, prompts, settings.batch_size, folder, bar.advance)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 
-from stagewise import distributed, formatting, modeling, plan, tokens, training
+from stagewise import distributed, formatting, modeling, plan, selfcheck, tokens, training
+from stagewise.batching import fastest
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
 from stagewise.data.traces import Trace, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
@@ -117,6 +118,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
             raise LineageError(f"{arm} phase {phase}: needs init_run, the id of the run of phase {phase - 1}")
         _check_parent(config, split, parent, wanted)
         inputs["parent"] = loaded_files(parent)
+        inputs["layouts"] = ways_of(parent).taken["layouts"]
         if STATE in parent.manifest["outputs"]["artifacts"]:
             inputs["optimizer"] = parent.manifest["outputs"]["artifacts"][STATE]
         runs["parent"] = parent
@@ -192,6 +194,16 @@ def _check_parent(config: Config, split: Record, parent: Record, wanted: Target)
             )
 
 
+def ways_of(made: Sealed) -> selfcheck.Ways:
+    """What the self-check of its base model found, which holds for every checkpoint that was trained from it."""
+    if "self_check" not in made.facts:
+        raise LineageError(
+            f"run {made.run_id}: found no self-check of its model in the record, expected one; an earlier version made "
+            "it, so make it again"
+        )
+    return selfcheck.Ways.of(made.facts["self_check"])
+
+
 def _source_files(config: Config, base: Path) -> dict[str, Any] | None:
     """The files of a local model source, by digest; a hub's revision is a digest already, and in the config."""
     if isinstance(config.model, FolderModel):
@@ -212,9 +224,15 @@ def _make_base(
     session: Session, split: Record, seed: int, wanted: Target, source: Any, run: ActiveRun, work: Path
 ) -> Made:
     config = session.config
-    training.set_up(config.compute)
+    device = training.set_up(config.compute).device
     loaded = modeling.create(config.model, seed, texts(config, _read_stages(config, split)), session.base, session.home)
-    return _finish(session, split, wanted, None, loaded, training.Outcome(), {"model_source": source}, run, work)
+    loaded.model.to(device)
+    ways = selfcheck.found(loaded, session.home, config.compute.device)
+    loaded.model.to("cpu")
+    for way, reason in ways.rejected.items():
+        say(f"! {ways.architecture}: {way} is not used: {reason}")
+    facts = {"model_source": source, "self_check": ways.facts}
+    return _finish(session, split, wanted, None, loaded, training.Outcome(), facts, run, work)
 
 
 def texts(config: Config, stages: Mapping[str, Sequence[Trace]]) -> list[str]:
@@ -277,7 +295,9 @@ def _prepare(
         # The n-th phases of all arms draw their dropout from the same seed.
         1000 * (wanted.seed or 0) + wanted.phase,
         _parent_optimizer(parent),
+        layouts=ways_of(parent).layouts,
     )
+    on_cpu = device_kind(config.compute.device).startswith("cpu")
     counts = {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
     return (
         job,
@@ -285,6 +305,8 @@ def _prepare(
         {
             "examples_left_out": counts,
             "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
+            "self_check": parent.facts["self_check"],
+            "layout": fastest(loaded.model, config.training, on_cpu, job.layouts),
         },
     )
 
@@ -491,7 +513,8 @@ def _in_words(
 ) -> tuple[str, list[str]]:
     if parent is None:
         size = f"{facts['parameters']:,} parameters"
-        return f"**Base model** {wanted.checkpoint}: {size}, {len(loaded.tokenizer):,} tokens.", [size]
+        ways = selfcheck.Ways.of(facts["self_check"]).in_words
+        return f"**Base model** {wanted.checkpoint}: {size}, {len(loaded.tokenizer):,} tokens; {ways}.", [size, ways]
     counted = facts["counted"]
     seconds = outcome.total("seconds")
     summary = [
