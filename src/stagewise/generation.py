@@ -44,6 +44,7 @@ class Prompt(NamedTuple):
     text: str
     ids: Sequence[int]
     seed: int  # of this one answer, where it is sampled
+    spells: bool = False  # a special token, which stands in `ids` as text and would be one again in `text`
 
 
 @dataclass(frozen=True, slots=True)

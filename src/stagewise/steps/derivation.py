@@ -26,6 +26,7 @@ from stagewise.provenance import code_digest, deciding_versions, environment, no
 from stagewise.report import figures
 from stagewise.reproduction import compare
 from stagewise.separations import separations
+from stagewise.special_tokens import counted
 from stagewise.steps import evaluate, reproduce, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import ASKED
@@ -144,8 +145,7 @@ def _token_counter(chain: Chain) -> core.CountTokens:
                 "the stages, which follow from counts of tokens; the tokenizer is in the base checkpoint: verify a run "
                 "that was made from it"
             )
-        ids = _tokenizer(chain, base)(list(texts), add_special_tokens=False)["input_ids"]
-        return [len(each) for each in ids]
+        return counted(_tokenizer(chain, base), texts)
 
     return count
 

@@ -15,7 +15,7 @@ import safetensors.torch
 from stagewise import distributed, formatting, modeling, plan, selfcheck, tokens, training
 from stagewise.batching import fastest
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
-from stagewise.data.traces import Trace, parse_traces
+from stagewise.data.traces import Item, Trace, parse_items, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 from stagewise.manifest import Sealed
@@ -34,6 +34,7 @@ BASE = "base"
 ORDER = "order.json"
 CURVE = "curve.json"
 STATE = "state/optimizer.safetensors"
+ENCODING = ("template", "special_tokens_in_text", "loss_on", "max_length", "too_long")
 UNSEEN = ("save_steps", "keep", "keep_local", "allow_inexact", "rendezvous")
 
 
@@ -225,7 +226,9 @@ def _make_base(
 ) -> Made:
     config = session.config
     device = training.set_up(config.compute).device
-    loaded = modeling.create(config.model, seed, texts(config, _read_stages(config, split)), session.base, session.home)
+    stages = _read_stages(config, split)
+    loaded = modeling.create(config.model, seed, texts(config, stages), session.base, session.home)
+    check_data(config, encode(config, stages, loaded.tokenizer), _read_items(config, split), loaded)
     loaded.model.to(device)
     ways = selfcheck.found(loaded, session.home, config.compute.device)
     loaded.model.to("cpu")
@@ -281,7 +284,7 @@ def _prepare(
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
     loaded = modeling.load(checkpoint)
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
-    formatting.check_lengths(encoded, modeling.positions(loaded.model))
+    check_data(config, encoded, _read_items(config, split), loaded)
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
     job = distributed.Job(
         checkpoint,
@@ -337,6 +340,19 @@ def _read_stages(config: Config, split: Record) -> dict[str, tuple[Trace, ...]]:
     return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout).rows for name in names}
 
 
+def _read_items(config: Config, split: Record) -> tuple[Item, ...]:
+    return parse_items(split.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
+
+
+def check_data(
+    config: Config, encoded: Mapping[str, formatting.Encoded], items: Sequence[Item], loaded: modeling.Loaded
+) -> None:
+    """Raises `UserError` for what the model could not be trained on or asked, whichever is done later."""
+    positions = modeling.positions(loaded.model)
+    formatting.check_lengths(encoded, positions)
+    formatting.check_prompts(loaded.tokenizer, config, items, positions)
+
+
 def encode_stages(session: Session, split: Record, parent: Record, tokenizer: Any) -> dict[str, formatting.Encoded]:
     """The stages as tokens, made once on this machine."""
     config, files = session.config, parent.manifest["outputs"]["model"]["files"]
@@ -344,9 +360,7 @@ def encode_stages(session: Session, split: Record, parent: Record, tokenizer: An
         "stages": {name: entry["sha256"] for name, entry in split.facts["stages"].items()},
         "layout": config.data.train.layout,
         "tokenizer": {name: entry for name, entry in files.items() if name.startswith(f"{TOKENIZER}/")},
-        "settings": {
-            name: getattr(config.training, name) for name in ("template", "loss_on", "max_length", "too_long")
-        },
+        "settings": {name: getattr(config.training, name) for name in ENCODING},
         "code": code_digest("formatting"),
         "packages": deciding_versions("train"),
     }
