@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -112,6 +113,33 @@ def test_examples_are_joined_where_that_is_known_to_be_right(family: str, accele
         assert made.config._attn_implementation == "eager"
     made.config.model_type = "mamba"
     assert layout(made) == "padded"
+
+
+def test_one_at_a_time_each_example_goes_alone_and_gives_the_same(accelerator: Any) -> None:
+    (batches,) = batching.micro_batches(examples(), of("single"))
+    assert [len(batch) for batch in batches] == [1] * 4
+    assert of("single").computed(examples()) == sum(len(example.ids) for example in examples())
+    found, wanted = (gradients("llama", of(layout), accelerator) for layout in ("single", "padded"))
+    assert found[0] == pytest.approx(wanted[0], rel=1e-6)
+    assert found[1] == wanted[1]
+
+
+def test_a_model_that_computes_all_logits_gives_the_same_loss(accelerator: Any) -> None:
+    """Some families have no `logits_to_keep`."""
+    made = model("llama", VOCABULARY)
+    for layout in batching.LAYOUTS:
+        batch = examples()[:1] if layout == "single" else examples()
+        with batching.attending(made), torch.no_grad():
+            chosen = [float(batching.summed_loss(made, batch, of(layout), accelerator))]
+            every = dataclasses.replace(of(layout), chooses=False)
+            chosen.append(float(batching.summed_loss(made, batch, every, accelerator)))
+        assert chosen[0] == pytest.approx(chosen[1], rel=1e-6)
+
+
+def test_only_what_the_self_check_found_right_is_taken(accelerator: Any) -> None:
+    made, settings = model("llama", VOCABULARY), Training(batch_size=4, learning_rate=1e-3)
+    for layouts in (("padded", "single"), ("single",)):
+        assert Batching.of(made, 0, settings, accelerator, layouts).layout == layouts[0]
 
 
 def test_the_models_own_attention_comes_back() -> None:

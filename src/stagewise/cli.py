@@ -145,11 +145,12 @@ def report(run_id: str) -> None:
 @main.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Everything, with the examples of each optimizer step.")
-def plan(config: Path, as_json: bool) -> None:
+@click.option("--probe", is_flag=True, help="Also find how the model has to be run, and time three updates.")
+def plan(config: Path, as_json: bool, probe: bool) -> None:
     """Show what would be trained, in which order, and what separates the arms."""
     from stagewise.steps import plan
 
-    click.echo(plan.show(config, as_json))
+    click.echo(plan.show(config, as_json, probe))
 
 
 @main.command()

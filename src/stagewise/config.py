@@ -272,6 +272,9 @@ class Training(Section):
     template: Literal["plain", "gsm8k", "chat"] = "plain"
     """How a trace becomes text: `plain` is prompt, steps, answer, a line each; `gsm8k` ends in
     `#### answer`; `chat` is the tokenizer's own chat template."""
+    special_tokens_in_text: Literal["error", "text"] = "error"
+    """What happens to a trace or an eval item whose text spells a special token of the tokenizer (`<eos>`,
+    `<|im_end|>`), which would become that token: an error that names it, or it is written letter by letter."""
     loss_on: Literal["completion", "all"] = "completion"
     max_length: Annotated[int, Field(strict=True, ge=4)] = 512
     """The longest example, in tokens, EOS included."""

@@ -31,6 +31,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stagewise import modeling, training
+from stagewise.batching import LAYOUTS, Layout
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError, UserError
 from stagewise.formatting import Example
@@ -62,6 +63,7 @@ class Job:
     seed: int
     optimizer_state: OptimizerState | None
     identity: Mapping[str, str] = field(default_factory=dict)  # of the step: what its saves must have been made by
+    layouts: tuple[Layout, ...] = LAYOUTS  # that are right for the model
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -81,6 +83,7 @@ class Job:
             "seed": self.seed,
             "scalars": scalars,
             "identity": dict(self.identity),
+            "layouts": self.layouts,
         }
         (folder / JOB).write_text(json.dumps(values))
 
@@ -102,6 +105,7 @@ class Job:
             values["seed"],
             state,
             values["identity"],
+            tuple(values["layouts"]),
         )
 
     def run(
@@ -120,6 +124,7 @@ class Job:
             training.Saving.of(self.settings, self.saves, end, self.identity),
             self.optimizer_state,
             on_step,
+            self.layouts,
         )
 
 

@@ -62,7 +62,8 @@ class Client:
         settings = self.settings
         body = {
             "model": self.model,
-            "prompt": prompt.text.removeprefix(self.bos),  # servers put one before every prompt themselves
+            # Servers put a BOS before every text themselves, and read special tokens in it.
+            "prompt": list(prompt.ids) if prompt.spells else prompt.text.removeprefix(self.bos),
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
         }

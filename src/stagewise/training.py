@@ -27,7 +27,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from stagewise import checkpoints, optimizers
-from stagewise.batching import Batching, attending, backward
+from stagewise.batching import LAYOUTS, Batching, Layout, attending, backward
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError
 from stagewise.formatting import Example
@@ -153,8 +153,10 @@ def train(
     saving: Saving,
     optimizer_state: OptimizerState | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
+    layouts: Sequence[Layout] = LAYOUTS,
 ) -> tuple[Outcome, OptimizerState]:
-    """Trains `model` in place on `steps`; `examples` maps (stage, position) to tokens, `pad` is any token id.
+    """Trains `model` in place on `steps`; `examples` maps (stage, position) to tokens, `pad` is any token id,
+    `layouts` are those that are right for the model.
 
     Goes on from the newest whole checkpoint in `saving.folder`, to the same bits as without the break; the
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
@@ -165,7 +167,7 @@ def train(
         optimizer = optimizers.of(model, settings)  # of parameters as they are spread
         stepping = accelerator.prepare_optimizer(optimizer)
         network.train()
-        batching = Batching.of(model, pad, settings, accelerator)
+        batching = Batching.of(model, pad, settings, accelerator, layouts)
         stepper = _Stepper(network, stepping, examples, settings, batching, accelerator)
         if settings.torch_compile:
             stepper.warm_up(steps[0])

@@ -26,6 +26,7 @@ from stagewise.provenance import code_digest, deciding_versions, environment, no
 from stagewise.report import figures
 from stagewise.reproduction import compare
 from stagewise.separations import separations
+from stagewise.special_tokens import counted
 from stagewise.steps import evaluate, reproduce, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import ASKED
@@ -144,8 +145,7 @@ def _token_counter(chain: Chain) -> core.CountTokens:
                 "the stages, which follow from counts of tokens; the tokenizer is in the base checkpoint: verify a run "
                 "that was made from it"
             )
-        ids = _tokenizer(chain, base)(list(texts), add_special_tokens=False)["input_ids"]
-        return [len(each) for each in ids]
+        return counted(_tokenizer(chain, base), texts)
 
     return count
 
@@ -177,6 +177,8 @@ def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
         planned = [phase.instances for phase in phases[: target.phase]]
         separated = separations(phases, curriculum, config.training.schedule_scope)
         yield from _same("manifest.json, facts.separations", facts["separations"], separated)
+        checked = chain.made_from(sealed, "parent").facts["self_check"]
+        yield from _same("manifest.json, facts.self_check", facts["self_check"], checked)
     else:
         planned = []
     yield from _same(f"artifact {train.ORDER}", recorded, planned)
@@ -233,6 +235,7 @@ def _eval(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     model = trained.manifest["outputs"]["model"]
     settings, weights = config.evaluation, predictions.WEIGHTS[config.evaluation.engine]
     told = {"engine": settings.engine, "weights": weights, "batch_size": settings.batch_size}
+    told["decoding"] = evaluate.decoding(settings, trained)
     told |= {"checkpoint_sha256": model["weights_sha256"], "items": made_of.facts["eval"]["rows"], **target.facts}
     yield from _same("manifest.json, facts", {name: sealed.facts.get(name) for name in told}, told)
     datasets = {ref.name: ref.entry for ref in evaluate.datasets(made_of.facts)}
