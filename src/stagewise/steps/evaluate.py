@@ -141,7 +141,7 @@ def _answer(
         tokenizer = modeling.load_tokenizer(checkpoint)
         engine = Client(settings.server, settings, Target.of(trained).checkpoint, tokenizer.bos_token)
     else:
-        loaded = modeling.load(checkpoint)
+        loaded = modeling.load(checkpoint, settings.precision)
         loaded.model.to(training.set_up(session.config.compute).device).eval()
         engine, tokenizer = Decoder(loaded, settings), loaded.tokenizer
     prompts = _prompts(tokenizer, session.config.training.template, items, settings)
