@@ -8,15 +8,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import FAMILIES, model
+from models import FAMILIES, loaded, model
+from rounding import UNITS, apart
 from transformers import TrainingArguments, get_scheduler
 
-from stagewise import training
+from stagewise import modeling, training
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError
 from stagewise.formatting import Example
+from stagewise.hashing import weights_digest
 from stagewise.plan import Instance, Step
 
+pytestmark = pytest.mark.numeric
 VOCABULARY = 40
 ONE = training.Schedule(0, 6)
 
@@ -107,14 +110,11 @@ def test_training_lowers_the_loss_and_counts_what_went_through(tmp_path: Path, a
     assert outcome.total("examples") == 24
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_broken_run_goes_on_to_the_same_bits(
-    tmp_path: Path, accelerator: Any, optimizer: str, family: str, dtype: torch.dtype
-) -> None:
+def test_a_broken_run_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any, optimizer: str, family: str) -> None:
     chosen = settings(optimizer=optimizer)
-    whole, broken, resumed = (model(family, VOCABULARY).to(dtype) for _ in range(3))
+    whole, broken, resumed = (model(family, VOCABULARY) for _ in range(3))
     expected = run(whole, tmp_path / "whole", accelerator, settings=chosen)
 
     class Killed(Exception):
@@ -193,6 +193,61 @@ def test_bfloat16_computes_with_less_precision_and_leaves_the_weights_dtype(tmp_
     assert rounded.curve[0].loss != wanted.curve[0].loss
     assert rounded.curve[0].loss == pytest.approx(wanted.curve[0].loss, rel=0.02)
     assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
+
+
+# --- a model that is held in bfloat16, as hub models are ----------------------------------------
+
+
+@pytest.fixture(scope="module")
+def in_bfloat16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made, folder = loaded(), tmp_path_factory.mktemp("bfloat16")
+    made.model.to(torch.bfloat16)
+    modeling.save(made, folder)
+    return folder
+
+
+def test_its_weights_move_at_fine_tuning_rates(in_bfloat16: Path, tmp_path: Path, accelerator: Any) -> None:
+    made = modeling.load(in_bfloat16, training.WEIGHTS).model
+    before = weights(made)
+    run(made, tmp_path, accelerator, settings=settings(learning_rate=1e-5))
+
+    def share(cast: torch.dtype) -> float:
+        pairs = zip(before, weights(made), strict=True)
+        changed = [one.to(cast) != other.to(cast) for one, other in pairs]
+        return sum(int(each.sum()) for each in changed) / sum(each.numel() for each in changed)
+
+    assert share(torch.float32) > 0.95  # all but the embeddings of tokens that no example has
+    assert share(torch.bfloat16) < 0.2
+
+
+def test_it_is_refused_where_it_was_not_loaded_in_float32(in_bfloat16: Path, tmp_path: Path, accelerator: Any) -> None:
+    with pytest.raises(AssertionError, match="load the model in float32 to train it"):
+        run(modeling.load(in_bfloat16).model, tmp_path, accelerator)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_two_continuous_phases_of_it_end_in_the_bits_of_one(
+    in_bfloat16: Path, tmp_path: Path, accelerator: Any, optimizer: str
+) -> None:
+    chosen = settings(optimizer=optimizer, learning_rate=1e-5)
+
+    def phase(parent: Path, first: int, end: int, state: Any) -> Any:
+        """Steps of the whole schedule; the checkpoint goes by the disk, as from one train step to the next."""
+        made = modeling.load(parent, training.WEIGHTS)
+        kept, schedule = saving(tmp_path / f"saves {first} {end}"), training.Schedule(first, 6)
+        taken = steps(6)[first:end]
+        _, state = training.train(
+            made.model, 0, examples(), taken, chosen, schedule, 3, accelerator, kept, optimizer_state=state
+        )
+        modeling.save(made, tmp_path / f"{first} {end}")
+        return state
+
+    phase(in_bfloat16, 0, 6, None)
+    phase(tmp_path / "0 3", 3, 6, phase(in_bfloat16, 0, 3, None))
+    assert weights_digest(tmp_path / "3 6") == weights_digest(tmp_path / "0 6")
+
+
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

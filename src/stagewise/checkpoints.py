@@ -209,9 +209,9 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _like(model: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-    """`whole`, where and as `model` lies: on its device, and in shards where it does."""
-    whole = whole.to(model.device)
+    """`whole`, in shards where `model` is, and then on its device; else what takes it moves it."""
     if isinstance(model, DTensor) and model.shape == whole.shape:
+        whole = whole.to(model.device)
         return distribute_tensor(whole, model.device_mesh, model.placements, src_data_rank=None)
     return whole
 
@@ -236,14 +236,15 @@ def optimizer_state(optimizer: Any) -> tuple[dict[str, torch.Tensor], dict[str, 
 
 
 def restore_optimizer(optimizer: Any, tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> None:
-    """Not by `load_state_dict`, which would cast a float32 state to the dtype of a bfloat16 parameter."""
+    """By torch's own path, which puts each value where this optimizer wants it: the step counters of a fused AdamW
+    on the weights' device, for one."""
     parameters = _parameters(optimizer)
+    state: dict[int, dict[str, Any]] = {}
     for name, value in (*tensors.items(), *scalars.items()):
         index, _, key = name.partition(".")
-        parameter = parameters[int(index)]
-        if isinstance(value, torch.Tensor) and value.ndim:  # counters stay where the optimizer keeps them, on the CPU
-            value = _like(parameter, value)
-        optimizer.state[parameter][key] = value
+        lying = _like(parameters[int(index)], value) if isinstance(value, torch.Tensor) else value
+        state.setdefault(int(index), {})[key] = lying
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
 def _parameters(optimizer: Any) -> list[Any]:

@@ -232,8 +232,8 @@ def reproduce(ctx: click.Context, run_id: str) -> None:
 
 
 @main.command()
-@click.option("--run-id", required=True, help="Pipeline run; for a bundle any.")
-@click.option("--format", required=True, help="provenance, bundle, ro-crate or slsa.")
+@click.option("--run-id", required=True, help="Pipeline run; for a bundle any, for a model a train run or models:/….")
+@click.option("--format", required=True, help="provenance, bundle, model, ro-crate or slsa.")
 @click.option("--out", default="", help="Folder to make; left out, one of its own in the working directory.")
 @click.option("--key", default="", help="PEM file of the private key that signs; slsa alone.")
 @click.option("--weights", type=bool, default="true", show_default=True, help="With the weights; bundle alone.")

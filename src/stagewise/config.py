@@ -218,7 +218,8 @@ class FolderModel(Section):
     path: str
     """A folder as `save_pretrained` writes it: safetensors weights, config, tokenizer."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the weights are held in; `auto` keeps the model's own."""
+    """What the base checkpoint is held in; `auto` keeps the model's own. Training converts it to float32, and all
+    trained checkpoints stay that: `stagewise export --format model` rounds one to this dtype."""
 
 
 class HubModel(Section):
@@ -281,7 +282,7 @@ class Training(Section):
     too_long: Literal["error", "drop", "truncate"] = "error"
     """What happens to a longer one. Dropped and truncated examples are counted; EOS is kept."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What the matrix products are computed in (autocast); the weights keep the model's dtype."""
+    """What the matrix products are computed in (autocast); the weights are float32."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass and do not keep them: less memory, a third more work."""
     torch_compile: bool = False
@@ -357,6 +358,9 @@ class Evaluation(Section):
     engine: Literal["transformers", "openai"] = "transformers"
     """`transformers`: the checkpoint itself, in this process; `openai`: `server` answers."""
     server: Server | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the weights are converted to before they answer, and computed in; the same for every checkpoint, whatever
+    it is held in. Of engine `transformers` alone."""
     batch_size: Annotated[int, Field(strict=True, ge=1)] = 64
     """Prompts answered at once; what a killed evaluation has answered is kept batch by batch."""
     max_new_tokens: Annotated[int, Field(strict=True, ge=1)] = 128
@@ -383,6 +387,8 @@ class Evaluation(Section):
     def _fits(self) -> Self:
         if (self.engine == "openai") != (self.server is not None):
             raise ValueError("engine openai and a server belong together: give both or neither")
+        if self.server is not None and self.precision != type(self).model_fields["precision"].default:
+            raise ValueError("precision is of engine transformers alone: leave it out with openai, which has its own")
         if self.samples_per_item > 1 and not self.temperature:
             raise ValueError("samples_per_item above 1 needs a temperature above 0, or all samples are equal")
         return self

@@ -317,7 +317,7 @@ def _train(job: Job, folder: Path) -> None:
             if (folder / STOP).exists():
                 signal.raise_signal(signal.SIGTERM)
 
-        job.run(modeling.load(job.checkpoint).model, accelerator, folder / END, on_step)
+        job.run(modeling.load(job.checkpoint, training.WEIGHTS).model, accelerator, folder / END, on_step)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,12 @@ from stagewise.batching import LAYOUTS, Batching, Layout, attending, backward
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError
 from stagewise.formatting import Example
+from stagewise.hashing import seed_of
 from stagewise.plan import Instance, Step
 
-SPACING = 1_000_003  # between the seeds of the processes
+WEIGHTS = "float32"
+"""What weights are trained and saved in, whatever the base model is held in. At fine-tuning rates most updates are
+smaller than half a unit in the last place of a bfloat16 weight, and would be rounded away one by one."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 OptimizerState = tuple[dict[str, torch.Tensor], dict[str, Any]]  # named tensors, named plain values
 
@@ -155,13 +158,15 @@ def train(
     on_step: Callable[[StepReport], None] = lambda report: None,
     layouts: Sequence[Layout] = LAYOUTS,
 ) -> tuple[Outcome, OptimizerState]:
-    """Trains `model` in place on `steps`; `examples` maps (stage, position) to tokens, `pad` is any token id,
-    `layouts` are those that are right for the model.
+    """Trains `model`, in float32 (`WEIGHTS`), in place on `steps`; `examples` maps (stage, position) to tokens, `pad`
+    is any token id, `layouts` are those that are right for the model.
 
     Goes on from the newest whole checkpoint in `saving.folder`, to the same bits as without the break; the
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
     they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss or gradient that is not finite.
     """
+    dtypes = {parameter.dtype for parameter in model.parameters()}
+    assert dtypes == {getattr(torch, WEIGHTS)}, f"found weights in {dtypes}; load the model in {WEIGHTS} to train it"
     with _made_ready(model, settings):
         network = _spread(model, settings, accelerator)
         optimizer = optimizers.of(model, settings)  # of parameters as they are spread
@@ -171,8 +176,8 @@ def train(
         stepper = _Stepper(network, stepping, examples, settings, batching, accelerator)
         if settings.torch_compile:
             stepper.warm_up(steps[0])
-        torch.manual_seed(seed + SPACING * accelerator.process_index)  # dropout
-        if optimizer_state is not None:  # only now: to prepare an optimizer casts its state to the weights' dtype
+        torch.manual_seed(seed_of("dropout", seed, accelerator.process_index))
+        if optimizer_state is not None:
             checkpoints.restore_optimizer(optimizer, *optimizer_state)
         outcome = _resumed(model, optimizer, saving)
         for report in outcome.curve:

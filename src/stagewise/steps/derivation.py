@@ -31,7 +31,7 @@ from stagewise.steps import evaluate, reproduce, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import ASKED
 from stagewise.steps.train import Target
-from stagewise.tracking.package import TOKENIZER
+from stagewise.tracking.package import FOLDER, TOKENIZER
 from stagewise.tracking.runs import flatten
 from stagewise.verification.entries import Points
 from stagewise.verification.findings import Finding
@@ -187,6 +187,7 @@ def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     multiset = plan.multiset_digest([instance for phase in consumed for instance in phase])
     yield from _same("manifest.json, facts.multiset_sha256", facts["multiset_sha256"], multiset)
     yield from _counters(sealed, chain, target, consumed[-1] if consumed else [])
+    yield from _dtypes(sealed, chain, target)
     used = sorted({instance.stage for instance in consumed[-1]}) if consumed else []
     datasets = {ref.name: ref.entry for ref in train.datasets(made_of.facts["stages"], used)}
     yield from _same("manifest.json, inputs.datasets", sealed.manifest["inputs"]["datasets"], datasets)
@@ -222,6 +223,18 @@ def _counters(sealed: Sealed, chain: Chain, target: Target, consumed: Sequence[p
     yield from _same("manifest.json, facts.counted_so_far", facts["counted_so_far"], so_far)
     metrics = train.metrics(curve)
     yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], metrics)
+
+
+def _dtypes(sealed: Sealed, chain: Chain, target: Target) -> Iterator[Finding]:
+    """The base as its config says, all that is trained from it in float32."""
+    model_id = sealed.manifest["outputs"]["model"]["model_id"]
+    with chain.source.fetch(Owner("models", model_id), f"{FOLDER}/config.json") as path:
+        held = json.loads(path.read_bytes())["dtype"]
+    parent = chain.made_from(sealed, "parent") if target.phase else None
+    model = parent.facts["dtypes"]["model"] if parent else held
+    yield from _same("manifest.json, facts.dtypes", sealed.facts["dtypes"], {"model": model, "weights": held})
+    if target.phase:
+        yield from _same(f"model file {FOLDER}/config.json, dtype", held, training.WEIGHTS)
 
 
 # --- eval ---------------------------------------------------------------------------------------

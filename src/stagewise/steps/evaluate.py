@@ -153,7 +153,7 @@ def _answer(
         tokenizer = modeling.load_tokenizer(checkpoint)
         engine = Client(settings.server, settings, Target.of(trained).checkpoint, tokenizer.bos_token)
     else:
-        loaded = modeling.load(checkpoint)
+        loaded = modeling.load(checkpoint, settings.precision)
         loaded.model.to(training.set_up(session.config.compute).device).eval()
         engine, tokenizer = Decoder(loaded, settings, ways_of(trained).decoding), loaded.tokenizer
     prompts = _prompts(tokenizer, session.config, items)

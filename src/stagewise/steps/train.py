@@ -17,7 +17,7 @@ from stagewise.batching import fastest
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
 from stagewise.data.traces import Item, Trace, parse_items, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
-from stagewise.hashing import digest_json, folder_digests, sha256_file
+from stagewise.hashing import digest_json, folder_digests, seed_of, sha256_file
 from stagewise.manifest import Sealed
 from stagewise.progress import Bar, say
 from stagewise.provenance import code_digest, deciding_versions, device_kind, fingerprint_parts
@@ -282,7 +282,7 @@ def _prepare(
     """The phase's job, its parent checkpoint, and facts: what was left out, and what else separates the arm."""
     config = session.config
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
-    loaded = modeling.load(checkpoint)
+    loaded = modeling.load(checkpoint, training.WEIGHTS)
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
     check_data(config, encoded, _read_items(config, split), loaded)
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
@@ -296,7 +296,7 @@ def _prepare(
         config.compute,
         _schedule(config, phases, wanted.phase),
         # The n-th phases of all arms draw their dropout from the same seed.
-        1000 * (wanted.seed or 0) + wanted.phase,
+        seed_of("phase", wanted.seed or 0, wanted.phase),
         _parent_optimizer(parent),
         layouts=ways_of(parent).layouts,
     )
@@ -451,6 +451,7 @@ def _finish(
             "chain": chain(session.config, split, wanted),
             "source_sha256": split.facts["source"]["sha256"],
             "parameters": modeling.parameters(loaded.model),
+            "dtypes": _dtypes(parent, loaded.model),
             "order_sha256": plan.order_digest(outcome.consumed),
             "multiset_sha256": plan.multiset_digest(instances),
             "counted": counted,
@@ -484,6 +485,12 @@ def _finish(
         description=description,
         resumed=outcome.resumed_at > 0,
     )
+
+
+def _dtypes(parent: Record | None, model: Any) -> dict[str, str]:
+    """What the base model is held in, and what these weights are."""
+    weights = str(model.dtype).removeprefix("torch.")
+    return {"model": parent.facts["dtypes"]["model"] if parent else weights, "weights": weights}
 
 
 def totals(curve: Sequence[training.StepReport]) -> dict[str, int]:
@@ -526,7 +533,7 @@ def _in_words(
     wanted: Target, parent: Record | None, loaded: modeling.Loaded, outcome: training.Outcome, facts: dict[str, Any]
 ) -> tuple[str, list[str]]:
     if parent is None:
-        size = f"{facts['parameters']:,} parameters"
+        size = f"{facts['parameters']:,} parameters in {facts['dtypes']['weights']}"
         ways = selfcheck.Ways.of(facts["self_check"]).in_words
         return f"**Base model** {wanted.checkpoint}: {size}, {len(loaded.tokenizer):,} tokens; {ways}.", [size, ways]
     counted = facts["counted"]

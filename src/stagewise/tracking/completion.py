@@ -25,7 +25,7 @@ class Completion(PythonModel):
         self.settings = context.model_config
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", use_safetensors=True, trust_remote_code=False
+            folder, dtype="float32", use_safetensors=True, trust_remote_code=False
         ).eval()
         self.model.to("cuda" if torch.cuda.is_available() else "cpu")
         ends = self.model.generation_config.eos_token_id
