@@ -122,7 +122,7 @@ def _of_database(error: BaseException, where: str, what: str) -> Reading:
             "again"
         )
     if BROKEN.search(text):
-        return TrackingError(f"{where}: its database cannot be used ({_said(text)}); repair it or name another one")
+        return TrackingError(f"{where}: the database cannot be used ({_said(text)}); repair it, or name another one")
     if LOGIN.search(text):
         return AccessError(f"{where}: refuses the login ({_said(text)}); mend MLFLOW_TRACKING_URI")
     if DENIED.search(text):
