@@ -53,8 +53,20 @@ def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[
 
     Raises `DiskError` where it cannot be written, on a full disk; the ones before are left as they were.
     """
+    save_state(folder, step, model, optimizer_state(optimizer), progress, keep)
+
+
+def save_state(
+    folder: Path,
+    step: int,
+    model: Any,
+    state: tuple[dict[str, torch.Tensor], dict[str, Any]],
+    progress: Mapping[str, Any],
+    keep: int,
+) -> None:
+    """`save`, with the optimizer's state as `optimizer_state` gives it."""
     weights = {name: _whole(tensor) for name, tensor in _weights(model).items()}
-    tensors, scalars = optimizer_state(optimizer)
+    tensors, scalars = state
     rng = _gathered_rng()
 
     def write() -> None:

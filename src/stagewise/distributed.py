@@ -121,6 +121,10 @@ class Job:
             on_step,
         )
 
+    def save_end(self, model: Any, outcome: Outcome, state: OptimizerState) -> None:
+        """Saves what `run` or `train` returned, where it could not be recorded."""
+        training.save_end(model, outcome, state, training.Saving.of(self.settings, self.saves, None, self.identity))
+
 
 # --- the process that waits ---------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Proxy:
         method, path = handler.command, handler.path.partition("?")[0]
         self.seen.append((method, path))
         body = _body(handler)
-        done = self.rule(method, path)
+        done = DROP if self.over.is_set() else self.rule(method, path)  # also on a connection that is kept
         if done == HANG:
             self.over.wait(120)
         if done in (HANG, DROP):

@@ -232,7 +232,7 @@ class _Call(Generic[T]):
         if not self._brief():
             return self.began + self.patience
         given_up = self.outage.given_up
-        ends = [*_closing[:1], *([] if given_up is None else [given_up + CLOSING / 2])]
+        ends = [*_closing[:1], *([] if given_up is None else [given_up + CLOSING / 4])]
         return max(min(ends), self.called + LEAST)
 
     def _brief(self) -> bool:

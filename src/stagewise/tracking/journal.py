@@ -74,18 +74,26 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Waits until all is sent. What went wrong in sending is raised, unless the body raised first: then the
-        sending has little time left."""
+        if error is None:
+            self.close()
+        else:
+            self._end(GRACE + 1)  # the body's own error comes first
+
+    def close(self) -> None:
+        """Waits until all is sent. Raises what went wrong in sending."""
+        self._end(None)
+        if self.error is not None:
+            raise self.error
+        if self.sent != self.added:
+            raise AssertionError(f"{self.added} points were added and {self.sent} sent")
+
+    def _end(self, seconds: float | None) -> None:
+        """Waits for the thread; where there is little time, or a signal comes, it gives up a server that hangs."""
         self.waiting.put(None)
-        if error is not None:
+        if seconds is not None:
             self.stop.ask()
         try:
-            self.thread.join(None if error is None else GRACE + 1)
+            self.thread.join(seconds)
         except KeyboardInterrupt:
             self.stop.ask()
             raise
-        if error is None:
-            if self.error is not None:
-                raise self.error
-            if self.sent != self.added:
-                raise AssertionError(f"{self.added} points were added and {self.sent} sent")
