@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stagewise import checkpoints
-from stagewise.errors import TrainingError
+from stagewise.errors import DiskError, TrainingError
 
 
 def trained() -> tuple[Any, Any]:
@@ -114,7 +114,7 @@ def test_a_full_disk_inside_a_save_leaves_the_one_before(tmp_path: Path, room: i
     before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
     try:
-        with pytest.raises(TrainingError, match=r"step 2 cannot be saved: .*make room, and the same command goes on"):
+        with pytest.raises(DiskError, match=r"step 2 cannot be saved: .*make room, and the same command goes on"):
             save(tmp_path, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from stagewise.errors import TrainingError, UserError
+from stagewise.errors import DiskError, TrainingError, UserError
 from stagewise.hashing import folder_digests
 
 MODEL, OPTIMIZER, RNG, PROGRESS, DIGESTS = (
@@ -51,17 +51,29 @@ class Found:
 def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[str, Any], keep: int) -> None:
     """Writes the checkpoint of `step` below `folder` and removes all but the newest `keep`. Every process calls it.
 
-    Raises `TrainingError` where it cannot be written, on a full disk; the ones before are left as they were.
+    Raises `DiskError` where it cannot be written, on a full disk; the ones before are left as they were.
     """
+    save_state(folder, step, model, optimizer_state(optimizer), progress, keep)
+
+
+def save_state(
+    folder: Path,
+    step: int,
+    model: Any,
+    state: tuple[dict[str, torch.Tensor], dict[str, Any]],
+    progress: Mapping[str, Any],
+    keep: int,
+) -> None:
+    """`save`, with the optimizer's state as `optimizer_state` gives it."""
     weights = {name: _whole(tensor) for name, tensor in _weights(model).items()}
-    tensors, scalars = optimizer_state(optimizer)
+    tensors, scalars = state
     rng = _gathered_rng()
 
     def write() -> None:
         try:
             _write(folder, step, weights, tensors, rng, {**progress, "scalars": scalars}, keep)
         except (OSError, SafetensorError) as error:
-            raise TrainingError(
+            raise DiskError(
                 f"{folder}: step {step} cannot be saved: {error}; make room, and the same command goes on from the "
                 "last save"
             ) from error

@@ -26,7 +26,7 @@ from stagewise.steps import report as report_step
 from stagewise.steps.common import Session, Spec, find, link, open_session, perform, record_setup
 from stagewise.steps.train import Target
 from stagewise.tracking.launcher import launch
-from stagewise.tracking.models import register
+from stagewise.tracking.models import claim, register
 from stagewise.tracking.owners import close_abandoned
 from stagewise.tracking.runs import ActiveRun, Record, open_run
 from stagewise.tracking.views import address, page, run_page, save_view
@@ -66,6 +66,7 @@ def run(config_path: Path) -> str:
     _check_server(config)
     if config.require_clean:
         check_clean()
+    claim(session.client, config.study)
     with open_run(session.client, session.experiment_id, "pipeline", config.study) as run:
         for run_id in close_abandoned(session.client):
             progress.say(f"! run {run_id} was left RUNNING by a process that is gone; it is KILLED now")

@@ -163,7 +163,8 @@ def train(
 
     Goes on from the newest whole checkpoint in `saving.folder`, to the same bits as without the break; the
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
-    they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss or gradient that is not finite.
+    they end it (`KeyboardInterrupt`), and so does what `on_step` raises. Raises `TrainingError` at the first
+    loss or gradient that is not finite.
     """
     dtypes = {parameter.dtype for parameter in model.parameters()}
     assert dtypes == {getattr(torch, WEIGHTS)}, f"found weights in {dtypes}; load the model in {WEIGHTS} to train it"
@@ -211,7 +212,12 @@ def _run(
             report = stepper.take(steps[index], index + 1, rate)
             outcome.consumed.extend(steps[index])
             outcome.curve.append(report)
-            on_step(report)
+            try:
+                on_step(report)
+            except Exception:  # a server that is gone, say: the step itself is done
+                if stepper.accelerator.num_processes == 1:  # else the others would have to save too
+                    save(index + 1)
+                raise
             due = every is not None and (index + 1) % every == 0 and index + 1 < len(steps)
             stop = _any(interrupted(), stepper.accelerator)
             if due or stop:
@@ -321,6 +327,12 @@ def _progress(outcome: Outcome) -> dict[str, Any]:
         "passed_over": outcome.passed_over,
         "lost": outcome.lost,
     }
+
+
+def save_end(model: Any, outcome: Outcome, state: OptimizerState, saving: Saving) -> None:
+    """Saves a phase that was trained to its end, for a process that could not do with it what it had to."""
+    progress = _progress(outcome) | {"identity": dict(saving.identity)}
+    checkpoints.save_state(saving.folder, len(outcome.curve), model, state, progress, saving.keep)
 
 
 def ended(model: Any, settings: Training, end: Path) -> tuple[Outcome, OptimizerState]:

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from stagewise.manifest import Sealed
 from stagewise.progress import Bar, say
 from stagewise.provenance import code_digest, deciding_versions, device_kind, fingerprint_parts
 from stagewise.separations import separations
-from stagewise.steps.common import Made, Session, Spec, find
+from stagewise.steps.common import Made, Session, Spec, find, unless_recorded
 from stagewise.steps.split import check_split, dataset
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
@@ -256,24 +257,37 @@ def _train(
     config = session.config
     job, loaded, facts = _prepare(session, split, wanted, parent, run, work)
     job = replace(job, identity=identity)
-    bar = Bar(len(job.steps), "steps")
     with Journal(run) as journal:
+        outcome, optimizer = _trained(session, job, loaded.model, _meeting(split, wanted, parent), journal, work)
+        keep = partial(job.save_end, loaded.model, outcome, optimizer)
+        with unless_recorded(keep):
+            journal.close()
+    with unless_recorded(keep):
+        if config.training.schedule_scope == "continuous" and wanted.phase < wanted.phases:
+            _save_optimizer(optimizer, work / OUT)
+        made = _finish(session, split, wanted, parent, loaded, outcome, facts, run, work)
+    made.keep = keep
+    return made
 
-        def on_step(report: training.StepReport) -> None:
-            journal.add(report.step, step_metrics(report))
-            bar.advance(note=f"loss {report.loss:.3f}")
 
-        if config.training.processes > 1:
-            outcome, optimizer = distributed.train(job, loaded.model, work, _meeting(split, wanted, parent), on_step)
-        else:
-            accelerator = training.set_up(config.compute)
-            outcome, optimizer = job.run(loaded.model, accelerator, None, on_step)
+def _trained(
+    session: Session, job: distributed.Job, model: Any, meeting: str, journal: Journal, work: Path
+) -> tuple[training.Outcome, training.OptimizerState]:
+    """Trains the model in place, here or in processes of its own, and tells of every step."""
+    bar = Bar(len(job.steps), "steps")
+
+    def on_step(report: training.StepReport) -> None:
+        journal.add(report.step, step_metrics(report))
+        bar.advance(note=f"loss {report.loss:.3f}")
+
+    if session.config.training.processes > 1:
+        outcome, optimizer = distributed.train(job, model, work, meeting, on_step)
+    else:
+        outcome, optimizer = job.run(model, training.set_up(session.config.compute), None, on_step)
     bar.close()
     for each in outcome.passed_over:
         say(f"! save {each}; it was passed over")
-    if config.training.schedule_scope == "continuous" and wanted.phase < wanted.phases:
-        _save_optimizer(optimizer, work / OUT)
-    return _finish(session, split, wanted, parent, loaded, outcome, facts, run, work)
+    return outcome, optimizer
 
 
 def _prepare(

@@ -18,9 +18,11 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from stagewise import manifest as manifests
 from stagewise.errors import LineageError, TrackingError
 from stagewise.tracking import traces
+from stagewise.tracking.calls import call
 from stagewise.tracking.models import model_sizes
-from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, artifact_sizes, download
+from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, download
 from stagewise.tracking.store import pages
+from stagewise.tracking.stored import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def remove(client: MlflowClient, leftover: Leftover) -> None:
 
 def _empty(uri: str | None) -> None:
     repository: Any = get_artifact_repository(str(uri))
-    repository.delete_artifacts()
+    call(repository.delete_artifacts, "remove files", str(uri))
 
 
 def _why(run: Run, seen: set[tuple[str, str]]) -> str:
@@ -102,7 +104,7 @@ def _models(client: MlflowClient, experiments: list[str]) -> dict[str, list[Logg
 
 def _bytes(client: MlflowClient, run: Run, models: tuple[LoggedModel, ...]) -> int:
     try:
-        sizes: list[Any] = list(artifact_sizes(client, run.info.run_id).values())
+        sizes: list[Any] = list(Files(str(run.info.artifact_uri)).sizes().values())
         for model in models:
             sizes += model_sizes(client, model.model_id).values()
     except MlflowException:

@@ -35,12 +35,14 @@ from mlflow.utils.mlflow_tags import (
 
 from stagewise import manifest as manifests
 from stagewise.credentials import public
-from stagewise.errors import LineageError, UserError
+from stagewise.errors import LineageError, foreseen
 from stagewise.hashing import canonical_json, folder_digests, sha256
+from stagewise.interrupts import held
 from stagewise.provenance import scrub
+from stagewise.tracking.calls import closing
 from stagewise.tracking.owners import OWNER, owner_tag
 from stagewise.tracking.store import pages
-from stagewise.tracking.stored import check_arrived, sizes
+from stagewise.tracking.stored import Files
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
 OUT = "out"  # the part of a step's folder that is uploaded
@@ -56,6 +58,7 @@ class ActiveRun:
     experiment_id: str
     parent: str | None
     started: str
+    files: Files
     recorded: dict[str, dict[str, Any]] = field(default_factory=lambda: {"params": {}, "tags": {}, "metrics": {}})
     """What was logged, for the manifest."""
 
@@ -93,9 +96,8 @@ class ActiveRun:
     def upload(self, folder: Path) -> dict[str, Any]:
         """Logs every file below `folder`; returns `{path: {sha256, size}}`, each read back from the server."""
         entries = folder_digests(folder)
-        self.client.log_artifacts(self.id, str(folder))
-        uri = str(self.client.get_run(self.id).info.artifact_uri)
-        check_arrived(f"run {self.id}: artifact", uri, entries, folder.parent)
+        self.files.put(folder, entries)
+        self.files.check(f"run {self.id}: artifact", entries, folder.parent)
         return entries
 
     def seal(self, **parts: Any) -> str:
@@ -103,11 +105,9 @@ class ActiveRun:
         built = manifests.build(**parts, recorded=self.recorded, started=self.started, ended=now())
         data, digest = manifests.encode(built)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / manifests.FILE
-            path.write_bytes(data)
-            self.client.log_artifact(self.id, str(path))
-            uri = str(self.client.get_run(self.id).info.artifact_uri)
-            check_arrived(f"run {self.id}: artifact", uri, {manifests.FILE: {"sha256": digest}}, Path(folder))
+            (Path(folder) / manifests.FILE).write_bytes(data)
+            self.files.put(Path(folder), [manifests.FILE])
+            self.files.check(f"run {self.id}: artifact", {manifests.FILE: {"sha256": digest}}, Path(folder))
         self.client.set_tag(self.id, SEAL, digest)
         if model := built["outputs"]["model"]:
             self.client.set_logged_model_tags(model["model_id"], {SEAL: digest})
@@ -143,31 +143,42 @@ def open_run(
         tags[MLFLOW_PARENT_RUN_ID] = parent
     # The launcher's run is taken once: a step that runs inside this process opens a run of its own.
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
-    if launched is not None:
-        run_id = launched
-        data = client.get_run(run_id).data
-        found, launched_with = data.tags, dict(data.params)
-        parent = found.get(MLFLOW_PARENT_RUN_ID)
-        tags |= _cleaned(found)
-        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    else:
-        run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
+    run_id = ""  # while it is to be closed
     with _sigterm_raises():
         try:
-            active = ActiveRun(client, run_id, experiment_id, parent, now())
+            with held():  # no signal comes between the making of a run and the note of its id
+                if launched is not None:
+                    run = client.get_run(launched)
+                    found, launched_with = run.data.tags, dict(run.data.params)
+                    parent = found.get(MLFLOW_PARENT_RUN_ID)
+                    tags |= _cleaned(found)
+                    client.log_batch(launched, tags=[RunTag(key, value) for key, value in tags.items()])
+                else:
+                    run = client.create_run(experiment_id, tags=tags, run_name=name)
+                run_id = str(run.info.run_id)
+            active = ActiveRun(client, run_id, experiment_id, parent, now(), Files(str(run.info.artifact_uri)))
             active.recorded["params"] |= launched_with
             active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
             yield active
+            with held():
+                client.set_terminated(run_id, status="FINISHED")
+                run_id = ""
         except BaseException as error:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
-            killed = isinstance(error, KeyboardInterrupt)
-            if killed and not error.args:  # the signal came where nobody had anything to add
-                error.args = ("the same command goes on from what was saved",)
-            if isinstance(error, UserError):
-                client.set_tag(run_id, "stagewise.error", public(str(error))[:5000])
-            client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
+            if run_id:
+                _close(client, run_id, error)
             raise
-    client.set_terminated(run_id, status="FINISHED")
+
+
+def _close(client: MlflowClient, run_id: str, error: BaseException) -> None:
+    """Ends a run whose body raised, if the server lets it: the error of the body is what counts."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
+    killed = isinstance(error, KeyboardInterrupt)
+    if killed and not error.args:  # the signal came where nobody had anything to add
+        error.args = ("the same command goes on from what was saved",)
+    with closing(), suppress(Exception):
+        if said := foreseen(error):
+            client.set_tag(run_id, "stagewise.error", public(str(said))[:5000])
+        client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
 
 
 def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
@@ -203,14 +214,23 @@ class Record(manifests.Sealed):
     """A finished run on a tracking server."""
 
     client: MlflowClient
+    files: Files
 
 
 def download(client: MlflowClient, run_id: str, path: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
-        except (MlflowException, OSError) as error:
-            raise LineageError(f"run {run_id}: artifact {path} cannot be fetched: {error}") from error
+    """A file of a run of which nothing is known but its id."""
+    try:
+        files = Files(str(client.get_run(run_id).info.artifact_uri))
+    except MlflowException as error:
+        raise LineageError(f"run {run_id!r}: no such run on this tracking server") from error
+    return _content(files, run_id, path)
+
+
+def _content(files: Files, run_id: str, path: str) -> bytes:
+    try:
+        return files.read(path)
+    except (MlflowException, OSError) as error:
+        raise LineageError(f"run {run_id}: artifact {path} cannot be fetched: {error}") from error
 
 
 def read_any(client: MlflowClient, run_id: str, kind: str) -> Run:
@@ -230,16 +250,13 @@ def read(client: MlflowClient, run_id: str, kind: str) -> Record:
     run = read_any(client, run_id, kind)
     if run.info.status != "FINISHED":
         raise LineageError(f"run {run_id}: found a {kind} run that is {run.info.status}, expected FINISHED")
-    data = download(client, run_id, manifests.FILE)
+    files = Files(str(run.info.artifact_uri))
+    data = _content(files, run_id, manifests.FILE)
     expected = run.data.tags.get(SEAL)
     if sha256(data) != expected:
         raise LineageError(f"run {run_id}: manifest.json was altered: found sha256 {sha256(data)}, expected {expected}")
-    fetch = partial(download, client, run_id)
-    return Record(run_id, str(run.info.experiment_id), manifests.decode(data), sha256(data), fetch, client)
-
-
-def artifact_sizes(client: MlflowClient, run_id: str) -> dict[str, int]:
-    return sizes(partial(client.list_artifacts, run_id))
+    fetch = partial(_content, files, run_id)
+    return Record(run_id, str(run.info.experiment_id), manifests.decode(data), sha256(data), fetch, client, files)
 
 
 def find_finished(
@@ -252,7 +269,7 @@ def find_finished(
             record = read(client, run.info.run_id, kind)
         except LineageError:
             continue  # it no longer stands, so the step is done again; `verify` says what broke
-        found = artifact_sizes(client, record.run_id)
+        found = record.files.sizes()
         artifacts = record.manifest["outputs"]["artifacts"]
         if all(found.get(path) == entry["size"] for path, entry in artifacts.items()) and holds(record):
             return record

@@ -2,24 +2,33 @@
 
 import logging
 import os
+import re
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import mlflow
+import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from stagewise.errors import TrackingError
+from stagewise import progress
+from stagewise.errors import AccessError, TrackingError
 from stagewise.provenance import scrub
+from stagewise.tracking import calls
+from stagewise.tracking.client import Client as Client  # what the steps know it by
+from stagewise.tracking.failures import in_short
 
-Client = MlflowClient
 SQLITE = "sqlite:///"
+MLFLOW_EXPERIMENT_NOTE = "mlflow.note.content"
+RACE = re.compile(r"already exists|duplicate key|UNIQUE constraint|out-of-date database schema", re.IGNORECASE)
+CREATIONS = 5  # tries at the tables of a fresh database that another process makes at the same time
 
 
 def tracking_uri() -> str:
@@ -27,28 +36,36 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path.cwd() / 'mlflow.db'}"
 
 
-def connect() -> MlflowClient:
+def connect() -> Client:
     """A client of the tracking server that `tracking_uri` names, once it has answered.
 
-    Raises `TrackingError` where nobody listens or the answer is a refusal.
+    Raises `TrackingError` where nobody listens or the answer is a refusal. A person hears so within seconds; a step
+    that was launched waits for the server that its launcher has just reached.
     """
     uri = _without_login(tracking_uri())
     os.environ["MLFLOW_TRACKING_URI"] = uri  # steps in processes of their own write to the same server
-    # Alembic tells of each migration of a fresh database, a hundred lines that nobody asked for.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # what is tried again, and until when, is `calls`' to say
+    # Alembic tells of each migration of a fresh database, a hundred lines that nobody asked for; and MLflow logs a
+    # traceback for what is one line here.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
+    calls.forget()
+    if uri.startswith(("http://", "https://")):
+        if launched_experiment() is None:
+            _check_listening(uri)
+        return _answering(uri)
     if not uri.startswith(SQLITE):
-        _check_listening(uri)
+        _check_database(uri)
         return _answering(uri)
     database = Path(uri.removeprefix(SQLITE))
     if not database.is_absolute():
-        raise TrackingError(
-            f"MLFLOW_TRACKING_URI: found {uri}, expected an absolute path: {SQLITE}{database.resolve()}"
-        )
+        raise AccessError(f"MLFLOW_TRACKING_URI: found {uri}, expected an absolute path: {SQLITE}{database.resolve()}")
     database.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create one database at once: one of them crashes. So one does, first.
     with FileLock(f"{database}.lock"):
+        if database.exists():
+            _check_database(uri)
         return _answering(uri)
 
 
@@ -74,10 +91,8 @@ def _without_login(uri: str) -> str:
 
 
 def _check_listening(uri: str) -> None:
-    """Fails within seconds where no server listens: MLflow itself would try for four minutes."""
+    """Fails within seconds where no server listens."""
     where = urlparse(uri)
-    if where.scheme not in ("http", "https"):
-        return
     port = where.port or (443 if where.scheme == "https" else 80)
     try:
         socket.create_connection((where.hostname or "", port), timeout=10).close()
@@ -87,34 +102,83 @@ def _check_listening(uri: str) -> None:
         ) from None
 
 
-def _answering(uri: str) -> MlflowClient:
+def _check_database(uri: str) -> None:
+    """Fails at once where a database cannot be opened: MLflow itself would try for a hundred seconds."""
+
+    def open_it() -> None:
+        engine = sqlalchemy.create_engine(uri)
+        try:
+            sqlalchemy.inspect(engine).get_table_names()
+        finally:
+            engine.dispose()
+
     try:
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError) as error:
-        first = str(error).splitlines()[0]
-        raise TrackingError(f"tracking server {scrub(uri)}: does not answer as one: {first}") from error
-    return client
+        calls.call(open_it, "open it", once=launched_experiment() is None)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise AccessError(
+            f"MLFLOW_TRACKING_URI: found {scrub(uri)}, expected an address of MLflow's ({error})"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise AccessError(
+            f"tracking database {scrub(uri)}: needs the package {error.name}, which is not installed here"
+        ) from None
+
+
+def _answering(uri: str) -> Client:
+    for tries in range(CREATIONS):
+        try:
+            client = Client(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+        except (MlflowException, SQLAlchemyError) as error:
+            # Two that make the tables of one fresh database at once: the one that is late finds them made.
+            if tries + 1 < CREATIONS and RACE.search(str(error)):
+                time.sleep(1 + tries)
+                continue
+            first = in_short(str(error).splitlines()[0])
+            raise TrackingError(f"tracking server {scrub(uri)}: does not answer as one: {first}") from error
+        return client
+    raise AssertionError
 
 
 def experiment(client: MlflowClient, name: str) -> str:
     """The id of the experiment of this name, created where there is none; safe against a second creator."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        uri = client.tracking_uri
-        # Beside the database: MLflow would take the folder that the first command happened to start in.
-        beside = (Path(uri.removeprefix(SQLITE)).parent / "mlruns" / name).as_uri() if uri.startswith(SQLITE) else None
+        location = _artifacts_of(client.tracking_uri, name)
         try:
-            return str(client.create_experiment(name, beside))
+            return _create(client, name, location)
         except MlflowException:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
     if found.lifecycle_stage != "active":
-        raise TrackingError(
+        raise AccessError(
             f"experiment {name!r} is deleted; restore it (mlflow experiments restore) or rename the study"
         )
     return str(found.experiment_id)
+
+
+def _artifacts_of(uri: str, name: str) -> str | None:
+    """Where the artifacts of a new experiment go; None where the server says so."""
+    if uri.startswith(("http://", "https://")):
+        return None
+    # Beside the database: MLflow would take the folder that the first command happened to start in.
+    folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else Path.cwd()
+    return (folder / "mlruns" / name).as_uri()
+
+
+def _create(client: MlflowClient, name: str, location: str | None) -> str:
+    if location is None or client.tracking_uri.startswith(SQLITE):
+        return str(client.create_experiment(name, location))
+    # A database alone names no place for files, and whoever reads the record must know which one was taken.
+    note = (
+        "Its tracking address is a database, which has no place for files: they lie in its artifact location, a folder "
+        "of the machine where its first command was given, below the working directory. Others need that folder to "
+        "read them."
+    )
+    made = str(client.create_experiment(name, location, {MLFLOW_EXPERIMENT_NOTE: note}))
+    progress.say(f"! experiment {name}: its files go to {location}; a tracking server would keep them for everybody")
+    return made
 
 
 def launched_experiment() -> str | None:
