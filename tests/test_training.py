@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from models import FAMILIES, loaded, model
-from rounding import UNITS, apart
 from transformers import TrainingArguments, get_scheduler
 
 from stagewise import modeling, training
