@@ -50,8 +50,8 @@ def of(finished: Finished, *arguments: str) -> Done:
     return stagewise(*arguments, **finished.store.environment)
 
 
-def is_a_users_mistake(done: Done, expected: str) -> None:
-    assert done.returncode == 2, done.stderr
+def is_a_users_mistake(done: Done, expected: str, code: int = 2) -> None:
+    assert done.returncode == code, done.stderr
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -122,7 +122,7 @@ def test_a_server_that_is_not_there_is_one_line(write_config: Any, tmp_path: Pat
     done = stagewise(
         "main", "--config", str(write_config()), MLFLOW_TRACKING_URI="http://127.0.0.1:9", STAGEWISE_HOME=str(tmp_path)
     )
-    is_a_users_mistake(done, "tracking server http://127.0.0.1:9: cannot be reached")
+    is_a_users_mistake(done, "tracking server http://127.0.0.1:9: cannot be reached", code=6)
 
 
 def test_an_unknown_run_is_one_line(finished: Finished) -> None:

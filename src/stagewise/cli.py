@@ -3,12 +3,12 @@
     stagewise main --config configs/quickstart.yaml
     stagewise train --config … --split-run <id> --arm curriculum --phase 1 --seed 42 --init-run <id>
 
-Exit codes: 0 done, 1 a failure of ours (with traceback), 2 a mistake of the user's (one line). `verify` also has 3, 4
-and 5, and `reproduce` 4 where what came out differs.
+Exit codes are in `errors`; `verify` also has 3, 4 and 5, and `reproduce` 4 where what came out differs.
 """
 
 import itertools
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +18,11 @@ import click
 
 from stagewise import __version__
 from stagewise.credentials import kind_of, redact
-from stagewise.errors import SecretError, UserError
+from stagewise.errors import INTERRUPTED, SecretError, foreseen
 
 
 class Group(click.Group):
-    """Ends a command that found a user's mistake with its text on stderr and exit code 2."""
+    """Ends a command that failed in a way that was foreseen with one line on stderr and the error's exit code."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.obj = list(args)  # as they were given; the process may be somebody else's, with other words in sys.argv
@@ -32,17 +32,32 @@ class Group(click.Group):
         try:
             _refuse_credentials(ctx.obj)
             return super().invoke(ctx)
-        except UserError as error:
-            click.echo(redact(f"{type(error).__name__}: {error}")[0], err=True)
-            ctx.exit(2)
         except KeyboardInterrupt as error:
             click.echo(f"Interrupted. {error}".strip(), err=True)
-            ctx.exit(130)
+            ctx.exit(INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception:
-            click.echo(redact(traceback.format_exc())[0], err=True)
-            ctx.exit(1)
+        except Exception as error:
+            said = foreseen(error)
+            text = f"{type(said).__name__}: {said}" if said else traceback.format_exc()
+            click.echo(redact(text)[0], err=True)
+            ctx.exit(said.exit_code if said else 1)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().main(*arguments, **options)
+        except SystemExit as end:
+            _leave(end.code)
+            raise
+
+
+def _leave(code: Any) -> None:
+    """Ends the process at once where a call of a server that hangs is under way: Python waits for some threads."""
+    calls = sys.modules.get("stagewise.tracking.calls")  # not imported for a command that asks no server
+    if calls is not None and calls.hanging():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _refuse_credentials(arguments: list[str]) -> None:
@@ -187,11 +202,12 @@ def report(words: list[str], run_id: str) -> None:
 @main.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Everything, with the examples of each optimizer step.")
-def plan(config: Path, as_json: bool) -> None:
+@click.option("--probe", is_flag=True, help="Also find how the model has to be run, and time three updates.")
+def plan(config: Path, as_json: bool, probe: bool) -> None:
     """Show what would be trained, in which order, and what separates the arms."""
     from stagewise.steps import plan
 
-    click.echo(plan.show(config, as_json))
+    click.echo(plan.show(config, as_json, probe))
 
 
 @main.command()
@@ -274,8 +290,8 @@ def reproduce(ctx: click.Context, run_id: str) -> None:
 
 
 @main.command()
-@click.option("--run-id", required=True, help="Pipeline run; for a bundle any.")
-@click.option("--format", required=True, help="provenance, bundle, ro-crate or slsa.")
+@click.option("--run-id", required=True, help="Pipeline run; for a bundle any, for a model a train run or models:/….")
+@click.option("--format", required=True, help="provenance, bundle, model, ro-crate or slsa.")
 @click.option("--out", default="", help="Folder to make; left out, one of its own in the working directory.")
 @click.option("--key", default="", help="PEM file of the private key that signs; slsa alone.")
 @click.option("--weights", type=bool, default="true", show_default=True, help="With the weights; bundle alone.")

@@ -78,7 +78,7 @@ def parameters(model: Any) -> int:
 def positions(model: Any) -> int | None:
     """Tokens of the longest sequence that the model is made for; None where it has no such limit."""
     found: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return found
+    return found if found is not None and found > 0 else None  # -1 is some families' word for none
 
 
 # --- from scratch -------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from stagewise.steps.common import Session, Spec, find, link, open_session, perf
 from stagewise.steps.train import Target
 from stagewise.tracking import store
 from stagewise.tracking.launcher import launch
-from stagewise.tracking.models import register
+from stagewise.tracking.models import claim, register
 from stagewise.tracking.owners import close_abandoned
 from stagewise.tracking.runs import ActiveRun, Launched, Record, open_run, studies_elsewhere
 from stagewise.tracking.views import address, page, run_page, save_view
@@ -71,6 +71,7 @@ def run(config_path: Path, launched: Launched | None = None, experiment_name: st
     _check_server(config)
     if config.require_clean:
         check_clean()
+    claim(session.client, config.study)
     with open_run(
         session.client, session.experiment_id, "pipeline", config.study, session.parent, session.launched
     ) as run:

@@ -19,7 +19,7 @@ def say(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """What is no part of the output: a verdict in JSON stays one."""
+    """On stderr: what a person has to know at once, and a program that reads the output must not get."""
     click.echo(line, err=True)
 
 

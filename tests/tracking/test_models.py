@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from stagewise import modeling, pipeline
 from stagewise.errors import LineageError
 from stagewise.hashing import folder_digests
-from stagewise.tracking.models import fetch_checkpoint, register
+from stagewise.tracking.models import claim, fetch_checkpoint, register
 from stagewise.tracking.runs import download, open_run, read
 from stagewise.tracking.store import connect, experiment
 
@@ -171,6 +171,8 @@ def test_an_alias_that_moves_says_from_where(
         run_id = client.create_run(study).info.run_id
         ids.append((run_id, client.create_logged_model(study, name, run_id).model_id))
     (run_id, first), (_, second) = ids
+
+    claim(client, "mine")
 
     def registered(model_id: str) -> str:
         lock = store.folder / "lock"

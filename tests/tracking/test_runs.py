@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from tracking.test_owners import ended
 
 from stagewise import manifest
@@ -18,6 +16,7 @@ from stagewise.tracking import lineage, runs
 from stagewise.tracking.models import lost
 from stagewise.tracking.owners import OWNER, owner_tag
 from stagewise.tracking.store import connect, experiment
+from stagewise.tracking.stored import Files
 
 
 @pytest.fixture
@@ -112,11 +111,11 @@ def test_a_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_file(
     """Else a step of days would be done again for an expired key."""
     finished(client, study, tmp_path / "out")
 
-    def refused(*_: Any) -> str:
-        raise MlflowException("403 Forbidden")
+    def refused(*_: Any) -> bytes:
+        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(MlflowClient, "download_artifacts", refused)
-    with pytest.raises(TrackingError, match=r"artifact manifest\.json cannot be fetched: 403 Forbidden"):
+    monkeypatch.setattr(Files, "read", refused)
+    with pytest.raises(TrackingError, match=r"artifact manifest\.json cannot be read: Permission denied"):
         find(client, study)
 
 

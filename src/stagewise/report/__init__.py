@@ -9,17 +9,19 @@ compared["checkpoints"][0]["measures"]["flexible"]    {"mean": 0.356, "low": 0.2
 taken from it, and each of its checkpoints names the runs that its numbers come from.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stagewise import predictions, statistics
+from stagewise import predictions
 from stagewise.config import Primary
 from stagewise.errors import DataError
+from stagewise.paired import Interval
 from stagewise.report import words
 from stagewise.separations import in_words, is_control
-from stagewise.statistics import Interval, Result, contrast, holm, mean_interval, wilson
-from stagewise.structure import RATES
+from stagewise.statistics import Result, contrast, holm, mean_interval, wilson
+from stagewise.structure import RATES, SHARES
 
 SCHEMA = "stagewise.comparison/2"
 SCORES = ("flexible", "strict")
@@ -106,9 +108,12 @@ def _compare(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _measure(name: str, values: Sequence[float]) -> dict[str, Any]:
-    """A mean over the items that have a value, with Wilson's interval of a rate, Student's of any other."""
+    """A mean over the items that have a value, with Wilson's interval of a rate, of any other what is possible of
+    Student's."""
     is_rate = name in SCORES or name in RATES
     interval = wilson(round(sum(values)), len(values)) if is_rate else mean_interval(values)
+    if interval is not None:
+        interval = interval.within(0, 1 if name in SHARES else math.inf)
     return {"mean": sum(values) / len(values), "items": len(values), **_ends(interval)}
 
 
@@ -153,8 +158,8 @@ def _contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str,
             "against": arm,
             "primary": arm == primary.against,
             "order_alone": not baselines[arm],
-            "sentence": words.caveat(baselines[arm]) + statistics.verdict(result, primary.arm, arm, adjusted.get(arm)),
-            "sensitivity": words.sensitivity(result),
+            "sentence": words.caveat(baselines[arm]) + words.verdict(result, primary.arm, arm, adjusted.get(arm)),
+            "sensitivity": words.sensitivity(result, adjusted.get(arm)),
             "p_holm": adjusted.get(arm),
             "eval_runs": {
                 str(each.seed): [finals[which][each.seed].eval_run for which in (primary.arm, arm)]

@@ -28,7 +28,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 ENVIRONMENT = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-ENVIRONMENT.filters |= {"points": tables.points, "span": tables.span}
+ENVIRONMENT.filters |= {"points": words.points, "probability": words.probability, "span": tables.span}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ aligned(rows)            the same with its columns under one another
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stagewise.report import SCORES
+from stagewise.paired import Interval
+from stagewise.report import SCORES, words
 from stagewise.structure import NAMES, RATES
 
 Rows = list[list[str]]
@@ -100,22 +101,18 @@ def pairs(contrast: Mapping[str, Any]) -> Rows:
                 str(each["seed"]),
                 str(each["only_a"]),
                 str(each["only_b"]),
-                points(each["difference"]),
+                words.points(each["difference"]),
                 span(each["interval"]),
-                f"{each['p']:.2g}",
+                words.probability(each["p"]),
                 "–" if detectable is None else f"{100 * detectable:.1f}",
             ]
         )
     return rows
 
 
-def points(share: float) -> str:
-    return f"{100 * share:+z.1f}"
-
-
 def span(interval: Mapping[str, float] | None) -> str:
     """Both ends in points."""
-    return "–" if interval is None else f"{points(interval['low'])} to {points(interval['high'])}"
+    return "–" if interval is None else words.span(Interval(**interval))
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from stagewise import progress
 from stagewise.config import Config, parse, resolved
 from stagewise.config import read as read_config
+from stagewise.errors import TrackingError
 from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
 from stagewise.provenance import check_clean, code_digest, code_state, environment, fingerprint
@@ -105,6 +106,8 @@ class Made:
     """Markdown for the run's page; its first line says what came out."""
     resumed: bool = False
     """Whether it went on from what an earlier run had saved."""
+    keep: Callable[[], None] = lambda: None
+    """Saves what was made, so that the same command need not make it again where it could not be recorded."""
 
 
 ONE_THREAD = {"device": "cpu", "threads": 1}  # of a step in which no tensor is computed
@@ -196,25 +199,42 @@ def _perform(session: Session, spec: Spec) -> Record:
             code = record_setup(session, run, spec.module, spec.part, spec.machine, work / OUT)
             made = spec.body(run, work)
             results += made.summary
-            if made.resumed:
-                run.tag(resumed_from=earlier)
-            log_datasets(session.client, run.id, made.datasets)
-            artifacts = run.upload(work / OUT)
-            run.describe(f"{made.description}\n\n{links(run, spec.runs)}")
-            run.seal(
-                kind=spec.kind,
-                fingerprint=spec.fingerprint,
-                config={"part": spec.part, "file_sha256": session.config_sha256},
-                code=code,
-                environment=environment(),
-                machine=spec.machine,
-                runs=_references(spec),
-                datasets={dataset.name: dataset.entry for dataset in made.datasets},
-                artifacts=artifacts,
-                model=made.model,
-                facts=made.facts,
-            )
+            with unless_recorded(made.keep):
+                _seal(session, spec, run, made, code, work / OUT, earlier)
     return read(session.client, run.id, spec.kind)
+
+
+def _seal(
+    session: Session, spec: Spec, run: ActiveRun, made: Made, code: Mapping[str, Any], out: Path, earlier: str
+) -> None:
+    if made.resumed:
+        run.tag(resumed_from=earlier)
+    log_datasets(session.client, run.id, made.datasets)
+    artifacts = run.upload(out)
+    run.describe(f"{made.description}\n\n{links(run, spec.runs)}")
+    run.seal(
+        kind=spec.kind,
+        fingerprint=spec.fingerprint,
+        config={"part": spec.part, "file_sha256": session.config_sha256},
+        code=code,
+        environment=environment(),
+        machine=spec.machine,
+        runs=_references(spec),
+        datasets={dataset.name: dataset.entry for dataset in made.datasets},
+        artifacts=artifacts,
+        model=made.model,
+        facts=made.facts,
+    )
+
+
+@contextmanager
+def unless_recorded(keep: Callable[[], None]) -> Iterator[None]:
+    """Has what was made kept on this machine where the body cannot record it, or is interrupted in it."""
+    try:
+        yield
+    except (TrackingError, KeyboardInterrupt):
+        keep()
+        raise
 
 
 def record_setup(

@@ -26,11 +26,12 @@ from stagewise.provenance import code_digest, deciding_versions, environment, no
 from stagewise.report import figures
 from stagewise.reproduction import compare
 from stagewise.separations import separations
+from stagewise.special_tokens import counted
 from stagewise.steps import evaluate, reproduce, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import ASKED
 from stagewise.steps.train import Target
-from stagewise.tracking.package import TOKENIZER
+from stagewise.tracking.package import FOLDER, TOKENIZER
 from stagewise.tracking.runs import flatten
 from stagewise.verification.entries import Points
 from stagewise.verification.findings import Finding
@@ -144,8 +145,7 @@ def _token_counter(chain: Chain) -> core.CountTokens:
                 "the stages, which follow from counts of tokens; the tokenizer is in the base checkpoint: verify a run "
                 "that was made from it"
             )
-        ids = _tokenizer(chain, base)(list(texts), add_special_tokens=False)["input_ids"]
-        return [len(each) for each in ids]
+        return counted(_tokenizer(chain, base), texts)
 
     return count
 
@@ -177,6 +177,8 @@ def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
         planned = [phase.instances for phase in phases[: target.phase]]
         separated = separations(phases, curriculum, config.training.schedule_scope)
         yield from _same("manifest.json, facts.separations", facts["separations"], separated)
+        checked = chain.made_from(sealed, "parent").facts["self_check"]
+        yield from _same("manifest.json, facts.self_check", facts["self_check"], checked)
     else:
         planned = []
     yield from _same(f"artifact {train.ORDER}", recorded, planned)
@@ -185,6 +187,7 @@ def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     multiset = plan.multiset_digest([instance for phase in consumed for instance in phase])
     yield from _same("manifest.json, facts.multiset_sha256", facts["multiset_sha256"], multiset)
     yield from _counters(sealed, chain, target, consumed[-1] if consumed else [])
+    yield from _dtypes(sealed, chain, target)
     used = sorted({instance.stage for instance in consumed[-1]}) if consumed else []
     datasets = {ref.name: ref.entry for ref in train.datasets(made_of.facts["stages"], used)}
     yield from _same("manifest.json, inputs.datasets", sealed.manifest["inputs"]["datasets"], datasets)
@@ -222,6 +225,18 @@ def _counters(sealed: Sealed, chain: Chain, target: Target, consumed: Sequence[p
     yield from _same("manifest.json, recorded.metrics", sealed.manifest["recorded"]["metrics"], metrics)
 
 
+def _dtypes(sealed: Sealed, chain: Chain, target: Target) -> Iterator[Finding]:
+    """The base as its config says, all that is trained from it in float32."""
+    model_id = sealed.manifest["outputs"]["model"]["model_id"]
+    with chain.source.fetch(Owner("models", model_id), f"{FOLDER}/config.json") as path:
+        held = json.loads(path.read_bytes())["dtype"]
+    parent = chain.made_from(sealed, "parent") if target.phase else None
+    model = parent.facts["dtypes"]["model"] if parent else held
+    yield from _same("manifest.json, facts.dtypes", sealed.facts["dtypes"], {"model": model, "weights": held})
+    if target.phase:
+        yield from _same(f"model file {FOLDER}/config.json, dtype", held, training.WEIGHTS)
+
+
 # --- eval ---------------------------------------------------------------------------------------
 
 
@@ -233,6 +248,7 @@ def _eval(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     model = trained.manifest["outputs"]["model"]
     settings, weights = config.evaluation, predictions.WEIGHTS[config.evaluation.engine]
     told = {"engine": settings.engine, "weights": weights, "batch_size": settings.batch_size}
+    told["decoding"] = evaluate.decoding(settings, trained)
     told |= {"checkpoint_sha256": model["weights_sha256"], "items": made_of.facts["eval"]["rows"], **target.facts}
     yield from _same("manifest.json, facts", {name: sealed.facts.get(name) for name in told}, told)
     datasets = {ref.name: ref.entry for ref in evaluate.datasets(made_of.facts)}

@@ -8,14 +8,15 @@ from stagewise import formatting, generation, modeling, predictions, training
 from stagewise.config import Config, Evaluation, resolved
 from stagewise.data.jsonl import json_line
 from stagewise.data.traces import Item, parse_items
-from stagewise.generation import Answer, Decoder, Prompt
+from stagewise.generation import Answer, Decoder, Decoding, Prompt
 from stagewise.manifest import Sealed
 from stagewise.progress import Bar
 from stagewise.scoring import score
 from stagewise.server import Client
+from stagewise.special_tokens import spelled
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split, dataset
-from stagewise.steps.train import Target, machine
+from stagewise.steps.train import Target, machine, ways_of
 from stagewise.tracking import traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
@@ -38,7 +39,11 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
         doing=f"{target.checkpoint} answers {split.facts['eval']['rows']:,} items",
         module="steps.evaluate",
         part=part_of(session.config, target),
-        inputs={"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained)},
+        inputs={
+            "eval": split.facts["eval"]["sha256"],
+            "model": loaded_files(trained),
+            "decoding": decoding(session.config.evaluation, trained),
+        },
         runs={"split": split, "train": trained},
         machine=machine(session.config),
         tags=target.tags,
@@ -53,7 +58,13 @@ def part_of(config: Config, target: Target) -> dict[str, Any]:
     if evaluation["server"] is not None:
         server = {key: value for key, value in evaluation["server"].items() if key not in UNSEEN}
         evaluation = evaluation | {"server": server}
-    return {"evaluation": evaluation, "template": part["training"]["template"], "checkpoint": target.facts}
+    asked = {name: part["training"][name] for name in ("template", "special_tokens_in_text")}
+    return {"evaluation": evaluation, **asked, "checkpoint": target.facts}
+
+
+def decoding(settings: Evaluation, trained: Sealed) -> Decoding | None:
+    """The way in which the checkpoint answers, as the self-check of its base model found it; None if a server does."""
+    return None if settings.server is not None else ways_of(trained).decoding
 
 
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
@@ -89,6 +100,7 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
             "items": count,
             "checkpoint_sha256": model["weights_sha256"],
             "engine": settings.engine,
+            "decoding": decoding(settings, trained),
             "weights": predictions.WEIGHTS[settings.engine],
             "batch_size": settings.batch_size,
             "resumed_at_answer": before,
@@ -141,22 +153,25 @@ def _answer(
         tokenizer = modeling.load_tokenizer(checkpoint)
         engine = Client(settings.server, settings, Target.of(trained).checkpoint, tokenizer.bos_token)
     else:
-        loaded = modeling.load(checkpoint)
+        loaded = modeling.load(checkpoint, settings.precision)
         loaded.model.to(training.set_up(session.config.compute).device).eval()
-        engine, tokenizer = Decoder(loaded, settings), loaded.tokenizer
-    prompts = _prompts(tokenizer, session.config.training.template, items, settings)
+        engine, tokenizer = Decoder(loaded, settings, ways_of(trained).decoding), loaded.tokenizer
+    prompts = _prompts(tokenizer, session.config, items)
     bar = Bar(len(prompts), "answers")
     answers = generation.generate(engine, prompts, settings.batch_size, folder, bar.advance)
     bar.close()
     return prompts, answers
 
 
-def _prompts(tokenizer: Any, template: str, items: Sequence[Item], settings: Evaluation) -> list[Prompt]:
-    texts = [formatting.TEMPLATES[template].prompt(tokenizer, item.prompt) for item in items]
-    ids = formatting.prompt_ids(tokenizer, template, [item.prompt for item in items])
+def _prompts(tokenizer: Any, config: Config, items: Sequence[Item]) -> list[Prompt]:
+    settings, template = config.evaluation, formatting.TEMPLATES[config.training.template]
+    asked = [item.prompt for item in items]
+    found = spelled(tokenizer, asked, tokenizer(asked, add_special_tokens=False)["input_ids"])
+    texts = [template.prompt(tokenizer, prompt) for prompt in asked]
+    ids = formatting.item_ids(tokenizer, config.training, items)
     return [
-        Prompt(item.id, text, tokens, generation.seed_of(settings.seed, item.id, sample))
-        for item, text, tokens in zip(items, texts, ids, strict=True)
+        Prompt(item.id, texts[index], ids[index], generation.seed_of(settings.seed, item.id, sample), index in found)
+        for index, item in enumerate(items)
         for sample in range(settings.samples_per_item)
     ]
 

@@ -74,6 +74,7 @@ def _promote(
         "against_eval_run": present and present.run_id,
         "metric": gate.metric,
         "margin": gate.margin,
+        "min": gate.min,
         "difference": decision.difference,
         "low": decision.low,
     }

@@ -8,22 +8,22 @@ else. So a run is ours to fill only if it is RUNNING, nobody fills it yet, and i
 are this command's. Every other is left as it is.
 """
 
-import logging
+import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run
-from mlflow.exceptions import ExecutionException, MlflowException
-from mlflow.projects.utils import load_project
+from mlflow.exceptions import MlflowException
+from mlflow.projects.utils import get_run_env_vars, load_project
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
+    MLFLOW_PROJECT_BACKEND,
     MLFLOW_PROJECT_ENTRY_POINT,
     MLFLOW_SOURCE_NAME,
     MLFLOW_SOURCE_TYPE,
@@ -31,8 +31,10 @@ from mlflow.utils.mlflow_tags import (
 
 from stagewise import progress
 from stagewise.credentials import without_home
-from stagewise.errors import ConfigError, UserError
+from stagewise.errors import FAILED, INTERRUPTED, AccessError, ConfigError, TrackingError, TrainingError, UserError
+from stagewise.interrupts import held
 from stagewise.provenance import git
+from stagewise.tracking.calls import closing
 from stagewise.tracking.owners import OWNER, close_abandoned, owner_tag
 from stagewise.tracking.runs import KIND, Launched
 from stagewise.tracking.store import connect
@@ -52,7 +54,7 @@ def claim(arguments: Sequence[str]) -> Launched | None:
     del os.environ["MLFLOW_RUN_ID"]  # no process that is started from here takes it too
     try:
         run = client.get_run(run_id)
-    except MlflowException as error:
+    except (MlflowException, AccessError) as error:  # there is none, or it is not ours to see
         why = (str(error).splitlines() or [type(error).__name__])[0]
     else:
         why = _not_ours(run, arguments)
@@ -100,64 +102,33 @@ def discard(client: MlflowClient, launched: Launched, instead: str) -> None:
     client.delete_run(run_id)
 
 
-@contextmanager
-def _run_for(
-    client: MlflowClient,
-    experiment_id: str,
-    name: str,
-    entry_point: str,
-    params: Mapping[str, str],
-    tags: Mapping[str, str],
-) -> Iterator[str]:
-    """A run as MLflow's launcher makes one, for a process that claims it; `params` are quoted as for a shell.
-
-    It is made here and not by MLflow, which would nest it only below a run that is active in this process. At the end
-    it is not RUNNING, whatever became of the process.
-    """
-    tags = {MLFLOW_PROJECT_ENTRY_POINT: entry_point, OWNER: owner_tag(), **tags}
-    run_id = str(client.create_run(experiment_id, tags=tags, run_name=name).info.run_id)
-    try:
-        client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-        yield run_id
-    finally:
-        if client.get_run(run_id).info.status == "RUNNING":
-            client.set_terminated(run_id, status="KILLED")
-
-
 def launch(
     client: MlflowClient, experiment_id: str, entry_point: str, name: str, parameters: Mapping[str, str], parent: str
 ) -> None:
-    """Runs the entry point to its end. Raises `UserError` with its line where the step found a user's mistake."""
+    """Runs the entry point to its end, as `mlflow run` does with the environment manager `local`.
+
+    Raises what the step found, where it did not end well. MLflow's own function would ask the server itself, and
+    keep the exit code to itself.
+    """
     if not (PROJECT / "MLproject").is_file():
         raise ConfigError(
             "launcher: found project, but this stagewise is installed without its MLproject; run it from a clone of "
             "the repository, or set launcher to inline"
         )
-    project = load_project(str(PROJECT))  # type: ignore[no-untyped-call]
-    recorded, _ = project.get_entry_point(entry_point).compute_parameters(dict(parameters), None)
-    # The process that claims the run hides the folder's name.
-    tags = {MLFLOW_PARENT_RUN_ID: parent, MLFLOW_SOURCE_TYPE: "PROJECT", MLFLOW_SOURCE_NAME: without_home(str(PROJECT))}
-    _put_first_on_path(Path(sys.executable).parent)  # the command says `python`; this must be the one that runs us
-    logging.getLogger("mlflow.projects").setLevel(logging.WARNING)
-    with _run_for(client, experiment_id, name, entry_point, recorded, tags) as run_id:
-        try:
-            mlflow.projects.run(  # type: ignore[no-untyped-call]
-                str(PROJECT),
-                entry_point=entry_point,
-                parameters=dict(parameters),
-                experiment_id=experiment_id,
-                env_manager="local",
-                run_id=run_id,
-            )
-        except ExecutionException as error:
-            mistake = client.get_run(run_id).data.tags.get("stagewise.error")
-            raise UserError(mistake) if mistake else error from None
-
-
-def _put_first_on_path(folder: Path) -> None:
-    before = os.environ.get("PATH", "")
-    if before.split(os.pathsep)[0] != str(folder):
-        os.environ["PATH"] = os.pathsep.join([str(folder), before])
+    tags = {
+        MLFLOW_PARENT_RUN_ID: parent,
+        MLFLOW_SOURCE_TYPE: "PROJECT",
+        MLFLOW_SOURCE_NAME: without_home(str(PROJECT)),  # the process that claims the run hides the folder's name
+        MLFLOW_PROJECT_ENTRY_POINT: entry_point,
+        MLFLOW_PROJECT_BACKEND: "local",
+        OWNER: owner_tag(),
+    }
+    # The command says `python`; this must be the one that runs us.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    entry = load_project(str(PROJECT)).get_entry_point(entry_point)  # type: ignore[no-untyped-call]
+    recorded, _ = entry.compute_parameters(dict(parameters), None)
+    command = ["bash", "-c", entry.compute_command(dict(parameters), None)]
+    _follow(client, experiment_id, name, tags, recorded, command, {"PATH": path}, PROJECT)
 
 
 def run_elsewhere(
@@ -166,28 +137,78 @@ def run_elsewhere(
     """Runs `stagewise <arguments>` with the code in `source`, in `folder`, where its work is kept too, and in a run
     made for it.
 
-    Returns the run's id. Raises `UserError` where the command does not end well; no run is left RUNNING then.
+    Returns the run's id. Raises what the command found where it did not end well; no run is left RUNNING then.
     """
-    params = {
-        option.removeprefix("--").replace("-", "_"): shlex.quote(value)
-        for option, value in zip(arguments[1::2], arguments[2::2], strict=True)
+    tags = {
+        MLFLOW_SOURCE_NAME: without_home(str(source.parent)),
+        MLFLOW_PROJECT_ENTRY_POINT: arguments[0],
+        OWNER: owner_tag(),
     }
-    tags = {MLFLOW_SOURCE_NAME: without_home(str(source.parent))}
-    with _run_for(client, experiment_id, name, arguments[0], params, tags) as run_id:
-        given = {"PYTHONPATH": str(source), "STAGEWISE_HOME": str(folder / "home")}
-        # What MLflow's launcher would hand to the command.
-        given |= {"MLFLOW_RUN_ID": run_id, "MLFLOW_EXPERIMENT_ID": experiment_id}
-        command = [sys.executable, "-m", "stagewise", *arguments]
-        process = subprocess.Popen(command, env={**os.environ, **given}, cwd=folder)
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()  # it closes its runs
-            process.wait()
-            raise
-        finally:
-            close_abandoned(client)  # its runs, if it could not
+    given = zip(arguments[1::2], arguments[2::2], strict=True)
+    params = {option.removeprefix("--").replace("-", "_"): shlex.quote(value) for option, value in given}
+    command = [sys.executable, "-m", "stagewise", *arguments]
+    environment = {"PYTHONPATH": str(source), "STAGEWISE_HOME": str(folder / "home")}
+    try:
+        return _follow(client, experiment_id, name, tags, params, command, environment, folder)
+    finally:
+        with closing(), contextlib.suppress(UserError):
+            close_abandoned(client)  # its steps
+
+
+def _follow(
+    client: MlflowClient,
+    experiment_id: str,
+    name: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, str],
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: Path,
+) -> str:
+    """Runs a command in a run made for it, to its end; returns the run's id.
+
+    The run is as MLflow's launcher makes it, with the parameters quoted as for a shell, so that the process claims it.
+    """
+    with held():
+        run_id = str(client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
+    try:
+        client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+        given = get_run_env_vars(run_id, experiment_id)  # type: ignore[no-untyped-call]
+        with held():
+            process = subprocess.Popen(command, env={**os.environ, **environment, **given}, cwd=cwd)
+    except BaseException:
+        _end(client, run_id)
+        raise
+    try:
+        code = process.wait()
+    except BaseException:
+        process.terminate()  # it closes its runs
+        process.wait()
+        _end(client, run_id)
+        raise
     if code:
-        said = client.get_run(run_id).data.tags.get("stagewise.error", "its output stands above")
-        raise UserError(f"run {run_id}: `stagewise {arguments[0]}` ended with exit code {code}: {said}")
+        raise _failure(name, code, _end(client, run_id))
     return run_id
+
+
+def _end(client: MlflowClient, run_id: str) -> str:
+    """Closes a run that its process has left RUNNING; returns what that found wrong, as far as the server tells."""
+    with closing(), contextlib.suppress(UserError):
+        run = client.get_run(run_id)
+        if run.info.status == "RUNNING":
+            client.set_terminated(run_id, status="KILLED")
+        return str(run.data.tags.get("stagewise.error", ""))
+    return ""
+
+
+def _failure(name: str, code: int, said: str) -> BaseException:
+    """What a process that ended with this exit code is to its launcher."""
+    if code == INTERRUPTED:
+        return KeyboardInterrupt(f"{name} was; the same command goes on from what was saved")
+    if code < 0:
+        ended = signal.Signals(-code).name
+        return TrainingError(f"{name}: its process was ended by {ended}; the same command goes on from the last save")
+    said = said or f"{name}: its process ended with exit code {code}, and says why above"
+    if code == FAILED:
+        return TrackingError(said)
+    return UserError(said) if code == UserError.exit_code else RuntimeError(said)

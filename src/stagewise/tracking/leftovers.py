@@ -20,10 +20,12 @@ from stagewise import manifest as manifests
 from stagewise.errors import LineageError, TrackingError
 from stagewise.hashing import canonical_json
 from stagewise.tracking import traces
+from stagewise.tracking.calls import call
 from stagewise.tracking.lineage import check_standing, record_of
 from stagewise.tracking.models import model_sizes
-from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, artifact_sizes, download
+from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, download
 from stagewise.tracking.store import pages
+from stagewise.tracking.stored import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def remove(client: MlflowClient, leftover: Leftover) -> None:
 
 def _empty(uri: str | None) -> None:
     repository: Any = get_artifact_repository(str(uri))
-    repository.delete_artifacts()
+    call(repository.delete_artifacts, "remove files", str(uri))
 
 
 def _superseded(client: MlflowClient, runs: list[Run], made_from: Mapping[str, Any]) -> set[str]:
@@ -125,7 +127,7 @@ def _models(client: MlflowClient, experiments: list[str]) -> dict[str, list[Logg
 
 def _bytes(client: MlflowClient, run: Run, models: tuple[LoggedModel, ...]) -> int:
     try:
-        sizes: list[Any] = list(artifact_sizes(client, run.info.run_id).values())
+        sizes: list[Any] = list(Files(str(run.info.artifact_uri)).sizes().values())
         for model in models:
             sizes += model_sizes(client, model.model_id).values()
     except MlflowException:

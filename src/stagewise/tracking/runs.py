@@ -36,12 +36,14 @@ from mlflow.utils.mlflow_tags import (
 from stagewise import manifest as manifests
 from stagewise import progress
 from stagewise.credentials import public
-from stagewise.errors import LineageError, TrackingError, UserError
+from stagewise.errors import LineageError, TrackingError, foreseen
 from stagewise.hashing import canonical_json, folder_digests, sha256
+from stagewise.interrupts import held
 from stagewise.provenance import scrub
+from stagewise.tracking.calls import closing
 from stagewise.tracking.owners import OWNER, close_if_gone, owner_tag
 from stagewise.tracking.store import pages
-from stagewise.tracking.stored import check_arrived, sizes
+from stagewise.tracking.stored import Files
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
 OUT = "out"  # the part of a step's folder that is uploaded
@@ -59,6 +61,7 @@ class ActiveRun:
     experiment_id: str
     parent: str | None
     started: str
+    files: Files
     recorded: dict[str, dict[str, Any]] = field(default_factory=lambda: {"params": {}, "tags": {}, "metrics": {}})
     """What was logged, for the manifest."""
 
@@ -96,9 +99,8 @@ class ActiveRun:
     def upload(self, folder: Path) -> dict[str, Any]:
         """Logs every file below `folder`; returns `{path: {sha256, size}}`, each read back from the server."""
         entries = folder_digests(folder)
-        self.client.log_artifacts(self.id, str(folder))
-        uri = str(self.client.get_run(self.id).info.artifact_uri)
-        check_arrived(f"run {self.id}: artifact", uri, entries, folder.parent)
+        self.files.put(folder, entries)
+        self.files.check(f"run {self.id}: artifact", entries, folder.parent)
         return entries
 
     def seal(self, **parts: Any) -> str:
@@ -106,11 +108,9 @@ class ActiveRun:
         built = manifests.build(**parts, recorded=self.recorded, started=self.started, ended=now())
         data, digest = manifests.encode(built)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / manifests.FILE
-            path.write_bytes(data)
-            self.client.log_artifact(self.id, str(path))
-            uri = str(self.client.get_run(self.id).info.artifact_uri)
-            check_arrived(f"run {self.id}: artifact", uri, {manifests.FILE: {"sha256": digest}}, Path(folder))
+            (Path(folder) / manifests.FILE).write_bytes(data)
+            self.files.put(Path(folder), [manifests.FILE])
+            self.files.check(f"run {self.id}: artifact", {manifests.FILE: {"sha256": digest}}, Path(folder))
         self.client.set_tag(self.id, SEAL, digest)
         if model := built["outputs"]["model"]:
             self.client.set_logged_model_tags(model["model_id"], {SEAL: digest})
@@ -155,37 +155,50 @@ def open_run(
     It ends FINISHED, FAILED where the body raises, KILLED on Ctrl-C or SIGTERM; never RUNNING.
     """
     tags = {KIND: kind, MLFLOW_RUN_NAME: name, OWNER: owner_tag()}
+    run_id = ""  # while it is to be closed
     with _sigterm_raises():
-        active = _taken(client, launched, tags) if launched else _new(client, experiment_id, name, parent, tags)
-        active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: active.parent} if active.parent else {})
         try:
+            with held():  # no signal comes between the making of a run and the note of its id
+                active = _taken(client, launched, tags) if launched else _new(client, experiment_id, name, parent, tags)
+                run_id = active.id
+            active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: active.parent} if active.parent else {})
             yield active
+            with held():
+                client.set_terminated(run_id, status="FINISHED")
+                run_id = ""
         except BaseException as error:
-            if _on_main_thread():
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
-            killed = isinstance(error, KeyboardInterrupt)
-            if killed and not error.args:  # the signal came where nobody had anything to add
-                error.args = ("the same command goes on from what was saved",)
-            if isinstance(error, UserError):
-                client.set_tag(active.id, "stagewise.error", public(str(error))[:5000])
-            client.set_terminated(active.id, status="KILLED" if killed else "FAILED")
+            if run_id:
+                _close(client, run_id, error)
             raise
-    client.set_terminated(active.id, status="FINISHED")
 
 
 def _new(client: MlflowClient, experiment_id: str, name: str, parent: str | None, tags: Mapping[str, str]) -> ActiveRun:
     below = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
-    run_id = client.create_run(experiment_id, tags={**tags, **below}, run_name=name).info.run_id
-    return ActiveRun(client, run_id, experiment_id, parent, now())
+    info = client.create_run(experiment_id, tags={**tags, **below}, run_name=name).info
+    return ActiveRun(client, str(info.run_id), experiment_id, parent, now(), Files(str(info.artifact_uri)))
 
 
 def _taken(client: MlflowClient, launched: Launched, tags: Mapping[str, str]) -> ActiveRun:
     found, info = launched.data.tags, launched.info
     tags = {**tags, **_cleaned(found)}
     client.log_batch(info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    active = ActiveRun(client, info.run_id, str(info.experiment_id), found.get(MLFLOW_PARENT_RUN_ID), now())
+    files, parent = Files(str(info.artifact_uri)), found.get(MLFLOW_PARENT_RUN_ID)
+    active = ActiveRun(client, str(info.run_id), str(info.experiment_id), parent, now(), files)
     active.recorded["params"] |= launched.data.params  # the entry point's, which the launcher has recorded
     return active
+
+
+def _close(client: MlflowClient, run_id: str, error: BaseException) -> None:
+    """Ends a run whose body raised, if the server lets it: the error of the body is what counts."""
+    if _on_main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
+    killed = isinstance(error, KeyboardInterrupt)
+    if killed and not error.args:  # the signal came where nobody had anything to add
+        error.args = ("the same command goes on from what was saved",)
+    with closing(), suppress(Exception):
+        if said := foreseen(error):
+            client.set_tag(run_id, "stagewise.error", public(str(said))[:5000])
+        client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
 
 
 def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
@@ -231,20 +244,28 @@ class Record(manifests.Sealed):
     """A finished run on a tracking server."""
 
     client: MlflowClient
+    files: Files
     tags: Mapping[str, str]
     """As the server had them when it was read."""
 
 
 def download(client: MlflowClient, run_id: str, path: str) -> bytes:
-    """Raises `LineageError` for an artifact that is gone, `TrackingError` where the store does not give it."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
-        except (MlflowException, OSError) as error:
-            if path in artifact_sizes(client, run_id):  # it is there, and the store does not give it
-                first = (str(error).splitlines() or [type(error).__name__])[0]
-                raise TrackingError(f"run {run_id}: artifact {path} cannot be fetched: {first}") from error
-            raise LineageError(f"run {run_id}: artifact {path} is gone from the artifact store") from error
+    """A file of a run of which nothing is known but its id. Raises `LineageError` where it is gone, `TrackingError`
+    where the store does not give it."""
+    try:
+        files = Files(str(client.get_run(run_id).info.artifact_uri))
+    except MlflowException as error:
+        raise LineageError(f"run {run_id!r}: no such run on this tracking server") from error
+    return _content(files, run_id, path)
+
+
+def _content(files: Files, run_id: str, path: str) -> bytes:
+    try:
+        return files.read(path)
+    except (MlflowException, FileNotFoundError, NotADirectoryError) as error:
+        raise LineageError(f"run {run_id}: artifact {path} is gone from the artifact store") from error
+    except OSError as error:
+        raise TrackingError(f"run {run_id}: artifact {path} cannot be read: {error.strerror or error}") from error
 
 
 def get(client: MlflowClient, run_id: str) -> Run:
@@ -272,17 +293,13 @@ def read(client: MlflowClient, run_id: str, kind: str) -> Record:
     run = read_any(client, run_id, kind)
     if run.info.status != "FINISHED":
         raise LineageError(f"run {run_id}: found a {kind} run that is {run.info.status}, expected FINISHED")
-    data = download(client, run_id, manifests.FILE)
+    files = Files(str(run.info.artifact_uri))
+    data = _content(files, run_id, manifests.FILE)
     expected = run.data.tags.get(SEAL)
     if sha256(data) != expected:
         raise LineageError(f"run {run_id}: manifest.json was altered: found sha256 {sha256(data)}, expected {expected}")
-    fetch = partial(download, client, run_id)
-    manifest, digest = manifests.decode(data), sha256(data)
-    return Record(run_id, str(run.info.experiment_id), manifest, digest, fetch, client, dict(run.data.tags))
-
-
-def artifact_sizes(client: MlflowClient, run_id: str) -> dict[str, int]:
-    return sizes(partial(client.list_artifacts, run_id))
+    fetch, manifest, digest = partial(_content, files, run_id), manifests.decode(data), sha256(data)
+    return Record(run_id, str(run.info.experiment_id), manifest, digest, fetch, client, files, dict(run.data.tags))
 
 
 def find_finished(
@@ -313,7 +330,7 @@ def _finished(client: MlflowClient, experiment_id: str, fingerprint: str, **opti
 def studies_elsewhere(client: MlflowClient, study: str, experiment_id: str) -> list[str]:
     """The names of other experiments in which a study of this name was begun."""
     experiments = {found.experiment_id: found.name for found in pages(client.search_experiments)}
-    del experiments[experiment_id]
+    experiments.pop(experiment_id, None)
     query = f"tags.`{KIND}` = 'pipeline' and tags.`stagewise.study` = '{study}'"
     found = pages(client.search_runs, list(experiments), query) if experiments else ()
     return sorted({experiments[run.info.experiment_id] for run in found})
