@@ -26,7 +26,7 @@ from stagewise.generation import DECODING, Decoding
 from stagewise.hashing import digest_json
 from stagewise.modeling import Loaded
 from stagewise.provenance import code_digest, deciding_versions, device_kind
-from stagewise.trial import LENGTHS, TOLERANCE, Trial, reason, undisturbed, windows
+from stagewise.trial import LENGTHS, TOLERANCE, Trial, checksums, reason, undisturbed, windows
 
 AGAIN = 2
 """Draws of other prompts for what differs on the first; it must agree on all of them. In a mixture of experts rounding
@@ -105,10 +105,15 @@ def check(loaded: Loaded) -> Ways:
     """
     tried = _Tried(loaded)
     with undisturbed(loaded.model):
+        weights = checksums(loaded.model)
         tried.check_model()
         decoding = next((way for way in DECODING if tried.right(way, partial(Trial.decoded, way=way))), None)
         candidates = [layout for layout in LAYOUTS if layout != "joined" or known(loaded.model)]
         layouts = [each for each in candidates if tried.right(each, partial(Trial.laid_out, layout=each))]
+        if checksums(loaded.model) != weights:
+            raise ModelError(
+                f"{tried.name}: its forward pass changes its own weights, so it cannot be recorded as it is"
+            )
     if decoding is None or not layouts:
         reasons = "; ".join(f"{way}: {reason}" for way, reason in tried.rejected.items())
         raise ModelError(f"{tried.name}: no way to {'train' if decoding else 'decode'} it is right ({reasons})")

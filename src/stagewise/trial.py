@@ -17,6 +17,7 @@ from stagewise.errors import ModelError
 from stagewise.formatting import IGNORED, Example
 from stagewise.generation import Decoder, Decoding, Prompt, Row, alone, greedy
 from stagewise.modeling import Loaded, positions
+from stagewise.special_tokens import special_tokens
 
 TOLERANCE = 1e-4
 """The largest difference of two logits that is rounding, as a share of the largest logit beside them."""
@@ -46,6 +47,12 @@ def undisturbed(model: Any) -> Iterator[None]:
             for tensor, dtype in narrow:
                 tensor.data = tensor.data.to(dtype)  # exact: it was widened
             model.train(training)
+
+
+def checksums(model: Any) -> list[int]:
+    """A number for the bits of each weight."""
+    flat = (weight.detach().flatten() for weight in model.parameters())
+    return [int(each.view(torch.int32 if each.itemsize % 4 == 0 else torch.uint8).sum()) for each in flat]
 
 
 def windows(model: Any) -> dict[str, int]:
@@ -183,8 +190,8 @@ def reason(error: Exception) -> str:
 
 def _prompts(loaded: Loaded, seed: int) -> list[Prompt]:
     """Of tokens drawn from those that are plain text, the same for every model with as many of them."""
-    special = set(loaded.tokenizer.all_special_ids)
-    plain = torch.tensor([token for token in range(len(loaded.tokenizer)) if token not in special])
+    others = {*special_tokens(loaded.tokenizer), loaded.tokenizer.unk_token_id}
+    plain = torch.tensor([token for token in range(len(loaded.tokenizer)) if token not in others])
     limit = positions(loaded.model)
     longest = max(LENGTHS) if limit is None else min(max(LENGTHS), limit // 2)
     generator = torch.Generator().manual_seed(seed)
