@@ -74,10 +74,41 @@ def test_a_cache_that_keeps_the_wrong_rows_is_noticed(monkeypatch: pytest.Monkey
 
 
 class Batched(torch.nn.Module):
-    """A norm over the batch, as some models had one: what a row gets depends on the rows beside it."""
+    """A norm over the batch: what a row gets depends on the rows beside it."""
+
+    def __init__(self, learning: bool = False) -> None:
+        super().__init__()
+        self.learning = learning  # only while it learns
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden - hidden.mean(dim=0, keepdim=True) * (len(hidden) > 1)
+        active = len(hidden) > 1 and (self.training or not self.learning)
+        return hidden - hidden.mean(dim=0, keepdim=True) * active
+
+
+def test_what_only_happens_in_training_is_noticed() -> None:
+    made = loaded("gpt2")  # with dropout, which is no difference
+    for part in made.model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.3
+    assert check(made).layouts == ("joined", "padded", "single")
+    assert {part.p for part in made.model.modules() if isinstance(part, torch.nn.Dropout)} == {0.3}
+    made.model.transformer.ln_f = torch.nn.Sequential(made.model.transformer.ln_f, Batched(learning=True))
+    ways = check(made)
+    assert (ways.decoding, ways.layouts) == ("select", ("joined", "single"))
+
+
+def test_a_model_that_cannot_be_trained_is_refused_before_it_is() -> None:
+    made = loaded()
+
+    def refuse(model: Any, *_: Any) -> None:
+        if model.training:
+            raise ValueError("token_type_ids is required when training")
+
+    made.model.register_forward_pre_hook(refuse)
+    with pytest.raises(
+        ModelError, match=r"no way to train it is right \(joined: ValueError: token_type_ids is required"
+    ):
+        check(made)
 
 
 def test_a_model_whose_rows_depend_on_each_other_is_run_one_by_one() -> None:
@@ -238,4 +269,8 @@ def test_what_is_recorded_is_read_back() -> None:
     ways = check(Loaded(wide("minimax"), tokenizer()))
     assert Ways.of(json.loads(json.dumps(ways.facts))) == ways
     assert ways.taken == {"decoding": "generate", "layouts": ["padded", "single"]}
-    assert ways.in_words.startswith("decoding generate, training padded; not select: ValueError: MiniMax uses")
+    assert ways.in_words == "decoding generate, training padded"
+    assert [remark.split(" is not used: ")[0] for remark in ways.remarks] == [
+        "MiniMaxForCausalLM: select",
+        "MiniMaxForCausalLM: no_select",
+    ]

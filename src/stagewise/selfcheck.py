@@ -62,9 +62,12 @@ class Ways:
 
     @property
     def in_words(self) -> str:
-        """`decoding select, training joined`, and what was not right."""
-        found = f"decoding {self.decoding}, training {self.layouts[0]}"
-        return "; ".join([found, *(f"not {way}: {reason}" for way, reason in self.rejected.items())])
+        return f"decoding {self.decoding}, training {self.layouts[0]}"
+
+    @property
+    def remarks(self) -> list[str]:
+        """A line for each way that is not used."""
+        return [f"{self.architecture}: {way} is not used: {reason}" for way, reason in self.rejected.items()]
 
 
 def found(loaded: Loaded, home: Path, device: str) -> Ways:
