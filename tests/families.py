@@ -1,24 +1,39 @@
 """A tiny model of every causal-LM family of the installed transformers, as far as one can be made.
 
     families()                   # the names in transformers' own mapping, in its order
-    model = tiny("gemma2")       # small sizes, one layer of each kind, random weights
+    model = tiny("gemma2")       # small sizes, a layer of each kind, random weights
     UNMADE["musicgen"]           # why there is none
+
+`python tests/families.py` writes docs/models.md, what the self-check finds for each; tests/test_families.py holds it.
 
 Most configs name their sizes alike, so SMALL makes them small; what one family needs beside that stands in OWN.
 """
 
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import models
 import torch
+import transformers
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from stagewise.errors import ModelError
+from stagewise.modeling import Loaded
+from stagewise.selfcheck import check
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "models.md"
 
 VOCABULARY = 64
 SMALL: dict[str, Any] = {
     **{"vocab_size": VOCABULARY, "vocab_size_per_layer_input": VOCABULARY},
     **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1},
-    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "adapter_in_dim"), 32),
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim"), 32),
+    **dict.fromkeys(("adapter_in_dim", "adapter_out_dim", "adapter_input_size"), 32),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "decoder_ffn_dim", "encoder_ffn_dim", "ffn_hidden_size"), 64),
     **dict.fromkeys(("feed_forward_size", "d_inner"), 64),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "decoder_attention_heads"), 4),
@@ -97,15 +112,33 @@ OWN: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("rembert", "roberta", "roberta-prelayernorm", "roformer"), AS_DECODER),
     **dict.fromkeys(("xlm-roberta", "xlm-roberta-xl"), AS_DECODER),
 }
-UNMADE: dict[str, str] = {}
+UNMADE = {
+    "gemma3n": "its image part is made by timm, which is not installed",
+    "gemma4_assistant": "it drafts for another model, and needs that model's states",
+    "gemma4_unified_assistant": "it drafts for another model, and needs that model's states",
+    "musicgen": "it says audio codes, and transformers makes none from its config",
+    "musicgen_melody": "it says audio codes, and transformers makes none from its config",
+}
 
 
 def families() -> list[str]:
     return list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
-def config(family: str) -> Any:
-    return _small(CONFIG_MAPPING[family], OWN.get(family, {}))
+def tiny(family: str, seed: int = 0, **own: Any) -> Any:
+    torch.manual_seed(seed)
+    config = _small(CONFIG_MAPPING[family], OWN.get(family, {}) | own)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def wide(family: str, seed: int = 0, **own: Any) -> Any:
+    """As `tiny`, its weights four times as wide: different prompts get different answers."""
+    made = tiny(family, seed, **own)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(4)
+    return made
 
 
 def _small(kind: Any, own: dict[str, Any]) -> Any:
@@ -129,6 +162,85 @@ def _small(kind: Any, own: dict[str, Any]) -> Any:
     return kind(**small | own)
 
 
-def tiny(family: str, seed: int = 0) -> Any:
-    torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(config(family)).eval()
+# --- docs/models.md -----------------------------------------------------------------------------
+
+HEAD = """\
+# Which models are run, and how
+
+Before phase 0 is recorded, `stagewise` tries the loaded model: how its answers are decoded is held against its own
+`generate` at batch size 1, and how its training examples are laid out against each of them alone, in float32. What
+differs by more than rounding (1e-4 of the largest logit) is not used. `stagewise plan --probe` shows what it finds for
+your model; the record has it under `facts.self_check`.
+
+| decoding | what is done |
+| --- | --- |
+| `select` | a batch, padded on the left; a row that has ended leaves it |
+| `no_select` | a batch whose rows stay until the last one has ended |
+| `generate` | the same, in the model's own `generate`: its cache is one of its own |
+| `one_by_one` | the model's own `generate`, a prompt at a time: it takes padding on the left for text |
+
+| training | what is done |
+| --- | --- |
+| `joined` | the examples of a batch in one row, each attending to itself alone (CPU; elsewhere `padded`) |
+| `padded` | a row each, padded on the right |
+| `single` | one at a time |
+
+A model is refused, in one line, if what it makes of a text changes with what follows (it is not causal), if its
+`generate` disagrees with its own forward pass, or if it cannot be run by itself.
+
+Below is what was found for a tiny model, with random weights, of every causal-LM family of transformers {version}
+on a CPU. Your model is tried itself, so this table decides nothing. It is written by `python tests/families.py`, and
+`make test-slow` makes it again and compares. Encoders (BERT and its like) were made with `is_decoder: true`; without
+it they are refused as not causal.
+
+{counts}
+
+| family | decoding | training | remark |
+| --- | --- | --- | --- |
+"""
+# The start of a refusal, and what stands of it in the table: the rest has numbers that depend on the machine.
+REFUSALS = {
+    "what it makes of a text changes": "it is not causal",
+    "its own generate disagrees": "its `generate` disagrees with its forward pass",
+    "cannot be run by itself": "its `generate` fails",
+    "its logits are not finite": "its logits are no numbers",
+}
+
+
+def row(family: str) -> str:
+    """The family's line of the table, found by trying a tiny model of it."""
+    if family in UNMADE:
+        return f"| {family} | not tried | | {UNMADE[family]} |"
+    made = Loaded(tiny(family), models.tokenizer())
+    try:
+        ways = check(made)
+    except ModelError as error:
+        said = str(error).removeprefix(f"{type(made.model).__name__}: ")
+        (remark,) = (remark for start, remark in REFUSALS.items() if said.startswith(start))
+        return f"| {family} | refused | | {remark} |"
+    return f"| {family} | `{ways.decoding}` | `{ways.layouts[0]}` | |"
+
+
+def rows(document: str) -> dict[str, str]:
+    """The lines of the table by family."""
+    _, _, table = document.partition("| family |")
+    return {line.split("|")[1].strip(): line for line in table.splitlines()[2:] if line.startswith("|")}
+
+
+def document(found: Mapping[str, str]) -> str:
+    counted = Counter(line.split("|")[2].strip() for line in found.values())
+    counts = ", ".join(f"{word} {count}" for word, count in counted.most_common())
+    head = HEAD.format(version=transformers.__version__, counts=f"{len(found)} families: {counts}.")
+    return head + "".join(f"{line}\n" for line in found.values())
+
+
+def write() -> None:
+    found = {}
+    for family in families():
+        found[family] = row(family)
+        print(found[family], file=sys.stderr, flush=True)
+    DOCUMENT.write_text(document(found))
+
+
+if __name__ == "__main__":
+    write()

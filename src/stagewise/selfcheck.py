@@ -26,7 +26,7 @@ from stagewise.generation import DECODING, Decoding
 from stagewise.hashing import digest_json
 from stagewise.modeling import Loaded
 from stagewise.provenance import code_digest, deciding_versions, device_kind
-from stagewise.trial import LENGTHS, TOLERANCE, Trial, reason, undisturbed, windows
+from stagewise.trial import LENGTHS, TOLERANCE, Trial, checksums, reason, undisturbed, windows
 
 AGAIN = 2
 """Draws of other prompts for what differs on the first; it must agree on all of them. In a mixture of experts rounding
@@ -62,9 +62,12 @@ class Ways:
 
     @property
     def in_words(self) -> str:
-        """`decoding select, training joined`, and what was not right."""
-        found = f"decoding {self.decoding}, training {self.layouts[0]}"
-        return "; ".join([found, *(f"not {way}: {reason}" for way, reason in self.rejected.items())])
+        return f"decoding {self.decoding}, training {self.layouts[0]}"
+
+    @property
+    def remarks(self) -> list[str]:
+        """A line for each way that is not used."""
+        return [f"{self.architecture}: {way} is not used: {reason}" for way, reason in self.rejected.items()]
 
 
 def found(loaded: Loaded, home: Path, device: str) -> Ways:
@@ -105,10 +108,15 @@ def check(loaded: Loaded) -> Ways:
     """
     tried = _Tried(loaded)
     with undisturbed(loaded.model):
+        weights = checksums(loaded.model)
         tried.check_model()
         decoding = next((way for way in DECODING if tried.right(way, partial(Trial.decoded, way=way))), None)
         candidates = [layout for layout in LAYOUTS if layout != "joined" or known(loaded.model)]
         layouts = [each for each in candidates if tried.right(each, partial(Trial.laid_out, layout=each))]
+        if checksums(loaded.model) != weights:
+            raise ModelError(
+                f"{tried.name}: its forward pass changes its own weights, so it cannot be recorded as it is"
+            )
     if decoding is None or not layouts:
         reasons = "; ".join(f"{way}: {reason}" for way, reason in tried.rejected.items())
         raise ModelError(f"{tried.name}: no way to {'train' if decoding else 'decode'} it is right ({reasons})")

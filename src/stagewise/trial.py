@@ -17,6 +17,7 @@ from stagewise.errors import ModelError
 from stagewise.formatting import IGNORED, Example
 from stagewise.generation import Decoder, Decoding, Prompt, Row, alone, greedy
 from stagewise.modeling import Loaded, positions
+from stagewise.special_tokens import special_tokens
 
 TOLERANCE = 1e-4
 """The largest difference of two logits that is rounding, as a share of the largest logit beside them."""
@@ -46,6 +47,12 @@ def undisturbed(model: Any) -> Iterator[None]:
             for tensor, dtype in narrow:
                 tensor.data = tensor.data.to(dtype)  # exact: it was widened
             model.train(training)
+
+
+def checksums(model: Any) -> list[int]:
+    """A number for the bits of each weight."""
+    flat = (weight.detach().flatten() for weight in model.parameters())
+    return [int(each.view(torch.int32 if each.itemsize % 4 == 0 else torch.uint8).sum()) for each in flat]
 
 
 def windows(model: Any) -> dict[str, int]:
@@ -142,18 +149,48 @@ class Trial(NamedTuple):
 
     def laid_out(self, layout: Layout) -> float:
         """Of all tokens that are learned, laid out as in training, and of each example alone."""
-        model = self.loaded.model
         pairs = zip(self.prompts, self.spoken, strict=True)
         examples = [Example((*prompt.ids, *said), len(prompt.ids)) for prompt, said in pairs]
+        wanted = torch.cat([each[:-1] for each in self.whole])
+        with attending(self.loaded.model):
+            logits, targets = self._predicted(examples, layout)
+            with _learning(self.loaded.model):
+                once, again = (self._predicted(examples, layout)[0] for _ in range(2))
+        if targets != [token for example in examples for token in example.ids[1:]]:
+            return torch.inf
+        # Some mixtures of experts choose at random while they are trained: that is as it should be.
+        trained = [once] if torch.equal(once, again) else []
+        return max(_difference(each, wanted) for each in [logits, *trained])
+
+    def _predicted(self, examples: list[Example], layout: Layout) -> tuple[torch.Tensor, list[int]]:
+        """Logits (positions, vocabulary) of the tokens that are learned, and these tokens."""
+        model = self.loaded.model
         batching = Batching(layout, 1, "all", self.loaded.tokenizer.pad_token_id, chooses=chooses_positions(model))
         batches = [[example] for example in examples] if layout == "single" else [examples]
-        with attending(model):
-            made = [predicted(model, batch, batching, model.device) for batch in batches]
+        made = [predicted(model, batch, batching, model.device) for batch in batches]
         logits, targets = (torch.cat(parts) for parts in zip(*made, strict=True))
         learned = targets != IGNORED
-        if targets[learned].tolist() != [token for example in examples for token in example.ids[1:]]:
-            return torch.inf
-        return _difference(logits[learned].float(), torch.cat([each[:-1] for each in self.whole]))
+        return logits[learned].float(), targets[learned].tolist()
+
+
+@contextmanager
+def _learning(model: Any) -> Iterator[None]:
+    """The model as it is trained, but for its dropout."""
+    dropping = [
+        (part, name, value)
+        for part in model.modules()
+        for name, value in vars(part).items()
+        if isinstance(value, float) and ("drop" in name or (name == "p" and isinstance(part, torch.nn.Dropout)))
+    ]
+    for part, name, _ in dropping:
+        setattr(part, name, 0.0)
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
+        for part, name, value in dropping:
+            setattr(part, name, value)
 
 
 class _Told(Decoder):
@@ -183,8 +220,8 @@ def reason(error: Exception) -> str:
 
 def _prompts(loaded: Loaded, seed: int) -> list[Prompt]:
     """Of tokens drawn from those that are plain text, the same for every model with as many of them."""
-    special = set(loaded.tokenizer.all_special_ids)
-    plain = torch.tensor([token for token in range(len(loaded.tokenizer)) if token not in special])
+    others = {*special_tokens(loaded.tokenizer), loaded.tokenizer.unk_token_id}
+    plain = torch.tensor([token for token in range(len(loaded.tokenizer)) if token not in others])
     limit = positions(loaded.model)
     longest = max(LENGTHS) if limit is None else min(max(LENGTHS), limit // 2)
     generator = torch.Generator().manual_seed(seed)

@@ -102,7 +102,7 @@ def _probe(config: Config, loaded: modeling.Loaded, encoded: Mapping[str, Encode
     phase = max(planned.phases, key=longest)
     with tempfile.TemporaryDirectory() as folder:
         outcome, _ = training.train(
-            loaded.model,
+            loaded.model.float(),  # as it would be trained
             loaded.tokenizer.pad_token_id,
             examples,
             phase.steps[:UPDATES],
@@ -126,6 +126,7 @@ def _probe_lines(probe: Probe, arm: str, total: int) -> list[str]:
     minutes = total / probe.rate / 60
     return [
         f"self-check: {probe.ways.architecture}, {probe.ways.in_words}",
+        *(f"! {remark}" for remark in probe.ways.remarks),
         tables.aligned([header, *rows]),
         f"training: about {minutes:,.1f} min for {total:,} tokens at {probe.rate:,.0f} tokens/s, in one process on "
         f"{probe.device}",

@@ -233,8 +233,8 @@ def _make_base(
     loaded.model.to(device)
     ways = selfcheck.found(loaded, session.home, config.compute.device)
     loaded.model.to("cpu")
-    for way, reason in ways.rejected.items():
-        say(f"! {ways.architecture}: {way} is not used: {reason}")
+    for remark in ways.remarks:
+        say(f"! {remark}")
     facts = {"model_source": source, "self_check": ways.facts}
     return _finish(session, split, wanted, None, loaded, training.Outcome(), facts, run, work)
 
