@@ -3,8 +3,8 @@
     export("5f0c…", "provenance", Path("out"), None)
     ✓ provenance of quickstart: /home/alice/out/provenance.json
 
-A bundle is what `verify` reads without a server; it is made of any run. A model is a trained checkpoint, rounded to what
-the study's base model is held in. The folder appears whole or not at all: it is made beside its place and renamed.
+A bundle is what `verify` reads without a server; it is made of any run. A model is one checkpoint, rounded to what the
+study's base model is held in. The folder appears whole or not at all: it is made beside its place and renamed.
 """
 
 import contextlib
