@@ -19,7 +19,7 @@ import torch
 from models import loaded
 from rounding import STRAY, UNITS, WRONG, apart, astray
 
-from stagewise import distributed, modeling, training
+from stagewise import distributed, modeling, openmp, training
 from stagewise.config import Compute, Training
 from stagewise.distributed import Job
 from stagewise.errors import ConfigError, TrainingError
@@ -119,13 +119,18 @@ def processes(of: psutil.Process) -> list[psutil.Process]:
 
 
 def test_a_killed_process_is_a_clear_error_and_ends_the_others(checkpoint: Path, tmp_path: Path) -> None:
+    waits: list[str | None] = []
+
     def kill(report: training.StepReport) -> None:
         if report.step == 1:
-            processes(psutil.Process())[-1].kill()
+            *_, last = processes(psutil.Process())
+            waits.extend(last.environ().get(name) for name in openmp.CHOSEN)
+            last.kill()
 
     with pytest.raises(TrainingError, match=r"process [01] of 2 was ended by SIGKILL.*goes on from the last save"):
         together(job(checkpoint, tmp_path, count=5000), tmp_path, kill)
     assert not processes(psutil.Process())
+    assert any(waits), "its threads spin while they wait"
 
 
 def test_an_error_in_following_the_processes_ends_them(checkpoint: Path, tmp_path: Path) -> None:

@@ -20,12 +20,14 @@ import click
 from stagewise import __version__
 from stagewise.credentials import kind_of, redact
 from stagewise.errors import SecretError, UserError
+from stagewise.openmp import spin_little
 
 
 class Group(click.Group):
     """Ends a command that found a user's mistake with its text on stderr and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        spin_little()  # no command has loaded torch yet
         try:
             _refuse_credentials(sys.argv[1:])
             return super().invoke(ctx)

@@ -34,6 +34,7 @@ from stagewise import modeling, training
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError, UserError
 from stagewise.formatting import Example
+from stagewise.openmp import spin_little
 from stagewise.plan import Instance, Step
 from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
 
@@ -186,6 +187,7 @@ def launch(settings: Training, folder: Path, name: str) -> None:
         max_restarts=0,
         shutdown_timeout=GRACE,
     )
+    spin_little()
     with _handlers_restored():
         try:
             elastic_launch(config, sys.executable)("-m", "stagewise.distributed", str(folder))
