@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from models import FAMILIES, loaded, model
+from rounding import STRAY, astray
 from transformers import TrainingArguments, get_scheduler
 
 from stagewise import modeling, training
@@ -255,8 +256,7 @@ def test_a_compiled_model_learns_the_same_and_goes_on_to_the_same_bits(tmp_path:
     eager, whole, parted = (model("llama", VOCABULARY) for _ in range(3))
     run(eager, tmp_path / "eager", accelerator)
     run(whole, tmp_path / "whole", accelerator, settings=compiled)
-    for one, other in zip(weights(whole), weights(eager), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert astray(whole, eager, model("llama", VOCABULARY)) < STRAY
     torch.compiler.reset()  # what another process would compile for itself
     with pytest.raises(KeyboardInterrupt):
         run(model("llama", VOCABULARY), tmp_path / "parted", accelerator, settings=compiled, on_step=interrupt_at(3))

@@ -19,6 +19,7 @@ import click
 from stagewise import __version__
 from stagewise.credentials import kind_of, redact
 from stagewise.errors import INTERRUPTED, SecretError, foreseen
+from stagewise.openmp import spin_little
 
 
 class Group(click.Group):
@@ -29,6 +30,7 @@ class Group(click.Group):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        spin_little()  # no command has loaded torch yet
         try:
             _refuse_credentials(ctx.obj)
             return super().invoke(ctx)

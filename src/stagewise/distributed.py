@@ -35,6 +35,7 @@ from stagewise.batching import LAYOUTS, Layout
 from stagewise.config import Compute, Training
 from stagewise.errors import FAILED, INTERRUPTED, ConfigError, DiskError, TrainingError, foreseen
 from stagewise.formatting import Example
+from stagewise.openmp import spin_little
 from stagewise.plan import Instance, Step
 from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
 
@@ -194,6 +195,7 @@ def launch(settings: Training, folder: Path, name: str) -> None:
         max_restarts=0,
         shutdown_timeout=GRACE,
     )
+    spin_little()
     with _handlers_restored():
         try:
             elastic_launch(config, sys.executable)("-m", "stagewise.distributed", str(folder))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stagewise import progress
+from stagewise import openmp, progress
 from stagewise.config import CHECKPOINT, Config, resolved
 from stagewise.credentials import without_home
 from stagewise.errors import ConfigError
@@ -68,6 +68,8 @@ def run(config_path: Path, launched: Launched | None = None, experiment_name: st
     started = time.perf_counter()
     session = open_session(config_path, launched, experiment_name)
     config = session.config
+    if not openmp.spin_little() and config.launcher == "inline" and train.machine(config)["threads"] > 1:
+        progress.say(f"! {openmp.TOO_LATE}")
     _check_server(config)
     if config.require_clean:
         check_clean()

@@ -315,7 +315,7 @@ def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:
         derived = Derived(
             "", [Finding("what follows from its inputs", "it was not reckoned", str(error), checked=False)]
         )
-    except (UserError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (UserError, ValueError, LookupError, TypeError, AttributeError) as error:  # a file is `Absent` among them
         first = (str(error).splitlines() or [type(error).__name__])[0]
         # Of a file that was altered nothing can follow; that it was is a finding already.
         broken = any(finding.checked for each in chain.nodes.values() for finding in each.findings)
