@@ -64,7 +64,10 @@ class Proxy:
         if isinstance(done, int):
             _answer(handler, done, [], b"")
             return
-        status, headers, data = self._ask(handler, body)
+        try:
+            status, headers, data = self._ask(handler, body)
+        except OSError:  # the server is gone
+            done = LOSE
         if done == LOSE:
             handler.close_connection = True
             handler.connection.close()

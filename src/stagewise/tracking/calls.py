@@ -175,7 +175,6 @@ class _Call(Generic[T]):
     def __init__(self, send: Callable[[], T], what: str, where: str, stop: Stop, long: bool, once: bool) -> None:
         self.send, self.what, self.where, self.stop, self.long, self.once = send, what, where, stop, long, once
         self.outage = _outages.setdefault(where, _Outage())
-        self.patience = patience()
         self.called = self.began = time.monotonic()
         self.since = datetime.now()  # it has not answered
         self.tries = 0
@@ -230,7 +229,7 @@ class _Call(Generic[T]):
     def _end(self) -> float:
         """Until when it is tried, of time.monotonic."""
         if not self._brief():
-            return self.began + self.patience
+            return self.began + patience()
         given_up = self.outage.given_up
         ends = [*_closing[:1], *([] if given_up is None else [given_up + CLOSING / 4])]
         return max(min(ends), self.called + LEAST)
@@ -241,7 +240,7 @@ class _Call(Generic[T]):
     def _tell(self, found: Passing) -> None:
         if self._brief():
             return
-        until = self.since + timedelta(seconds=self.patience)
+        until = self.since + timedelta(seconds=patience())
         note = getattr(_here, "note", "")
         fails = "fails" if found.answered else "does not answer"
         self.outage.tell(
