@@ -179,6 +179,8 @@ def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
         yield from _same("manifest.json, facts.separations", facts["separations"], separated)
         checked = chain.made_from(sealed, "parent").facts["self_check"]
         yield from _same("manifest.json, facts.self_check", facts["self_check"], checked)
+        if facts["layout"] not in checked["layouts"]:
+            yield Finding("manifest.json, facts.layout", facts["layout"], f"one of {', '.join(checked['layouts'])}")
     else:
         planned = []
     yield from _same(f"artifact {train.ORDER}", recorded, planned)
