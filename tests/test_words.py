@@ -177,7 +177,11 @@ def test_what_is_said_agrees_whatever_the_answers(
     ("counts", "p", "said"),
     [
         ((15, 28, 36), "0.04998", "Effect: a minus b is +2.6 points (95 % interval +0.0005 to +5.2662, p = 0.04998,"),
-        ((11, 11, 21), "0.05", "No effect visible: a minus b is +1.4 points (95 % interval -0.001 to +2.868, p = 0.05, "),
+        (
+            (11, 11, 21),
+            "0.05",
+            "No effect visible: a minus b is +1.4 points (95 % interval -0.001 to +2.868, p = 0.05, ",
+        ),
     ],
 )
 def test_what_is_said_agrees_close_to_the_threshold(counts: tuple[int, int, int], p: str, said: str) -> None:
