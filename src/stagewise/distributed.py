@@ -236,8 +236,9 @@ def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseE
 
 @contextmanager
 def _handlers_restored() -> Iterator[None]:
-    """The launcher leaves handlers of its own behind."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    """The launcher leaves handlers of its own behind, where Python allows any: in the main thread."""
+    here = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) if here else ()
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield

@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -360,8 +361,14 @@ def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str
 
 @contextmanager
 def _deferred_signals() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C wait for the end of the step, so that what is saved is whole; a second one does not."""
+    """SIGTERM and Ctrl-C wait for the end of the step, so that what is saved is whole; a second one does not.
+
+    In another than the main thread Python allows no handler, and delivers no signal.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         # Of Ctrl-C alone: a launcher that gets one too sends SIGTERM after it.

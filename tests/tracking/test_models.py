@@ -22,9 +22,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from stagewise import modeling, pipeline
 from stagewise.errors import LineageError
 from stagewise.hashing import folder_digests
-from stagewise.tracking.models import fetch_checkpoint
+from stagewise.tracking.models import fetch_checkpoint, register
 from stagewise.tracking.runs import download, open_run, read
-from stagewise.tracking.store import connect
+from stagewise.tracking.store import connect, experiment
 
 URI = "models:/spoken@flat-s1"
 STOP = "a"  # it stands in some of the answers
@@ -152,6 +152,40 @@ def test_an_altered_file_is_named_when_the_checkpoint_is_fetched(spoken: Spoken,
             fetch_checkpoint(run, record, tmp_path / "parent")
     finally:
         (folder / name).write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("delete", "whose"),
+    [
+        (None, "experiment one"),
+        ("delete_run", "experiment one, of a run that is deleted"),
+        ("delete_logged_model", "experiment one"),
+    ],
+)
+def test_an_alias_that_moves_says_from_where(
+    delete: str | None, whose: str, store: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, ids = connect(), []
+    for name in ("one", "two"):
+        study = experiment(client, name)
+        run_id = client.create_run(study).info.run_id
+        ids.append((run_id, client.create_logged_model(study, name, run_id).model_id))
+    (run_id, first), (_, second) = ids
+
+    def registered(model_id: str) -> str:
+        lock = store.folder / "lock"
+        return str(register(client, lock, "mine", model_id, "flat-s1", {"arm": "flat"}, "a note").version)
+
+    assert (registered(first), registered(first)) == ("1", "1")
+    assert capsys.readouterr().out == ""
+    if delete:
+        getattr(client, delete)(run_id if delete == "delete_run" else first)
+    client.delete_model_version_tag("mine", "1", "arm")
+    assert registered(second) == "2"
+    assert capsys.readouterr().out == f"! alias models:/mine@flat-s1 moved from version 1 ({whose}) to 2\n"
+    if not delete:
+        assert registered(first) == "1"  # the same version again, with what was taken from it
+        assert client.get_model_version("mine", "1").tags == {"arm": "flat"}
 
 
 @pytest.mark.entry

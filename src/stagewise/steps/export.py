@@ -21,7 +21,7 @@ from stagewise.errors import ExportError, SecretError
 from stagewise.export import Study
 from stagewise.tracking import store
 from stagewise.tracking.lineage import record_of
-from stagewise.tracking.runs import open_run, read
+from stagewise.tracking.runs import Launched, launched_run, read
 from stagewise.tracking.source import Server
 from stagewise.verification import bundle
 
@@ -41,15 +41,21 @@ FORMATS = {
 BUNDLE = "bundle"  # what `verify` reads: of any run, and all that it was made from
 
 
-def export(run_id: str, format: str, out: Path | None, key: Path | None, weights: bool = True) -> None:
+def export(
+    run_id: str,
+    format: str,
+    out: Path | None,
+    key: Path | None,
+    weights: bool = True,
+    launched: Launched | None = None,
+) -> None:
     """Writes the study of a pipeline's run into the folder `out`, by default one of its own in the working directory.
 
     Raises `ExportError` for an unknown format, one whose extra is not installed, a folder that is there already and
     a key that cannot sign; `LineageError` for a run that is not a pipeline's, or whose record does not hold.
     """
     client = store.connect()
-    launched = store.launched_experiment()
-    with open_run(client, launched, "export", f"export {format}") if launched else contextlib.nullcontext():
+    with launched_run(client, launched, "export", f"export {format}"):
         module = _module(format)
         if key is not None and format != "slsa":
             raise ExportError(f"--key: found one with --format {format}, but only slsa is signed; leave it out")

@@ -22,6 +22,7 @@ from filelock import FileLock
 from stagewise import predictions, progress
 from stagewise import split as split_core
 from stagewise.checkout import Checkout, rebuild
+from stagewise.credentials import without_home
 from stagewise.errors import LineageError
 from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
@@ -33,18 +34,18 @@ from stagewise.tracking import store
 from stagewise.tracking.launcher import run_elsewhere
 from stagewise.tracking.lineage import part_of, record_of
 from stagewise.tracking.models import fetch_checkpoint
-from stagewise.tracking.runs import OUT, ActiveRun, Record, open_run
+from stagewise.tracking.runs import OUT, ActiveRun, Launched, Record, open_run
 
 RESULT = "reproduction.json"
 SHOWN = 10  # differences of the environment on the screen; the record has all
 
 
-def reproduce(run_id: str) -> str:
+def reproduce(run_id: str, launched: Launched | None = None) -> str:
     """Returns the verdict. Raises `UserError` where the run can't be reproduced, or what it recorded does not run."""
     client = store.connect()
     original = _original(client, run_id)
-    experiment = store.launched_experiment() or original.experiment_id
-    with open_run(client, experiment, "reproduction", f"reproduce {run_id[:8]}") as run:
+    name = f"reproduce {run_id[:8]}"
+    with open_run(client, original.experiment_id, "reproduction", name, launched=launched) as run:
         run.tag(reproduces=run_id)
         with _folder(run) as folder:
             code = record_code(run, "steps.reproduce", folder / OUT)
@@ -103,8 +104,8 @@ def _run_again(original: Record, run: ActiveRun, checkout: Checkout, folder: Pat
         run.client,
         store.experiment(run.client, name),
         name,
-        [*command, "--config", str(path)],
-        {"PYTHONPATH": str(checkout.source), "STAGEWISE_HOME": str(folder / "home")},
+        [*command, "--config", without_home(str(path))],
+        checkout.source,
         folder,
     )
     run.client.set_tag(again, "stagewise.reproduces", original.run_id)

@@ -15,13 +15,15 @@ import mlflow
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from stagewise import progress
-from stagewise.errors import AccessError, TrackingError
+from stagewise.errors import AccessError, ConfigError, TrackingError
 from stagewise.provenance import scrub
 from stagewise.tracking import calls
+from stagewise.tracking.client import ABSENT as ABSENT
 from stagewise.tracking.client import Client as Client  # what the steps know it by
 from stagewise.tracking.failures import in_short
 
@@ -36,13 +38,13 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path.cwd() / 'mlflow.db'}"
 
 
-def connect() -> Client:
+def connect(launched: bool = False) -> Client:
     """A client of the tracking server that `tracking_uri` names, once it has answered.
 
-    Raises `TrackingError` where nobody listens or the answer is a refusal. A person hears so within seconds; a step
-    that was launched waits for the server that its launcher has just reached.
+    Raises `TrackingError` where nobody listens or the answer is a refusal. A person hears so within seconds; a process
+    that was `launched` waits for the server that its launcher has just reached.
     """
-    uri = _without_login(tracking_uri())
+    uri = _absolute(_without_login(tracking_uri()))
     os.environ["MLFLOW_TRACKING_URI"] = uri  # steps in processes of their own write to the same server
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # what is tried again, and until when, is `calls`' to say
     # Alembic tells of each migration of a fresh database, a hundred lines that nobody asked for; and MLflow logs a
@@ -52,20 +54,18 @@ def connect() -> Client:
     mlflow.set_tracking_uri(uri)
     calls.forget()
     if uri.startswith(("http://", "https://")):
-        if launched_experiment() is None:
+        if not launched:
             _check_listening(uri)
         return _answering(uri)
     if not uri.startswith(SQLITE):
-        _check_database(uri)
+        _check_database(uri, launched)
         return _answering(uri)
-    database = Path(uri.removeprefix(SQLITE))
-    if not database.is_absolute():
-        raise AccessError(f"MLFLOW_TRACKING_URI: found {uri}, expected an absolute path: {SQLITE}{database.resolve()}")
+    database = _database(uri)
     database.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create one database at once: one of them crashes. So one does, first.
     with FileLock(f"{database}.lock"):
         if database.exists():
-            _check_database(uri)
+            _check_database(uri, launched)
         return _answering(uri)
 
 
@@ -90,6 +90,24 @@ def _without_login(uri: str) -> str:
     return where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()
 
 
+def _absolute(uri: str) -> str:
+    """A relative SQLite file, which MLflow allows, by its whole path: steps may run in other folders."""
+    if not uri.startswith("sqlite:"):
+        return uri
+    place, mark, options = uri.removeprefix(SQLITE).partition("?")
+    if not uri.startswith(SQLITE) or place in ("", ":memory:"):
+        raise AccessError(
+            f"MLFLOW_TRACKING_URI: found {uri}, a database in the memory of one process; expected one in a file, such "
+            f"as {SQLITE}mlflow.db"
+        )
+    return f"{SQLITE}{os.path.abspath(place)}{mark}{options}"
+
+
+def _database(uri: str) -> Path:
+    """The file of an SQLite address."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0])
+
+
 def _check_listening(uri: str) -> None:
     """Fails within seconds where no server listens."""
     where = urlparse(uri)
@@ -102,7 +120,7 @@ def _check_listening(uri: str) -> None:
         ) from None
 
 
-def _check_database(uri: str) -> None:
+def _check_database(uri: str, launched: bool) -> None:
     """Fails at once where a database cannot be opened: MLflow itself would try for a hundred seconds."""
 
     def open_it() -> None:
@@ -113,7 +131,7 @@ def _check_database(uri: str) -> None:
             engine.dispose()
 
     try:
-        calls.call(open_it, "open it", once=launched_experiment() is None)
+        calls.call(open_it, "open it", once=not launched)
     except (ArgumentError, NoSuchModuleError) as error:
         raise AccessError(
             f"MLFLOW_TRACKING_URI: found {scrub(uri)}, expected an address of MLflow's ({error})"
@@ -141,7 +159,10 @@ def _answering(uri: str) -> Client:
 
 
 def experiment(client: MlflowClient, name: str) -> str:
-    """The id of the experiment of this name, created where there is none; safe against a second creator."""
+    """The id of the experiment of this name, created where there is none; safe against a second creator.
+
+    Raises `TrackingError` for one that is deleted.
+    """
     found = client.get_experiment_by_name(name)
     if found is None:
         location = _artifacts_of(client.tracking_uri, name)
@@ -151,9 +172,56 @@ def experiment(client: MlflowClient, name: str) -> str:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
+    return _standing(found)
+
+
+def active_run(client: MlflowClient) -> Run | None:
+    """The run that `mlflow.start_run()` began in this thread, if this server has it."""
+    active = mlflow.active_run()
+    try:
+        return client.get_run(active.info.run_id) if active else None
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return None  # it was begun on another server
+
+
+def chosen_experiment(client: MlflowClient, study: str, named: str = "") -> str:
+    """The id of the experiment `named` by a flag, else by MLflow's own variables, else of the study's own.
+
+    Raises `ConfigError` for variables that contradict each other or name none, `TrackingError` for a deleted one.
+    """
+    name, number = os.environ.get("MLFLOW_EXPERIMENT_NAME"), os.environ.get("MLFLOW_EXPERIMENT_ID")
+    if named or not (name or number):
+        return experiment(client, named or study)
+    if not number:
+        return experiment(client, str(name))
+    try:
+        found = client.get_experiment(number)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        raise ConfigError(
+            f"MLFLOW_EXPERIMENT_ID: found {number}, expected the id of an experiment of this tracking server; unset "
+            "it, or set MLFLOW_EXPERIMENT_NAME instead"
+        ) from None
+    if name and name != found.name:
+        raise ConfigError(
+            f"MLFLOW_EXPERIMENT_ID: found {number}, which is {found.name!r}, and MLFLOW_EXPERIMENT_NAME is {name!r}; "
+            "unset one of them"
+        )
+    return _standing(found)
+
+
+def experiment_name(client: MlflowClient, experiment_id: str) -> str:
+    return str(client.get_experiment(experiment_id).name)
+
+
+def _standing(found: Experiment) -> str:
     if found.lifecycle_stage != "active":
         raise AccessError(
-            f"experiment {name!r} is deleted; restore it (mlflow experiments restore) or rename the study"
+            f"experiment {found.name!r} is deleted: mlflow experiments restore --experiment-id {found.experiment_id}; "
+            "or give the study another name"
         )
     return str(found.experiment_id)
 
@@ -163,8 +231,8 @@ def _artifacts_of(uri: str, name: str) -> str | None:
     if uri.startswith(("http://", "https://")):
         return None
     # Beside the database: MLflow would take the folder that the first command happened to start in.
-    folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else Path.cwd()
-    return (folder / "mlruns" / name).as_uri()
+    folder = _database(uri).parent if uri.startswith(SQLITE) else Path.cwd()
+    return (folder / "mlruns" / re.sub(r"^\.+|/", "-", name)).as_uri()
 
 
 def _create(client: MlflowClient, name: str, location: str | None) -> str:
@@ -179,20 +247,6 @@ def _create(client: MlflowClient, name: str, location: str | None) -> str:
     made = str(client.create_experiment(name, location, {MLFLOW_EXPERIMENT_NOTE: note}))
     progress.say(f"! experiment {name}: its files go to {location}; a tracking server would keep them for everybody")
     return made
-
-
-def launched_experiment() -> str | None:
-    """The experiment that MLflow's launcher chose, where it started this process."""
-    return os.environ.get("MLFLOW_EXPERIMENT_ID") if "MLFLOW_RUN_ID" in os.environ else None
-
-
-def discard_launched_run(client: MlflowClient, instead: str) -> None:
-    """Deletes the run that MLflow's launcher made for a step which turned out to be done already."""
-    run_id = os.environ.pop("MLFLOW_RUN_ID", None)
-    if run_id is not None:
-        client.set_tag(run_id, "stagewise.reused", instead)
-        client.set_terminated(run_id)
-        client.delete_run(run_id)
 
 
 def home() -> Path:

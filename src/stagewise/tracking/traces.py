@@ -154,7 +154,7 @@ def _span(info: TraceInfo, row: Mapping[str, Any]) -> Span:
     attributes = {
         SpanAttributeKey.REQUEST_ID: info.trace_id,
         SpanAttributeKey.SPAN_TYPE: SpanType.LLM,
-        SpanAttributeKey.INPUTS: row["arguments"]["gen_args_0"]["arg_0"],
+        SpanAttributeKey.INPUTS: {"prompt": row["arguments"]["gen_args_0"]["arg_0"]},  # evaluation datasets want names
         SpanAttributeKey.OUTPUTS: row["resps"][0][0],
         SpanAttributeKey.CHAT_USAGE: tokens,
         "finish_reason": row["finish_reason"],
