@@ -115,7 +115,7 @@ def test_a_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_file(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Files, "read", refused)
-    with pytest.raises(TrackingError, match=r"artifact manifest\.json cannot be read: Permission denied"):
+    with pytest.raises(TrackingError, match=r"artifact manifest\.json cannot be fetched: .*Permission denied"):
         find(client, study)
 
 

@@ -16,9 +16,10 @@ from mlflow.exceptions import MlflowException
 
 from stagewise.tracking.calls import call, create, inside
 
-NONCE = "stagewise.nonce"  # a tag of each run of ours, by which it is found where its id got lost
+NONCE = "stagewise.owner.nonce"  # a tag of each run of ours, by which it is found where its id got lost
 TRANSFERS = {"log_artifact", "log_artifacts", "log_text", "log_model_artifacts", "download_artifacts"}
-ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"}
+"""The error codes by which MLflow says that there is no such thing, or that this is no id."""
 
 
 class Client(MlflowClient):

@@ -50,7 +50,7 @@ def claim(arguments: Sequence[str]) -> Launched | None:
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return None
-    client = connect()
+    client = connect(launched=True)
     del os.environ["MLFLOW_RUN_ID"]  # no process that is started from here takes it too
     try:
         run = client.get_run(run_id)
@@ -107,7 +107,7 @@ def launch(
 ) -> None:
     """Runs the entry point to its end, as `mlflow run` does with the environment manager `local`.
 
-    Raises what the step found, where it did not end well. MLflow's own function would ask the server itself, and
+    Raises what the step found, where it did not end well. MLflow's own function would ask the server by itself, and
     keep the exit code to itself.
     """
     if not (PROJECT / "MLproject").is_file():
@@ -115,20 +115,19 @@ def launch(
             "launcher: found project, but this stagewise is installed without its MLproject; run it from a clone of "
             "the repository, or set launcher to inline"
         )
+    entry = load_project(str(PROJECT)).get_entry_point(entry_point)  # type: ignore[no-untyped-call]
+    recorded, _ = entry.compute_parameters(dict(parameters), None)
     tags = {
+        MLFLOW_PROJECT_ENTRY_POINT: entry_point,
         MLFLOW_PARENT_RUN_ID: parent,
+        MLFLOW_PROJECT_BACKEND: "local",
         MLFLOW_SOURCE_TYPE: "PROJECT",
         MLFLOW_SOURCE_NAME: without_home(str(PROJECT)),  # the process that claims the run hides the folder's name
-        MLFLOW_PROJECT_ENTRY_POINT: entry_point,
-        MLFLOW_PROJECT_BACKEND: "local",
-        OWNER: owner_tag(),
     }
     # The command says `python`; this must be the one that runs us.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    entry = load_project(str(PROJECT)).get_entry_point(entry_point)  # type: ignore[no-untyped-call]
-    recorded, _ = entry.compute_parameters(dict(parameters), None)
     command = ["bash", "-c", entry.compute_command(dict(parameters), None)]
-    _follow(client, experiment_id, name, tags, recorded, command, {"PATH": path}, PROJECT)
+    _follow(client, experiment_id, name, recorded, tags, command, {"PATH": path}, PROJECT)
 
 
 def run_elsewhere(
@@ -139,46 +138,44 @@ def run_elsewhere(
 
     Returns the run's id. Raises what the command found where it did not end well; no run is left RUNNING then.
     """
-    tags = {
-        MLFLOW_SOURCE_NAME: without_home(str(source.parent)),
-        MLFLOW_PROJECT_ENTRY_POINT: arguments[0],
-        OWNER: owner_tag(),
+    params = {
+        option.removeprefix("--").replace("-", "_"): shlex.quote(value)
+        for option, value in zip(arguments[1::2], arguments[2::2], strict=True)
     }
-    given = zip(arguments[1::2], arguments[2::2], strict=True)
-    params = {option.removeprefix("--").replace("-", "_"): shlex.quote(value) for option, value in given}
+    tags = {MLFLOW_PROJECT_ENTRY_POINT: arguments[0], MLFLOW_SOURCE_NAME: without_home(str(source.parent))}
     command = [sys.executable, "-m", "stagewise", *arguments]
     environment = {"PYTHONPATH": str(source), "STAGEWISE_HOME": str(folder / "home")}
     try:
-        return _follow(client, experiment_id, name, tags, params, command, environment, folder)
+        return _follow(client, experiment_id, name, params, tags, command, environment, folder)
     finally:
         with closing(), contextlib.suppress(UserError):
-            close_abandoned(client)  # its steps
+            close_abandoned(client)  # its runs, if it could not
 
 
 def _follow(
     client: MlflowClient,
     experiment_id: str,
     name: str,
-    tags: Mapping[str, str],
     params: Mapping[str, str],
+    tags: Mapping[str, str],
     command: Sequence[str],
     environment: Mapping[str, str],
-    cwd: Path,
+    folder: Path,
 ) -> str:
-    """Runs a command in a run made for it, to its end; returns the run's id.
+    """Runs a command to its end, in a run as MLflow's launcher makes one, which the process claims; returns its id.
 
-    The run is as MLflow's launcher makes it, with the parameters quoted as for a shell, so that the process claims it.
+    `params` are quoted as for a shell. The run is made here and not by MLflow, which would nest it only below a run
+    that is active in this process. At the end it is not RUNNING, whatever became of the process.
     """
     with held():
-        run_id = str(client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
-    try:
-        client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
-        given = get_run_env_vars(run_id, experiment_id)  # type: ignore[no-untyped-call]
-        with held():
-            process = subprocess.Popen(command, env={**os.environ, **environment, **given}, cwd=cwd)
-    except BaseException:
-        _end(client, run_id)
-        raise
+        run_id = client.create_run(experiment_id, tags={OWNER: owner_tag(), **tags}, run_name=name).info.run_id
+        try:
+            client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+            given = get_run_env_vars(run_id, experiment_id)  # type: ignore[no-untyped-call]
+            process = subprocess.Popen(command, env={**os.environ, **environment, **given}, cwd=folder)
+        except BaseException:
+            _end(client, run_id)
+            raise
     try:
         code = process.wait()
     except BaseException:
@@ -186,9 +183,10 @@ def _follow(
         process.wait()
         _end(client, run_id)
         raise
+    said = _end(client, run_id)
     if code:
-        raise _failure(name, code, _end(client, run_id))
-    return run_id
+        raise _failure(name, code, said)
+    return str(run_id)
 
 
 def _end(client: MlflowClient, run_id: str) -> str:

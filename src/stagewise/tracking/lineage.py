@@ -21,9 +21,9 @@ from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from stagewise.errors import LineageError
+from stagewise.tracking.client import ABSENT
 from stagewise.tracking.models import lost
 from stagewise.tracking.runs import KIND, Record, get, read
-from stagewise.tracking.store import ABSENT
 
 MODELS = "models:/"
 

@@ -23,10 +23,10 @@ from stagewise.errors import AccessError, LineageError
 from stagewise.hashing import folder_digests, weights_digest
 from stagewise.tracking.calls import closing
 from stagewise.tracking.champion import holder
+from stagewise.tracking.client import ABSENT
 from stagewise.tracking.failures import in_short
 from stagewise.tracking.package import FOLDER, write_package
 from stagewise.tracking.runs import SEAL, ActiveRun, Record, flatten
-from stagewise.tracking.store import ABSENT
 from stagewise.tracking.stored import Files
 
 PRESENT = {"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"}
@@ -171,6 +171,8 @@ def register(
         versions = client.search_model_versions(f"name = '{name}'")
         source = f"models:/{model_id}"
         version = next((version for version in versions if version.source == source), None)
+        if not versions:
+            claim(client, name)
         if version is None:
             version = client.create_model_version(name, source, tags=dict(tags), description=note, model_id=model_id)
             # As `mlflow.register_model` does, for the model's own page.

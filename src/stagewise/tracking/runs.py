@@ -41,6 +41,7 @@ from stagewise.hashing import canonical_json, folder_digests, sha256
 from stagewise.interrupts import held
 from stagewise.provenance import scrub
 from stagewise.tracking.calls import closing
+from stagewise.tracking.failures import in_short
 from stagewise.tracking.owners import OWNER, close_if_gone, owner_tag
 from stagewise.tracking.store import pages
 from stagewise.tracking.stored import Files
@@ -155,37 +156,20 @@ def open_run(
     It ends FINISHED, FAILED where the body raises, KILLED on Ctrl-C or SIGTERM; never RUNNING.
     """
     tags = {KIND: kind, MLFLOW_RUN_NAME: name, OWNER: owner_tag()}
-    run_id = ""  # while it is to be closed
+    active: ActiveRun | None = None  # while it is to be closed
     with _sigterm_raises():
         try:
             with held():  # no signal comes between the making of a run and the note of its id
                 active = _taken(client, launched, tags) if launched else _new(client, experiment_id, name, parent, tags)
-                run_id = active.id
             active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: active.parent} if active.parent else {})
             yield active
             with held():
-                client.set_terminated(run_id, status="FINISHED")
-                run_id = ""
+                client.set_terminated(active.id, status="FINISHED")
+                active = None
         except BaseException as error:
-            if run_id:
-                _close(client, run_id, error)
+            if active is not None:
+                _close(client, active.id, error)
             raise
-
-
-def _new(client: MlflowClient, experiment_id: str, name: str, parent: str | None, tags: Mapping[str, str]) -> ActiveRun:
-    below = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
-    info = client.create_run(experiment_id, tags={**tags, **below}, run_name=name).info
-    return ActiveRun(client, str(info.run_id), experiment_id, parent, now(), Files(str(info.artifact_uri)))
-
-
-def _taken(client: MlflowClient, launched: Launched, tags: Mapping[str, str]) -> ActiveRun:
-    found, info = launched.data.tags, launched.info
-    tags = {**tags, **_cleaned(found)}
-    client.log_batch(info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    files, parent = Files(str(info.artifact_uri)), found.get(MLFLOW_PARENT_RUN_ID)
-    active = ActiveRun(client, str(info.run_id), str(info.experiment_id), parent, now(), files)
-    active.recorded["params"] |= launched.data.params  # the entry point's, which the launcher has recorded
-    return active
 
 
 def _close(client: MlflowClient, run_id: str, error: BaseException) -> None:
@@ -199,6 +183,22 @@ def _close(client: MlflowClient, run_id: str, error: BaseException) -> None:
         if said := foreseen(error):
             client.set_tag(run_id, "stagewise.error", public(str(said))[:5000])
         client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
+
+
+def _new(client: MlflowClient, experiment_id: str, name: str, parent: str | None, tags: Mapping[str, str]) -> ActiveRun:
+    below = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+    info = client.create_run(experiment_id, tags={**tags, **below}, run_name=name).info
+    return ActiveRun(client, info.run_id, experiment_id, parent, now(), Files(str(info.artifact_uri)))
+
+
+def _taken(client: MlflowClient, launched: Launched, tags: Mapping[str, str]) -> ActiveRun:
+    found, info = launched.data.tags, launched.info
+    tags = {**tags, **_cleaned(found)}
+    client.log_batch(info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    files, parent = Files(str(info.artifact_uri)), found.get(MLFLOW_PARENT_RUN_ID)
+    active = ActiveRun(client, info.run_id, str(info.experiment_id), parent, now(), files)
+    active.recorded["params"] |= launched.data.params  # the entry point's, which the launcher has recorded
+    return active
 
 
 def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
@@ -244,28 +244,24 @@ class Record(manifests.Sealed):
     """A finished run on a tracking server."""
 
     client: MlflowClient
-    files: Files
     tags: Mapping[str, str]
     """As the server had them when it was read."""
+    files: Files
 
 
 def download(client: MlflowClient, run_id: str, path: str) -> bytes:
-    """A file of a run of which nothing is known but its id. Raises `LineageError` where it is gone, `TrackingError`
-    where the store does not give it."""
-    try:
-        files = Files(str(client.get_run(run_id).info.artifact_uri))
-    except MlflowException as error:
-        raise LineageError(f"run {run_id!r}: no such run on this tracking server") from error
-    return _content(files, run_id, path)
+    """A file of a run of which nothing is known but its id; it may be deleted."""
+    return _content(Files(str(client.get_run(run_id).info.artifact_uri)), run_id, path)
 
 
 def _content(files: Files, run_id: str, path: str) -> bytes:
+    """Raises `LineageError` for an artifact that is gone, `TrackingError` where the store does not give it."""
     try:
         return files.read(path)
-    except (MlflowException, FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
         raise LineageError(f"run {run_id}: artifact {path} is gone from the artifact store") from error
-    except OSError as error:
-        raise TrackingError(f"run {run_id}: artifact {path} cannot be read: {error.strerror or error}") from error
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run_id}: artifact {path} cannot be fetched: {in_short(error)}") from error
 
 
 def get(client: MlflowClient, run_id: str) -> Run:
@@ -298,8 +294,9 @@ def read(client: MlflowClient, run_id: str, kind: str) -> Record:
     expected = run.data.tags.get(SEAL)
     if sha256(data) != expected:
         raise LineageError(f"run {run_id}: manifest.json was altered: found sha256 {sha256(data)}, expected {expected}")
-    fetch, manifest, digest = partial(_content, files, run_id), manifests.decode(data), sha256(data)
-    return Record(run_id, str(run.info.experiment_id), manifest, digest, fetch, client, files, dict(run.data.tags))
+    fetch = partial(_content, files, run_id)
+    manifest, digest = manifests.decode(data), sha256(data)
+    return Record(run_id, str(run.info.experiment_id), manifest, digest, fetch, client, dict(run.data.tags), files)
 
 
 def find_finished(

@@ -17,19 +17,17 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from stagewise import progress
 from stagewise.errors import AccessError, ConfigError, TrackingError
 from stagewise.provenance import scrub
 from stagewise.tracking import calls
+from stagewise.tracking.client import ABSENT as ABSENT
 from stagewise.tracking.client import Client as Client  # what the steps know it by
 from stagewise.tracking.failures import in_short
 
 SQLITE = "sqlite:///"
-ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
-"""The error codes by which MLflow says that there is no such thing, or that this is no id."""
 MLFLOW_EXPERIMENT_NOTE = "mlflow.note.content"
 RACE = re.compile(r"already exists|duplicate key|UNIQUE constraint|out-of-date database schema", re.IGNORECASE)
 CREATIONS = 5  # tries at the tables of a fresh database that another process makes at the same time
@@ -40,11 +38,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path.cwd() / 'mlflow.db'}"
 
 
-def connect() -> Client:
+def connect(launched: bool = False) -> Client:
     """A client of the tracking server that `tracking_uri` names, once it has answered.
 
-    Raises `TrackingError` where nobody listens or the answer is a refusal. A person hears so within seconds; a step
-    that was launched waits for the server that its launcher has just reached.
+    Raises `TrackingError` where nobody listens or the answer is a refusal. A person hears so within seconds; a process
+    that was `launched` waits for the server that its launcher has just reached.
     """
     uri = _absolute(_without_login(tracking_uri()))
     os.environ["MLFLOW_TRACKING_URI"] = uri  # steps in processes of their own write to the same server
@@ -56,18 +54,18 @@ def connect() -> Client:
     mlflow.set_tracking_uri(uri)
     calls.forget()
     if uri.startswith(("http://", "https://")):
-        if not _launched():
+        if not launched:
             _check_listening(uri)
         return _answering(uri)
     if not uri.startswith(SQLITE):
-        _check_database(uri)
+        _check_database(uri, launched)
         return _answering(uri)
     database = _database(uri)
     database.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create one database at once: one of them crashes. So one does, first.
     with FileLock(f"{database}.lock"):
         if database.exists():
-            _check_database(uri)
+            _check_database(uri, launched)
         return _answering(uri)
 
 
@@ -110,11 +108,6 @@ def _database(uri: str) -> Path:
     return Path(uri.removeprefix(SQLITE).partition("?")[0])
 
 
-def _launched() -> bool:
-    """Whether MLflow's launcher seems to have started this process: it has asked the server a moment ago."""
-    return "MLFLOW_RUN_ID" in os.environ
-
-
 def _check_listening(uri: str) -> None:
     """Fails within seconds where no server listens."""
     where = urlparse(uri)
@@ -127,7 +120,7 @@ def _check_listening(uri: str) -> None:
         ) from None
 
 
-def _check_database(uri: str) -> None:
+def _check_database(uri: str, launched: bool) -> None:
     """Fails at once where a database cannot be opened: MLflow itself would try for a hundred seconds."""
 
     def open_it() -> None:
@@ -138,7 +131,7 @@ def _check_database(uri: str) -> None:
             engine.dispose()
 
     try:
-        calls.call(open_it, "open it", once=not _launched())
+        calls.call(open_it, "open it", once=not launched)
     except (ArgumentError, NoSuchModuleError) as error:
         raise AccessError(
             f"MLFLOW_TRACKING_URI: found {scrub(uri)}, expected an address of MLflow's ({error})"
