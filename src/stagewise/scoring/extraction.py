@@ -1,123 +1,59 @@
 r"""The answer in an output, by conventions that each say where they come from.
 
-    EXTRACTORS["gsm8k"]("48/2 = 24\n#### 72")                       ->  "72", span (15, 17)
+    EXTRACTORS["gsm8k"]("48/2 = 24\n#### 72")                            ->  "72", span (15, 17)
     EXTRACTORS["restated"]("15 + 27 = 42, I think", "What is 15 + 27?")  ->  "42", span (10, 12)
 
-All are pure functions of an output; the one that looks for the question's own words reads its prompt too.
+All are pure functions of an output; some read its prompt too. Those of `MARKED` are what an output says of itself.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from stagewise.scoring.marks import Extraction, answer_is, boxed, extraction, gsm8k, inspect, option, tagged
+from stagewise.scoring.options import letter
+from stagewise.scoring.plain import undress
+from stagewise.scoring.settling import stated
 from stagewise.scoring.text import tokens
-from stagewise.scoring.values import CURRENCY, DIGITS, LONGEST_TEXT, WORDS, value
+from stagewise.scoring.values import LONGEST_TEXT, readings, value
 
 LONGEST_LINE = 5  # words; what is longer is a sentence
 LONGEST_SUBJECT = 30  # tokens; what is longer is a story, and no output says it again
-
-
-@dataclass(frozen=True, slots=True)
-class Extraction:
-    text: str
-    rule: str
-    """The name in `EXTRACTORS` of what found it."""
-    span: tuple[int, int]
-    """Where `text` stands in the output."""
 
 
 class Extractor(Protocol):
     def __call__(self, output: str, prompt: str = "") -> Extraction | None: ...
 
 
-# Atomic, and never from the middle of a number: a model can loop on one digit for thousands of characters.
-_NUMBER = rf"(?:(?<!\w)[-−])?[{CURRENCY}]?(?<!\d)(?>{DIGITS})"
-# Where a number ends for good: no digit, per cent or operator follows that would make it part of more.
-_END = (
-    r"(?![.,]?\d)(?!\s*\\?%)(?!\s*(?:[+*/×÷^=]|\$?\\(?:times|cdot|div)))(?!\s*[-−x]\s*[\d$])(?!-\w)(?!\()"
-    r"(?!\s+of\s+[\d$])"
-)
-_VALUE = (
-    rf"(?:{_NUMBER}(?:\s?/\s?(?>{DIGITS}))?(?:\s?\\?%(?!\s+of\s+[\d$])|\s?percent\b)?{_END}"
-    rf"|\b(?i:{'|'.join(WORDS)})\b(?![-\w]))"
+_LABEL = re.compile(r"(?:\w+ ){0,2}\w+:\s+")
+# A question, a heading, an equation, a calculation, a sentence by its verb, a sentence about a number.
+_NO_ANSWER = re.compile(
+    r"\?|:(?!\S)|=|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
+    r"|(?=.*\d).*\b[A-Za-z]{2,}\b.*\b[A-Za-z]{2,}\b|<[a-z]+>|^#"
 )
 _NAME = (
     r"\b(?!(?:A|An|And|But|He|Hence|It|No|She|So|That|The|Then|There|Therefore|They|This|Thus|Which|Yes)\b)"
     r"[A-Z]\w*(?: [A-Z]\w*){0,3}\b"
 )
-
-_GSM8K = re.compile(r"####[ \t]*([^\n]*)")
-_INSPECT = re.compile(r"\bANSWER[ \t]*:[ \t]*([^\n]+)")
-_ANSWER = re.compile(
-    r"\banswer\b[ \t*]*(?::|\bis\b)[ \t:*]*([^\s*:][^\n]*)|(?<!\S)([^\s*]+) is the (?:final )?answer\b",
-    re.IGNORECASE,
-)
-_CLAUSE = re.compile(r"(?:[^.;]|\.(?=\d))+")
-_STARTS_WITH_VALUE = re.compile(rf"\$?({_VALUE})")
-_LABEL = re.compile(r"(?:\w+ ){0,2}\w+:\s+")
-# A question, a heading, an equation, a calculation, a sentence by its verb, a sentence about a number.
-_NO_ANSWER = re.compile(
-    r"\?|:(?!\S)|=|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
-    r"|(?=.*\d).*\b[A-Za-z]{2,}\b.*\b[A-Za-z]{2,}\b"
-)
-_STATEMENT = re.compile(
-    r"(?:[=≈]|\b(?i:result|total|answer):|\b(?:is|are|was|were|has|have|equals?|gives?|makes?|measures|needs?)\b)\s*\$?"
-    rf"({_VALUE})|({_VALUE})(?= is the\b)"
-)
-# No operand, no member of a row, and nothing that is said not to be it.
-_ASSERTED = re.compile(
-    rf"(?<![-+*/×÷^=]\s)(?<![-+*/×÷^=\d])(?<!\d[ \t])(?<!than\s)(?<!not\s)({_VALUE})(?! (?:is|was)(?: not|n't))"
-)
-_ANY_NUMBER = re.compile(_NUMBER)
 _FRAME = re.compile(r"\b(?:what(?:'s| is| are)|who is|calculate|compute|evaluate|find)\b:?|:\s", re.IGNORECASE)
-_SPELLINGS = {"×": r"(?:[×*x]|\\times)", "*": r"(?:[×*x]|\\times)", "÷": r"(?:[÷/]|\\div)", "/": "[÷/]"}
-
-
-def gsm8k(output: str, prompt: str = "") -> Extraction | None:
-    """`#### 72`: the result line of GSM8K's solutions (openai/grade-school-math)."""
-    return _last("gsm8k", _GSM8K, output)
-
-
-def boxed(output: str, prompt: str = "") -> Extraction | None:
-    r"""The last `\boxed{…}`, braces balanced: MATH's convention (hendrycks/math `last_boxed_only_string`)."""
-    start = output.rfind(r"\boxed{") + len(r"\boxed{")
-    depth = 1 if start >= len(r"\boxed{") else 0
-    for end in range(start, len(output) if depth else start):
-        depth += {"{": 1, "}": -1}.get(output[end], 0)
-        if not depth:
-            return _found("boxed", output, (start, end))
-    return None
-
-
-def inspect(output: str, prompt: str = "") -> Extraction | None:
-    """`ANSWER: 72`, in capitals, to the end of its line: `answer("line")` of UKGovernmentBEIS/inspect_ai."""
-    return _last("inspect", _INSPECT, output)
-
-
-def answer_is(output: str, prompt: str = "") -> Extraction | None:
-    """`Answer: 72` (openai/simple-evals), `the answer is 72` (Wei et al. 2022), `72 is the answer`."""
-    matches = list(_ANSWER.finditer(output))
-    if not matches:
-        return None
-    start, end = matches[-1].span(1 if matches[-1][1] else 2)
-    number = _STARTS_WITH_VALUE.match(output, start, end)
-    if number:
-        return _found("answer_is", output, number.span(1))
-    start = max(start, output.rfind("=", start, end) + 1)
-    clause = _CLAUSE.match(output, start, end)
-    return _found("answer_is", output, clause.span()) if clause else None
+_SPELLINGS = {"×": "[×*x]", "*": "[×*x]", "÷": "[÷/]", "/": "[÷/]"}
+# No operand, no member of a row, and nothing that is said not to be it.
+_OPERAND = re.compile(r"(?:[-+*/×÷^=]\s?|\d[ \t]?|\bthan\s|\bnot\s|\bstep\s|\bpart\s)\Z", re.IGNORECASE)
+_DENIED = re.compile(r" (?:is|was)(?: not|n't)")
 
 
 def last_line(output: str, prompt: str = "") -> Extraction | None:
     """The last line, its label aside, where it is an answer: the original experiment's format."""
-    line = last_lines(output)
-    if line is None or _is_answer(line.text):
-        return line
-    label = _LABEL.match(line.text)
-    if label is None or not _is_answer(line.text[label.end() :]):
+    plain = undress(output)
+    end = len(plain.text.rstrip(" \t\n\r!"))  # no factorial, but joy
+    start = plain.text.rfind("\n", 0, end) + 1
+    line = plain.text[start:end]
+    if _is_answer(line):
+        return extraction("last_line", output, plain, start, end)
+    label = _LABEL.match(line)
+    if label is None or not _is_answer(line[label.end() :]):
         return None
-    return _found("last_line", output, (line.span[0] + label.end(), line.span[1]))
+    return extraction("last_line", output, plain, start + label.end(), end)
 
 
 def last_lines(output: str, count: int = 1) -> Extraction | None:
@@ -125,7 +61,9 @@ def last_lines(output: str, count: int = 1) -> Extraction | None:
     end = start = len(output.rstrip())
     for _ in range(count):
         start = output.rfind("\n", 0, max(start, 0))
-    return _found("last_line", output, (start + 1, end))
+    text = output[start + 1 : end].strip()
+    start = end - len(output[start + 1 : end].lstrip())
+    return Extraction(text, "last_line", (start, start + len(text))) if text else None
 
 
 def restated(output: str, prompt: str = "") -> Extraction | None:
@@ -133,17 +71,30 @@ def restated(output: str, prompt: str = "") -> Extraction | None:
     subject = _subject(prompt)
     if subject is None:
         return None
+    plain = undress(output)
+    text = plain.text
+    starts = {each.start: each.end for each in readings(text) if each.value is not None}
+    ends = {end: start for start, end in starts.items()}
+    names = {match.start(): match.end() for match in re.finditer(_NAME, text)}
     # Not the end of a longer word, number or calculation.
     words = rf"(?:the\s+)?(?<![\w.])(?<![-+*/×÷^]\s)(?<![-+*/×÷^]){subject}"
-    answer = rf"({_VALUE}|{_NAME})"
-    subject_is = rf"(?i:{words}\s*(?:=|\bis\b|\bequals\b))\s*\$?{answer}"
-    is_subject = rf"(?<!of\s)(?<![-+*/×÷^=]\s){answer} is (?i:{words})"
-    return _last("restated", re.compile(rf"{subject_is}|{is_subject}"), output)
+    spans = []
+    for match in re.finditer(rf"(?:{words})\s*(?:=|\bis\b|\bequals\b)\s*\$?", text, re.IGNORECASE):
+        end = starts.get(match.end()) or names.get(match.end())
+        spans += [(match.end(), end)] if end else []
+    before = {**ends, **{end: start for start, end in names.items()}}
+    for match in re.finditer(rf" is (?:{words})", text, re.IGNORECASE):
+        start = before.get(match.start())
+        torn = start is not None and re.search(r"(?:of\s|[-+*/×÷^=]\s)\Z", text[max(0, start - 3) : start])
+        spans += [(start, match.start())] if start is not None and not torn else []
+    return extraction("restated", output, plain, *max(spans)) if spans else None
 
 
 def statement(output: str, prompt: str = "") -> Extraction | None:
-    """The last number that a sentence or an equation asserts: `so it has 6 sides`, `= 6` (rule 1)."""
-    return _last("statement", _STATEMENT, output)
+    """The last value that a sentence or an equation asserts: `so it has 6 sides`, `= 6` (rule 1)."""
+    plain = undress(output)
+    found = stated(plain.text)
+    return extraction("statement", output, plain, found.start, found.end) if found else None
 
 
 def last_number(output: str, prompt: str = "") -> Extraction | None:
@@ -151,27 +102,21 @@ def last_number(output: str, prompt: str = "") -> Extraction | None:
 
     In a calculation, a row of numbers or a comparison it does not (rule 4).
     """
-    numbers = list(_ANY_NUMBER.finditer(output))
-    asserted = _ASSERTED.match(output, numbers[-1].start()) if numbers else None
-    return _found("last_number", output, asserted.span(1)) if asserted else None
-
-
-def _last(rule: str, pattern: re.Pattern[str], output: str) -> Extraction | None:
-    """The group that took part in the last match of `pattern`."""
-    matches = list(pattern.finditer(output))
-    return _found(rule, output, matches[-1].span(matches[-1].lastindex or 0)) if matches else None
-
-
-def _found(rule: str, output: str, span: tuple[int, int]) -> Extraction | None:
-    text = output[slice(*span)]
-    start = span[0] + len(text) - len(text.lstrip())
-    text = text.strip()
-    return Extraction(text, rule, (start, start + len(text))) if text else None
+    plain = undress(output)
+    numbers = [each for each in readings(plain.text) if not plain.text[each.start].isalpha()]
+    if not numbers or numbers[-1].value is None:
+        return None
+    start, end = numbers[-1].start, numbers[-1].end
+    if _OPERAND.search(plain.text[max(0, start - 6) : start]) or _DENIED.match(plain.text, end):
+        return None
+    return extraction("last_number", output, plain, start, end)
 
 
 def _is_answer(line: str) -> bool:
-    """A number with its unit, or a few words that neither ask, nor calculate, nor introduce."""
+    """A value with its unit, a letter, or a few words that neither ask, nor calculate, nor introduce."""
     if value(line) is not None:
+        return "=" not in line
+    if letter(line):
         return True
     short = len(line.split()) <= LONGEST_LINE and len(line) <= LONGEST_TEXT
     return short and not _NO_ANSWER.search(line)
@@ -179,6 +124,7 @@ def _is_answer(line: str) -> bool:
 
 def _subject(prompt: str) -> str | None:
     """A pattern for what the prompt asks the value of: `15 + 27` of `What is 15 + 27?`."""
+    prompt = undress(prompt).text
     question = re.findall(r"[^?]*\?", prompt)[-1:] or [prompt]
     text = _FRAME.split(re.sub(r"\([^()]*\)", "", question[0]))[-1]
     words = tokens(text.rstrip("?=. \n"))
@@ -191,5 +137,9 @@ def _subject(prompt: str) -> str | None:
 # In the order of the default chain: marked answers first, then formats, then assertions.
 EXTRACTORS: Mapping[str, Extractor] = {
     function.__name__: function
-    for function in (gsm8k, boxed, inspect, answer_is, last_line, restated, statement, last_number)
+    for function in (
+        *(gsm8k, boxed, inspect, tagged, answer_is, option),
+        *(last_line, restated, statement, last_number),
+    )
 }
+MARKED = ("gsm8k", "boxed", "inspect", "tagged", "answer_is", "option")
