@@ -15,7 +15,7 @@ from stagewise.scoring.extraction import EXTRACTORS, last_lines
 from stagewise.scoring.marks import Extraction
 from stagewise.scoring.matching import MATCHERS
 from stagewise.scoring.options import accepted, as_asked
-from stagewise.scoring.scope import asked_alone
+from stagewise.scoring.scope import answers_prompt
 from stagewise.scoring.verifier import MatchTimeout
 
 __all__ = [
@@ -68,8 +68,10 @@ def score(
     Raises `ConfigError` for a name that is not in `EXTRACTORS` or `MATCHERS`.
     """
     _check_names(extract=[*extract, strict], match=match)
-    formatted = _as_formatted(output, expected, prompt, strict) if finish_reason == "stop" else None
+    formatted = _as_formatted(output, expected, strict) if finish_reason == "stop" else None
     matched, strictly = _judged(formatted, expected, prompt, match)
+    if formatted is not None and strictly is not False and not answers_prompt(output, prompt, formatted.span):
+        formatted, strictly = None, False
     if strictly:
         return Score(True, True, formatted, matched)
     found = find_answer(output, prompt=prompt, finish_reason=finish_reason, extract=extract)
@@ -79,14 +81,11 @@ def score(
     return Score(strictly, None if strictly is None and not flexibly else flexibly, found, matched)
 
 
-def _as_formatted(output: str, expected: str, prompt: str, strict: str) -> Extraction | None:
-    """What stands where the format wants the answer, if it answers the question asked; a last line counts whatever
-    it says."""
-    found = last_lines(output, expected.strip().count("\n") + 1) if strict == "last_line" else EXTRACTORS[strict](output)
-    if found is None:
-        return None
-    answers = asked_alone(output, prompt, "stop")
-    return found if answers[slice(*found.span)] == found.text else None
+def _as_formatted(output: str, expected: str, strict: str) -> Extraction | None:
+    """What stands where the format wants the answer; a last line counts whatever it says."""
+    if strict == "last_line":
+        return last_lines(output, expected.strip().count("\n") + 1)
+    return EXTRACTORS[strict](output)
 
 
 def _check_names(*, extract: Sequence[str] = (), match: Sequence[str] = ()) -> None:

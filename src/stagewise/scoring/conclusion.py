@@ -1,7 +1,7 @@
 r"""Which of the answers in an output is its answer.
 
-    find_answer("First \\boxed{72}. So 60 jars are left.", prompt="How many jars are left?", finish_reason="stop")  ->  "60"
-    find_answer("The answer is 60, because 72 - 12 = 60 and 3 × 24 = 72.", …)                                    ->  "60"
+    "First \boxed{72}. So 60 jars are left."                        ->  "60"
+    "The answer is 60, because 72 - 12 = 60 and 3 × 24 = 72."       ->  "60"
 
 What an output marks as its answer counts before anything it merely says, and of several marks the last. A conclusion
 that comes after the last mark counts before it: then the mark was one on the way.
@@ -11,12 +11,13 @@ import re
 from collections.abc import Sequence
 
 from stagewise.scoring.extraction import EXTRACTORS, MARKED
+from stagewise.scoring.grammar import readings
 from stagewise.scoring.marks import Extraction, extraction
 from stagewise.scoring.plain import undress
 from stagewise.scoring.questions import content
 from stagewise.scoring.scope import scoped
 from stagewise.scoring.settling import is_asserted
-from stagewise.scoring.values import readings, value
+from stagewise.scoring.values import value
 
 # What follows one of these tells why, and concludes nothing, until a correction.
 _EXPLAINS = re.compile(
@@ -24,9 +25,13 @@ _EXPLAINS = re.compile(
     r"|recall|here's\show|here\sis\show|to\ssee\swhy|this\sis\s(?:found|obtained)|for\sexample|that\sis)\b",
     re.IGNORECASE,
 )
+_EXPLANATION = re.compile(
+    r"^[^\w\n]{0,20}(?:breakdown|explanation|reasoning|working|details|justification|calculations?|here's\s(?:how|why|the\sbreakdown))[^\w\n]{0,5}:",
+    re.IGNORECASE | re.MULTILINE,
+)
 _CORRECTS = re.compile(r"\b(?:wait|actually|correction|however|mistake|oops|hmm|hold\son|sorry|but)\b", re.IGNORECASE)
 _CONCLUDES = re.compile(
-    r"[\s*_>-]*(?:so|therefore|thus|hence|consequently|finally|in\sconclusion|in\stotal|overall|altogether|as\sa\sresult"
+    r"[\s*_>,;.$})\]-]*(?:so|therefore|thus|hence|consequently|finally|in\sconclusion|in\stotal|overall|altogether|as\sa\sresult"
     r"|this\smeans|that\smeans|which\smeans|accordingly|then|∴)\b",
     re.IGNORECASE,
 )
@@ -37,6 +42,21 @@ def find_answer(
 ) -> Extraction | None:
     """The answer in the part of `output` that answers `prompt`, by the extractors named; None where none finds one."""
     judged = scoped(output, prompt, finish_reason)
+    if heading := _EXPLANATION.search(judged):
+        told = _answer(judged[: heading.start()] + "\n" * (len(judged) - heading.start()), prompt, extract)
+        if told is not None:
+            after = _strong(judged, prompt, extract)
+            return after if after and after.span > told.span else told
+    return _answer(judged, prompt, extract)
+
+
+def _strong(judged: str, prompt: str, extract: Sequence[str]) -> Extraction | None:
+    """The last mark that leaves no doubt, wherever it stands."""
+    marks = (EXTRACTORS[name](judged, prompt) for name in extract if name in MARKED and name != "option")
+    return max(filter(None, marks), key=lambda found: found.span, default=None)
+
+
+def _answer(judged: str, prompt: str, extract: Sequence[str]) -> Extraction | None:
     marks = [EXTRACTORS[name](judged, prompt) for name in extract if name in MARKED]
     mark = max(filter(None, marks), key=lambda found: found.span, default=None)
     if mark is None:

@@ -8,13 +8,14 @@ Each finds the last part that it marks and that says an answer; a heading (`####
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from stagewise.scoring.grammar import readings
 from stagewise.scoring.options import options
 from stagewise.scoring.plain import Plain, undress
-from stagewise.scoring.settling import settled
-from stagewise.scoring.values import readings, value
+from stagewise.scoring.settling import lead_in, settled
+from stagewise.scoring.values import value
 
 LONGEST_BOX = 2000  # characters; a brace that is open for longer was never closed
 
@@ -44,8 +45,8 @@ def extraction(rule: str, output: str, plain: Plain, start: int, end: int) -> Ex
 
 _HASHES = re.compile(r"(?:^[ \t]*#{2,3}(?!#)|#{4,})[ \t]*(?P<said>[^\n#]*)", re.MULTILINE)
 _HEADING = re.compile(
-    r"(?:\d+\s?[.):]\s+\S|[^:\n]{1,40}:\s*$|(?:the\s)?(?:step|part|case|solution|conclusion|final|summary|explanation|analysis"
-    r"|given|result|answer|approach|calculation|verification|verify|check|question|problem|example|note|let|find"
+    r"(?:\d+[.)]\s+\S|\d+:\s+[A-Za-z]|[^:\n]{1,40}:\s*$"
+    r"|(?:the\s)?(?:step|part|case|solution|conclusion|final|summary|explanation|analysis|given|result|answer|approach|calculation|verification|verify|check|question|problem|example|note|let|find"
     r"|determine|calculate|understand|set|define|identify|reasoning|proof|method)\b)",
     re.IGNORECASE,
 )
@@ -115,21 +116,22 @@ def _boxes(output: str) -> Iterator[tuple[int, int, int, int]]:
 
 # --- ANSWER: 72, <answer>72</answer>, the answer is 72 ------------------------------------------
 
-_INSPECT = re.compile(r"\bANSWER[ \t]*:[ \t]*(?P<said>[^\n]+)")
+_INSPECT = re.compile(r"\bANSWER[ \t]*:[ \t]*(?P<said>[^\n]{1,400})")
 _TAGGED = re.compile(r"<(answer|final_answer|ans)>\s*(?P<said>[^<]{1,2000}?)\s*(?:</\1>|\Z)", re.IGNORECASE)
 _WHOSE = r"(?:\s+(?:choice|option|value|here))?(?:\s+(?:to|for|of|in)\s+[^\n.:=?!]{1,80}?)?"
 _COMES_TO = r"(?:is|are|was|would\sbe|should\sbe|will\sbe|must\sbe|comes\s(?:out\s)?to(?:\sbe)?|equals)"
 _ANSWER = re.compile(
-    rf"\banswers?\b{_WHOSE}(?:\s*\([^()\n]{{1,40}}\))?[ \t]*(?:(?P<colon>[:=]|[-–—](?=\s))|\b{_COMES_TO}\b:?(?!n't))"
-    r"(?P<gap>[ \t:*]*\n?[ \t\n]*)(?P<said>[^\n]+)",
+    rf"\banswers?\b[\"']?{_WHOSE}(?:\s*\([^()\n]{{1,40}}\))?[ \t]*"
+    rf"(?:(?P<colon>[:=]|[-–—](?=\s))|\b{_COMES_TO}\b:?)"
+    r"(?P<gap>[ \t:*]*\n?[ \t\n]*)(?=(?P<said>\"[^\"\n]{0,400}(?=\"\s*[,}])|[^\n]{1,400}))",
     re.IGNORECASE,
 )
 _IS_ANSWER = re.compile(
     r"\sis\s(?:the|my|our)\s(?:(?:final|correct|right|best|only)\s)?(?:answer|option|choice|solution)\b", re.IGNORECASE
 )
 _LAST_WORD = re.compile(r"[\w'.-]+\Z")
-_SENTENCE_ENDS = re.compile(r"[.!?](?=\s+\S)(?<!\d\.(?=\d))")
-_CLAUSE = re.compile(r"(?:[^.;\n]|\.(?=\d))+")
+_SENTENCE_ENDS = re.compile(r"(?:[.?]|(?<=[A-Za-z])!)(?=\s+\S)(?<!\d\.(?=\d))")
+_CLAUSE = re.compile(r"(?:[^.;,\n]|\.(?=[\d.])|(?<=\.)\.|,(?!\s(?:not|since|because|as|which|who|so)\b))+")
 _NO_ANSWER = re.compile(
     r"(?:not\b|n't|obtained|found|given|calculated|computed|derived|determined|reached|as\s+follows|below|above|unclear"
     r"|step\b|first\b|let's|let\sus|we\b|to\s(?:find|solve|get|calculate|determine)\b)",
@@ -161,11 +163,9 @@ def _region(rule: str, pattern: re.Pattern[str], output: str, prompt: str) -> Ex
 def answer_is(output: str, prompt: str = "") -> Extraction | None:
     """`Answer: 72` (openai/simple-evals), `the answer is 72` (Wei et al. 2022), `72 is the answer`."""
     plain, has_options = undress(output), bool(options(prompt))
-    found = [
-        *(_said(match, has_options) for match in _backwards(_ANSWER, plain.text)),
-        *(_said_before(plain.text, match.start()) for match in _backwards(_IS_ANSWER, plain.text)),
-    ]
-    spans = [span for span in found if span]
+    behind = (_said(match, has_options) for match in _backwards(_ANSWER, plain.text))
+    before = (_said_before(plain.text, match.start()) for match in _backwards(_IS_ANSWER, plain.text))
+    spans = [span for found in (behind, before) if (span := next(filter(None, found), None))]
     return extraction("answer_is", output, plain, *max(spans)) if spans else None
 
 
@@ -179,12 +179,12 @@ def _said(match: re.Match[str], has_options: bool) -> tuple[int, int] | None:
     if "\n" in match["gap"] and not (found and found[0] <= 2):
         return None  # what stands below `Answer:` is working, unless it is the answer
     if found:
-        is_working = match["colon"] and ends and found[0] > 0 and not sentence[: found[0]].strip(" (['\"") == ""
+        is_working = match["colon"] and ends and sentence[: found[0]].strip(" (['\"")
         return None if is_working else (start + found[0], start + found[1])
-    clause = _CLAUSE.match(sentence)
+    clause = _CLAUSE.match(sentence, lead_in(sentence))
     if clause is None or (match["colon"] and ends):
         return None
-    return start, start + clause.end()
+    return start + clause.start(), start + clause.end()
 
 
 def _said_before(text: str, end: int) -> tuple[int, int] | None:
@@ -201,16 +201,20 @@ def _said_before(text: str, end: int) -> tuple[int, int] | None:
 # --- Option B is correct ------------------------------------------------------------------------
 
 _CALLED = r"(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)"
-_RIGHT = r"(?:is|was)\s(?:(?:the|our|my)\s)?(?:(?:most|only)\s)?(?:correct|right|best|true|appropriate|answer)\b"
+_RIGHT = (
+    r"(?:is\sthe\sonly\b"
+    r"|(?:is|was)\s(?:(?:the|our|my)\s)?(?:(?:most|only)\s)?(?:correct|right|best|true|appropriate|answer)\b)"
+)
 _CAPITAL = r"[(\[]?(?P<{}>[A-Z])[)\]]?(?![\w'])(?!\s*(?:,|and\b|or\b|&)\s*[(\[]?[A-Z]\b)"
 _OPTION = re.compile(
     "|".join(
         (
             rf"\b{_CALLED}\s{_CAPITAL.format('a')}(?:[:,][^.\n]{{0,80}},?)?\s{_RIGHT}",
             rf"(?<![\w'])(?:(?<=[(\[])|(?<![(\[])){_CAPITAL.format('b')}\s{_RIGHT}",
-            rf"\b(?:correct|right|best|true)\s(?:answer|option|choice|one|statement|response)(?:\sis|\swould\sbe|:)?\s?"
+            rf"\b(?:correct|right|best|true)\s(?:answer|option|choice|one|statement|response)(?:\sis|\swould\sbe)?:?\s?"
             rf"(?:{_CALLED}\s)?{_CAPITAL.format('c')}",
-            rf"\b(?:choose|select|pick|chose|selected|picked|go\swith|going\swith|opt\sfor)\s(?:{_CALLED}\s)?{_CAPITAL.format('d')}",
+            r"\b(?:[Cc]hoose|[Ss]elect|[Pp]ick|chose|selected|picked|go\swith|going\swith|opt\sfor)\s"
+            rf"(?:{_CALLED}\s)?{_CAPITAL.format('d')}",
             rf"(?:\bit's|\bis|\bbe|:|,)\s(?:the\s)?{_CALLED}\s{_CAPITAL.format('e')}",
             rf"\b{_CALLED}\s?:?\s{_CAPITAL.format('f')}(?=\s*[.!]?\s*(?:\n|\Z))",
         )
@@ -218,13 +222,34 @@ _OPTION = re.compile(
 )
 
 
+_OPTION_LINE = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:]+[ \t]*([^\n]+)$", re.MULTILINE)
+_LISTED = re.compile(
+    r"^[^\w\n]*(?P<a>[A-Z])[^\w\n]*$|^[(\[]?(?P<c>[A-Z])[)\]]?(?=,?\s(?:because|since|as)\b)"
+    r"|\((?P<d>[A-Z])\)(?=[.!\s]*\Z)"
+    r"|\b(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore),?\s[(\[]?(?P<e>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))"
+    r"|\b(?:is|be|[Ii]t's)\s[(\[]?(?P<b>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))",
+    re.MULTILINE,
+)
+
+
 def option(output: str, prompt: str = "") -> Extraction | None:
-    """`Option B is correct.`, `(B) is right`, `the correct choice is B`, `I choose B`, `It's option B.`"""
+    """`Option B is correct.`, `(B) is right`, `the correct choice is B`, `I choose B`; of listed options `It's B.`
+    and a line that is `B` alone as well."""
     plain = undress(output)
-    for match in _backwards(_OPTION, plain.text):
-        return extraction("option", output, plain, *match.span(str(match.lastgroup)))
-    return None
+    patterns = (_OPTION, _LISTED) if options(prompt) else (_OPTION,)
+    last = [match for pattern in patterns for match in list(_backwards(pattern, plain.text))[:1]]
+    spans = [match.span(str(match.lastgroup)) for match in last]
+    spans += [match.span(1) for match in _lines_of_options(plain.text, options(prompt))]
+    return extraction("option", output, plain, *max(spans)) if spans else None
+
+
+def _lines_of_options(text: str, listed: Mapping[str, str]) -> Iterator[re.Match[str]]:
+    """Lines that begin with an option, its letter and its text: `B. Nitrogen`."""
+    for match in _OPTION_LINE.finditer(text):
+        said = listed.get(match[1])
+        if said and re.match(rf"{re.escape(said.strip(' .'))}(?!\w)", match[2], re.IGNORECASE):
+            yield match
 
 
 def _backwards(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    return reversed(list(pattern.finditer(text)))  # type: ignore[return-value]
+    return reversed(list(pattern.finditer(text)))

@@ -10,16 +10,17 @@ Each is a pure function of the two texts, and symmetric.
 import re
 from collections.abc import Callable, Mapping
 
+from stagewise.scoring.forms import same
 from stagewise.scoring.options import letter, lettered
 from stagewise.scoring.plain import undress
-from stagewise.scoring.values import bare, same, value
+from stagewise.scoring.values import bare, value
 from stagewise.scoring.verifier import equal_by_math_verify
 
 # An article has a word behind it: the `A` of `vitamin A`, of `A, B` and of `A or B` is none.
 _ARTICLES = re.compile(r"(?:^(?:A|An|The)|\b(?:a|an|the))\s+(?=\w\w)(?!(?:and|or|is|was)\b)")
 _QUOTES = re.compile(r"[\"'`]")
 _STOPS = re.compile(r"[.,;:!?](?=\s|\Z)|(?<=[^\W\d_])[-](?=[^\W\d_]{2})|(?<=\s)[-](?=\s)(?<![\d)]\s-)")
-_AROUND_SIGNS = re.compile(r"\s*([-+*/×÷^=<>≤≥|,(){}\[\]])\s*")
+_AROUND_SIGNS = re.compile(r"\s*(?=\\)|\s*([-+*/×÷^=<>≤≥&|,(){}\[\]])\s*")
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 
@@ -31,13 +32,14 @@ def exact(answer: str, expected: str) -> bool:
 def normalised(answer: str, expected: str) -> bool:
     """Equal words, without case, dressing, quotes, stops and articles (after SQuAD's normalisation).
 
-    Signs that carry a meaning stay (`-5`, `x < y`, `[2,5)`, `A+`). The letter of an option equals the option.
+    Signs that carry a meaning stay (`-5`, `x < y`, `[2,5)`, `A+`). `(B)` and `B.` are B, and `B. a dog` is `(B) A dog`.
     """
     left, right = letter(answer), letter(expected)
-    if left and right:
-        return left == right
     if left or right:
-        return left == lettered(expected) if left else right == lettered(answer)
+        return left == right
+    option, expected_option = lettered(answer), lettered(expected)
+    if option and expected_option:
+        return option[0] == expected_option[0] and _words(option[1]) == _words(expected_option[1])
     words = _words(answer)
     return words == _words(expected) != ""
 

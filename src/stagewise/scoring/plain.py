@@ -22,7 +22,8 @@ _SIGNS = {
     "degree": "°", "textdegree": "°", "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "tan": r"\tan",
     "textdollar": "", "quad": " ", "qquad": " ", "space": " ", "thinspace": THIN, "newline": "\n",
     "left": "", "right": "", "big": "", "Big": "", "bigl": "", "bigr": "", "Bigl": "", "Bigr": "",
-    "bf": "", "rm": "", "displaystyle": "", "textstyle": "", "limits": "", "boxed": " ", "fbox": " ", "hline": "", "centering": "",
+    "bf": "", "rm": "", "displaystyle": "", "textstyle": "", "limits": "", "hline": "", "centering": "",
+    "boxed": " ", "fbox": " ",
 }  # fmt: skip
 # What stands in their braces is the text itself.
 _WRAPPERS = re.compile(
@@ -31,34 +32,41 @@ _WRAPPERS = re.compile(
 )
 _TOKEN = re.compile(
     r"""
+    (?=[\\^,{}$~€£¥₹₩₽₿`*_<UACHNSREGIp\u200b-\u200d\u2060\ufeff\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff])
+    (?:
       \\(?P<command>[A-Za-z]+)(?P<brace>\s*\{)?
     | (?P<circ>\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}))
     | (?P<group>\{,\}|,\\!)
     | (?P<escaped>\\[%\#&_{}])
     | (?P<space>\\[,;:\x20]|~)
     | (?P<currency>\\?\$|\b(?:US|AU?|CA?|HK|NZ|S|R)\$(?=\x20?\d)|\b(?:USD|EUR|GBP|INR|Rs\.?)\s?(?=\d)|[€£¥₹₩₽₿])
-    | (?P<delimiter>\\[()\[\]!]|```[\w+-]*|`|[\u200b\u200c\u200d\u2060\ufeff])
+    | (?P<delimiter>\\[()\[\]!]|```[\w+-]*|`|[\u200b\u200c\u200d\u2060\ufeff]
+        |[\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff])
+    | (?P<pi>\bpi\b)
     | (?P<annotation><<[^<>\n]{0,200}=[^<>\n]{0,80}>>)
     | (?P<newline>\\\\(?![A-Za-z]))
     | (?P<open>\{) | (?P<close>\})
-    | (?P<power>(?<=\d)(?:\x20\*\*\x20|\*\*)(?=[\d(]))
+    | (?P<power>(?<=\d)\*\*(?=[\d(])|(?<=\d\x20)\*\*\x20(?=[\d(]))
     | (?P<bold>\*{2,3})
     | (?P<opens>(?<![\w*)])\*(?=[^\s*][^*\n]{0,200}(?<!\s)\*(?![\w*(]))
-        | (?<!\w)_{1,3}(?=[^\s_][^_\n]{0,200}(?<!\s)_{1,3}(?!\w)))
+        | (?<!\w)_(?=[^\s_][^_\n]{0,200}(?<!\s)_(?!\w))
+        | (?<!\w)_{2,3}(?=[^\s_](?:[^_\n]|_(?!_)){0,200}(?<!\s)_{2,3}(?!\w)))
     | (?P<closes>(?<=[^\s*])\*(?![\w*(]) | (?<=[^\s_])_{1,3}(?![\w{(]))
     | (?P<tag></?(?:b|i|u|em|strong|span|p|div|font|mark|code|center|h[1-6])(?:\s[^<>\n]{0,100})?/?>)
     | (?P<line_break><br\s*/?>)
     | (?P<raised><sup>) | (?P<lowered></sup>)
+    )
     """,
     re.VERBOSE,
 )
 # Amounts such as $5m: there the currency says that m is million, so it stays.
 _MILLIONS = re.compile(r"[ \t]?[\d.,]+[ \t]?(?:m|mm|M|b|bn|B)\b(?!\\?\$)")
-_SPACES = f" \t{THIN}"
-_WIDE = re.compile(f"[{_SPACES}]{{2}}")
-_STANDS_FOR = {"circ": "°", "group": ",", "newline": "\n", "power": "^", "line_break": "\n", "raised": "^"}
+_WIDE = re.compile(f"[ \t{THIN}]{{2,}}|\n{{3,}}")
+_STANDS_FOR = {"circ": "°", "group": ",", "newline": "\n", "power": "^", "line_break": "\n", "raised": "^", "pi": "π"}
 _SET_BRACES = str.maketrans("{}", "  ")
-_DRESSED = re.compile(r"[\\{}$*`_~<€£¥₹₩₽₿\u200b-\u200d\u2060\ufeff]|\b(?:USD|EUR|GBP|INR|Rs)\b")
+_DRESSED = re.compile(
+    r"[\\{}$*`_~<€£¥₹₩₽₿\u200b-\u200d\u2060\ufeff\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff]|\b(?:USD|EUR|GBP|INR|Rs|pi)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ class Plain:
         return self.starts[start], self.ends[end - 1]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def undress(text: str) -> Plain:
     """`text` without its dressing; an unclosed brace or mark is taken as it comes."""
     if not text.isascii():
@@ -84,14 +92,21 @@ def undress(text: str) -> Plain:
 
 
 def _narrowed(plain: Plain) -> Plain:
-    """One space where there are several, as taking marks away leaves them."""
-    text = plain.text
-    if not _WIDE.search(text):
+    """One space where there are several, as taking marks away leaves them, and one empty line: no pattern then has long
+    white space to search through."""
+    text, at = plain.text, 0
+    parts: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for wide in _WIDE.finditer(text):
+        keep = wide.start() + (2 if wide[0][0] == "\n" else 1)
+        parts.append(text[at:keep])
+        starts += plain.starts[at:keep]
+        ends += plain.ends[at:keep]
+        at = wide.end()
+    if not at:
         return plain
-    kept = [at for at, sign in enumerate(text) if sign not in _SPACES or text[at - 1 : at] not in _SPACES or not at]
-    return Plain(
-        "".join([text[at] for at in kept]), [plain.starts[at] for at in kept], [plain.ends[at] for at in kept]
-    )
+    return Plain("".join([*parts, text[at:]]), [*starts, *plain.starts[at:]], [*ends, *plain.ends[at:]])
 
 
 class _Undressing:

@@ -8,7 +8,9 @@ label (`Q:`, `Problem 2:`), a name that the prompt does not have, an answer alre
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
+from functools import lru_cache
 
 from stagewise.scoring.text import tokens
 
@@ -19,7 +21,7 @@ _TURN_ENDS = re.compile(rf"(?:{_SPECIAL})", re.IGNORECASE)
 _ROLE = re.compile(rf"\s*(?:{_SPECIAL}|assistant\b:?|\s)*", re.IGNORECASE)
 
 
-def without_turns(text: str, prompt: str) -> str:
+def without_turns(text: str) -> str:
     """The first turn alone: a token that ends a turn, or begins one, ends what counts."""
     start = _ROLE.match(text).end()  # type: ignore[union-attr]
     end = _TURN_ENDS.search(text, start)
@@ -33,7 +35,8 @@ def without_turns(text: str, prompt: str) -> str:
 _SENTENCES = re.compile(r"(?:[^\n?.]|\.(?=\d))+\??")
 _LABEL = re.compile(
     r"(?:^|(?<=\n)|(?<=[.!?\d)}*][ ])|(?<=[.!?\d)}*]  ))[ \t]*(?:#{1,6}[ \t]*|\*{2,3})?"
-    r"(?:(?:q|question|problem|exercise|task|instruction|query|user|human)(?:[ \t]*(?:no\.[ \t]*)?\d{1,3})?|example[ \t]\d{1,3})"
+    r"(?:(?:q|question|problem|exercise|task|instruction|query|user|human)(?:[ \t]*(?:no\.[ \t]*)?\d{1,3})?"
+    r"|example[ \t]\d{1,3})"
     r"(?:\*{2,3})?[ \t]*[:.)](?:\*{2,3})?(?=\s)[ \t]*(?P<said>[^\n]*)",
     re.IGNORECASE,
 )
@@ -41,23 +44,36 @@ _OPENS = re.compile(r"(?:^|\n)\s*(?:Q:|question:)?\s*(?:what|which|who|when|wher
 _BULLET = re.compile(r"[\s*_]*(?:[-*•][ \t]+|\d{1,2}[.)][ \t]+)?[\s*_]*")
 _CALCULATION = re.compile(r"\d\s*[-+*/×÷^=]\s*\d")
 _ANSWERED = re.compile(
-    r"####[ \t]*[^\s#]|\\boxed|</?answer>|\banswer\b(?!\s+to\s+(?:the\s+)?(?:first|part))[^\n]{0,60}?(?:\bis\b|:)\s*\S", re.IGNORECASE
+    r"####[ \t]*[^\s#]|\\boxed|</?answer>|\banswer\b(?!\s+to\s+(?:the\s+)?(?:first|part))[^\n]{0,60}?(?:\bis\b|:)\s*\S",
+    re.IGNORECASE,
 )
 _CLOSED = re.compile(r"####[ \t]*[^\s#]|\\boxed|</answer>", re.IGNORECASE)
-_BARE = re.compile(r"[\s*_`$\\(\[{]*[-–]?[$€£]?[\d.,]+[\s*_`$\\)\]}%.]*(?:[a-z]+[\s*_`.]*){0,3}|[\s*_`$(]*[A-Z][\s*_`$).]*")
-_PRONOUN = re.compile(r"\b(?:she|he|they|it|we|i|her|his|their|him|them|its|that|this|these|those)\b", re.IGNORECASE)
-_NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b|\b[A-Z][a-z]{2,}(?=\s(?:[a-z]{2,}s|had|was|were|and|bought|went|made|gave|ran|spent)\b)")
-_COMMON = set(
-    """a an the and or but of in on at to for from by with per each every all both any some no not than then as if so is are
-    was were be been being do does did done has have had having will would can could should may must what which who whom
-    whose when where why how many much more most less least fewer long far old big large small high tall wide deep often
-    there here this that these those it its he she they we you i me my our your his her their him them us one first second
-    third last next final finally total altogether number amount sum difference product value answer result step question
-    part now still left over after before total up out into about get gets need needs make makes take takes cost costs give
-    gives know find calculate compute determine solve let time times same different other another only also just money""".split()
+_BARE = re.compile(
+    r"[\s*_`$\\(\[{]*[-–]?[$€£]?[\d.,]+[\s*_`$\\)\]}%.]*(?:[a-z]+[\s*_`.]*){0,3}|[\s*_`$(]*[A-Z][\s*_`$).]*"
 )
-
-
+_PRONOUN = re.compile(r"\b(?:she|he|they|it|we|i|her|his|their|him|them|its|that|this|these|those)\b", re.IGNORECASE)
+_ASKS = re.compile(r"\b(?:what|which|who|when|where|how|why|if|is|are|does|do|did|can|will)\b", re.IGNORECASE)
+_ON_THE_WAY = re.compile(r"\W*(?:first|second|third|next|then|now|finally|so|but|and|also|let's|step)\b", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b"
+    r"|\b[A-Z][a-z]{2,}(?=\s(?:[a-z]{2,}s|had|was|were|and|bought|went|made|gave|ran|spent)\b)"
+)
+# Words that say nothing of what a text is about: of grammar, and of reckoning in general.
+_GRAMMAR = """
+    a an the and or but of in on at to for from by with per each every all both any some no not than then as if so is
+    are was were be been being do does did done has have had having will would can could should may must what which who whom
+    whose when where why how many much more most less least fewer long far old big large small high tall wide deep
+    often there here this that these those it its he she they we you i me my our your his her their him them us up out into
+    about
+"""
+_RECKONING = """
+    one first second third last next final finally total altogether number amount sum difference product value answer
+    result step question part now still left remain remains remaining over after before get gets need needs make makes
+    take takes cost costs give gives know find calculate compute determine solve let time times same different other
+    another only also just money
+"""
+_FUNCTION = frozenset(_GRAMMAR.split())
+_COMMON = _FUNCTION | frozenset(_RECKONING.split())
 LONGEST_STORY = 600  # characters of what leads to a question
 
 
@@ -72,16 +88,17 @@ def drifts(output: str, prompt: str) -> bool:
 
 def without_questions(text: str, prompt: str) -> str:
     """Blanks the prompt where it is repeated, questions on the way, and other questions with what follows them."""
-    asked, known = _asked(prompt), _Known(prompt, text)
+    asked, events = _asked(prompt), _events(text)
+    known = _Known(prompt, text if events else "")
     left, other = text, None
-    for start, end, label in _events(text):
+    for start, end, label in events:
         if _is_echo(text[start:end], asked) or (label and _is_said_again(label, asked)):
             if other is not None:
                 left, other = _blank(left, other, start), None
             left = _blank(left, start, end)
         elif other is None:
             other = _other(text, start, end, label, known)
-            if other is None and _opens_line(text, start):
+            if other is None and _opens_line(text, start) and _ASKS.search(text, start, end):
                 left = _blank(left, start, end)
     if other is not None:
         left = _blank(left, other, len(left))
@@ -103,17 +120,21 @@ def _events(text: str) -> list[tuple[int, int, str | None]]:
 def _other(text: str, start: int, end: int, label: str | None, known: "_Known") -> int | None:
     """Where another question begins, whose sentence or label is given; None where it is one on the way."""
     if label is not None:
-        said_before = re.search(r"\w", text[:start]) is not None
-        return start if said_before or known.foreign(label, start) >= 0.5 else None
+        return start if known.starts < start or known.foreign(label, start) >= 0.5 else None
     block = _block(text, start, known)
-    story, before = text[block:end], text[:block].rstrip().rpartition("\n")[2]
+    story, before = text[block:end], known.line_before(block)
     opens = _opens_line(text, start)
-    closed = _BARE.fullmatch(before) is not None or _CLOSED.search(before) is not None
+    closed = (len(before) < 80 and _BARE.fullmatch(before) is not None) or _CLOSED.search(before) is not None
     answered = closed or _ANSWERED.search(before) is not None
     foreign = known.foreign(story, block)
-    if known.names(story, block) or (closed and opens) or (answered and foreign >= 0.5) or (answered and opens and foreign):
+    if (
+        known.names(story, block)
+        or (closed and opens)
+        or (answered and foreign >= 0.5)
+        or (answered and opens and foreign)
+    ):
         return block
-    if not opens or _PRONOUN.search(text, start, end):
+    if not opens or _PRONOUN.search(text, start, end) or _ON_THE_WAY.match(text, start):
         return None
     return block if foreign >= 0.5 else None
 
@@ -142,9 +163,17 @@ class _Known:
 
     def __init__(self, prompt: str, text: str) -> None:
         self._prompt = {_stem(word[0]) for word in _WORDS.finditer(prompt)}
+        self._lines = list(re.finditer(r"[^\n]*\S[^\n]*", text))
+        self._ends = [line.end() for line in self._lines]
+        self.starts = min((word.start() for word in _WORDS.finditer(text)), default=len(text))
         self._first: dict[str, int] = {}
         for word in _WORDS.finditer(text):
             self._first.setdefault(_stem(word[0]), word.start())
+
+    def line_before(self, at: int) -> str:
+        """The last line with anything in it that ends before `at`, or its end."""
+        index = bisect_right(self._ends, at) - 1
+        return self._lines[index][0][-LONGEST_STORY:].strip() if index >= 0 else ""
 
     def foreign(self, said: str, at: int) -> float:
         """The share of what `said` is about that neither the prompt nor the text before `at` has."""
@@ -165,9 +194,10 @@ _WORDS = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 def content(texts: Iterable[str]) -> set[str]:
     """The stems of what texts are about, common words and numbers aside."""
     words = (word[0] for text in texts for word in _WORDS.finditer(text))
-    return {_stem(word) for word in words if word.isalpha() and word.lower() not in _COMMON}
+    return {_stem(word) for word in words if word.isalpha() and word.lower() not in _FUNCTION}
 
 
+@lru_cache(maxsize=2**16)
 def _stem(word: str) -> str:
     word = word.lower()
     for ending in ("ing", "ed", "es", "s"):

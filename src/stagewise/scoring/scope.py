@@ -44,17 +44,17 @@ def scoped(output: str, prompt: str, finish_reason: str) -> str:
 
     A `finish_reason` other than `stop` means that its end may be cut.
     """
-    text = asked_alone(output, prompt, finish_reason)
+    text = output if finish_reason == "stop" else _blank(output, _complete(output), len(output))
+    text = without_questions(without_loop(without_turns(_without_thinking(text))), prompt)
     for pattern in (_HEADINGS, _OPTIONS, _CHECKS):
         text = pattern.sub(lambda match: "\n" * len(match[0]), text)
     return text
 
 
-def asked_alone(output: str, prompt: str, finish_reason: str) -> str:
-    """As `scoped`, with headings, options and checks left in: all that is said to the question asked."""
-    text = output if finish_reason == "stop" else _blank(output, _complete(output), len(output))
-    text = without_turns(_without_thinking(text), prompt)
-    return without_questions(without_loop(text), prompt)
+def answers_prompt(output: str, prompt: str, span: tuple[int, int]) -> bool:
+    """Whether a part of an output is said to the question asked: no thinking, no other turn and no other question."""
+    text = without_questions(without_turns(_without_thinking(output)), prompt)
+    return text[slice(*span)] == output[slice(*span)]
 
 
 def _blank(text: str, start: int, end: int) -> str:

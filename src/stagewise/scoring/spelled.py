@@ -3,6 +3,7 @@
 spelled("twenty-five jars", 0)             ->  (Fraction(25), 11)
 spelled("one hundred and five", 0)         ->  (Fraction(105), 20)
 spelled("half a dozen", 0)                 ->  (Fraction(6), 12)
+spelled("half a cup", 0)                   ->  (Fraction(1, 2), 6)
 spelled("two thirds", 0)                   ->  (Fraction(2, 3), 10)
 spelled("five-year-old", 0)                ->  None: it is the start of a word
 """
@@ -22,10 +23,12 @@ SCALES = {
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8}
 _PARTS |= {"tenth": 10} | {f"{part}s": size for part, size in _PARTS.items() if not part.startswith("hal")}
 _LARGE = "hundred|thousand|million|billion|trillion|dozen|lakh|crore"
-STARTS = rf"(?:an?\s+(?:{_LARGE})|half\s+an?\s+(?:{_LARGE})|{'|'.join([*ONES, *TENS])})(?!\w)"
+_NO_MORE = r"(?:no\s[a-z]+(?:\s[a-z]+)?|none)\s(?:left|remaining|remains?)"
+STARTS = rf"(?:an?\s+(?:{_LARGE})|half\s+an?\b|an?\s+(?:half|quarter)|{_NO_MORE}|{'|'.join([*ONES, *TENS])})(?!\w)"
 """What a number in words starts with; a lone `a`, `half` or `thousand` is none."""
 _STARTS = re.compile(STARTS, re.IGNORECASE)
-_HALF_A = re.compile(rf"half\s+an?\s+({_LARGE})\b(?!-)", re.IGNORECASE)
+_HALF_A = re.compile(rf"half\s+an?\b(?:\s+({_LARGE})\b(?!-))?|an?\s+(half|quarter)\b", re.IGNORECASE)
+_NONE = re.compile(_NO_MORE, re.IGNORECASE)
 _WORD = re.compile(r"([ \t\u2009]*-[ \t]*|[ \t\u2009]+|)([A-Za-z]+)(?!\w)")
 MOST_WORDS = 16
 
@@ -35,7 +38,10 @@ def spelled(text: str, at: int) -> tuple[Fraction, int] | None:
     if not _STARTS.match(text, at):
         return None
     if half := _HALF_A.match(text, at):
-        return Fraction(SCALES[half[1].lower()], 2), half.end()
+        part = Fraction(1, 4 if (half[2] or "").lower() == "quarter" else 2)
+        return part * (SCALES[half[1].lower()] if half[1] else 1), half.end()
+    if none := _NONE.match(text, at):
+        return Fraction(0), none.end()
     counter, end, whole = _Counter(), at, at
     for _ in range(MOST_WORDS):
         match = _WORD.match(text, end)

@@ -19,12 +19,12 @@ month months mo
 year years yr yrs
 millimeter millimeters millimetre millimetres mm
 centimeter centimeters centimetre centimetres cm
-kilometer kilometers kilometre kilometres km kms
+kilometer kilometers kilometre kilometres km kms kph
 meter meters metre metres m
 inch inches in
 foot feet ft
 yard yards yd yds
-mile miles mi
+mile miles mi mph
 milligram milligrams mg
 kilogram kilograms kg kgs
 gram grams g
@@ -54,8 +54,6 @@ kilojoule kilojoules kJ
 pascal pascals Pa
 kelvin K
 hertz Hz
-mph
-kph
 """
 _NAMES = {name: line.split()[0] for line in _SPELLINGS.strip().splitlines() for name in line.split()}
 _KNOWN = "|".join(re.escape(name) for name in sorted(_NAMES, key=len, reverse=True))
@@ -67,7 +65,9 @@ _UNIT = re.compile(
     rf"(?:\s?/\s?(?:{_KNOWN})(?![A-Za-z_]){_POWER}|\sper\s(?:{_KNOWN})\b)?(?!-\w)"
 )
 _PERCENT = re.compile(r"[ \t\u2009]?(?:%|percent\b|per\scent\b|pct\b|percentage\spoints?\b)", re.IGNORECASE)
-_SMALL_WORD = re.compile(r"[ \t](?:in|m|s|h|g|l|min|sec)\b(?=\s+[A-Za-z])")  # `5 in total`: the word, not the unit
+_SMALL_WORD = re.compile(
+    r"[ \t](?:in|m|s|h|g|l|min|sec)\b(?=\s+(?!and\b|or\b)[A-Za-z])"
+)  # `5 in total`: the word, not the unit
 _FEET = re.compile(r"'(?=\s?[0-9])")
 _INCHES = re.compile(r"\s?(?:\"|'')")
 
@@ -87,7 +87,7 @@ _NO_UNIT = re.compile(
     re.IGNORECASE,
 )
 _MONTH = re.compile(rf"\b{MONTHS}")
-_WORD = r"[^\W\d_]+(?:['.-][^\W\d_]+)*\.?"
+_WORD = r"(?:[^\W\d_]{2,}(?:['.-][^\W\d_]+)*\.?|[amshgklLVWNJCFK](?![^\W_]))"
 _PHRASE = re.compile(rf"\s*(?:[%°]\s?)?{_WORD}{_POWER}(?:(?:\s+|\s?/\s?){_WORD}{_POWER}){{0,5}}\s*")
 
 

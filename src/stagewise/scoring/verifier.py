@@ -15,17 +15,29 @@ from functools import cache
 from pathlib import Path
 from threading import Timer
 
+from stagewise.scoring.forms import Number, Several, Symbols
 from stagewise.scoring.plain import undress
-from stagewise.scoring.values import LONGEST_TEXT, Number, Several, Symbols, bare, is_calculation, value
+from stagewise.scoring.symbols import is_all_mathematics
+from stagewise.scoring.values import LONGEST_TEXT, bare, is_calculation, value
 
 SECONDS = 5  # of processor time, for one question
 STUCK_SECONDS = 600.0  # of any time: for a child that waits and uses no processor
 _PROGRAM = Path(__file__).with_name("verifier_process.py")
 # Everything else is settled by the other matchers at no cost.
-_MATHEMATICS = re.compile(r"\\[a-zA-Z]|[\^π√∞]|sqrt|[0-9)]\s?[a-zA-Z]\b|\b[a-zA-Z]\s?[-+*/=<>]|[-+*/=<>]\s?[a-zA-Z]\b|^[(\[]")
-_FUNCTIONS = r"sqrt|sin|cos|tan|log|ln|exp|max|min|mod|arcsin|arccos|arctan|frac|cup|cap|infty|pi|text|left|right|overline|binom"
-_PROSE = re.compile(rf"(?<!\\)\b(?!(?:{_FUNCTIONS})\b)[A-Za-z]{{3,}}")
-_LATEX = {"π": r"\pi ", "×": r"\times ", "÷": r"\div ", "√": r"\sqrt", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "²": "^2", "³": "^3"}
+_MATHEMATICS = re.compile(
+    r"\\[a-zA-Z]|[\^π√∞]|sqrt|[0-9)]\s?[a-zA-Z]\b|\b[a-zA-Z]\s?[-+*/=<>]|[-+*/=<>]\s?[a-zA-Z]\b|^[(\[]|[0-9]!"
+)
+_LATEX = {
+    "π": r"\pi ",
+    "×": r"\times ",
+    "÷": r"\div ",
+    "√": r"\sqrt",
+    "∞": r"\infty ",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "²": "^2",
+    "³": "^3",
+}
 _ROOT = re.compile(r"(?:√|\\?\bsqrt|\\sqrt)\s*(?:([0-9]+(?:\.[0-9]+)?|[A-Za-zπ])|\(([^()]*)\))")
 _BRACKETS = re.compile(r"[(\[].*,.*[)\]]", re.DOTALL)
 
@@ -47,13 +59,15 @@ def equal_by_math_verify(answer: str, expected: str) -> bool:
 
 
 def _is_asked(left: str, right: str) -> bool:
-    if max(len(left), len(right)) > LONGEST_TEXT or not _MATHEMATICS.search(left) and not _MATHEMATICS.search(right):
+    if max(len(left), len(right)) > LONGEST_TEXT or (not _MATHEMATICS.search(left) and not _MATHEMATICS.search(right)):
         return False
-    if _PROSE.search(left) or _PROSE.search(right) or "%" in left + right:
+    values = value(left), value(right)
+    if re.search(r"%|\n|\\begin", left + right) or any(
+        not is_all_mathematics(text) and found is None for text, found in zip((left, right), values, strict=True)
+    ):
         return False
     if any(map(_BRACKETS.fullmatch, (left, right))) and (left[:1], left[-1:]) != (right[:1], right[-1:]):
         return False  # [2, 5) is not (2, 5]
-    values = value(left), value(right)
     if all(isinstance(each, Number | Several) for each in values):
         return False
     numbers = [isinstance(each, Number) for each in values]
