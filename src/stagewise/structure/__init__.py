@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import regex
 
 from stagewise.scoring import find_answer
-from stagewise.scoring.scope import drifts, without_loop
+from stagewise.scoring.questions import drifts
+from stagewise.scoring.scope import without_loop
 from stagewise.scoring.text import repeated_suffix
 from stagewise.scoring.text import tokens as tokens_of
 from stagewise.structure import lexicon
