@@ -1,12 +1,14 @@
 """Servers in processes of their own, on free ports of 127.0.0.1, each ended with its block."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,22 +23,35 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], log: Path, ready: str) -> Iterator[None]:
-    """The command's process, once `ready` answers."""
+    """The command's process and those that it starts, once `ready` answers."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
+        )
         try:
-            end = time.monotonic() + PATIENCE
-            while not answers(ready):
-                if process.poll() is not None or time.monotonic() > end:
-                    raise AssertionError(f"{command[0]} did not start: {log.read_text()[-2000:]}")
-                time.sleep(0.1)
+            wait_until(lambda: answers(ready), process, log)
             yield
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and those that it started, which are a group of their own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+            if number == signal.SIGTERM:
+                time.sleep(0.5)  # for those that it started
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while not ready():
+        if process.poll() is not None or time.monotonic() > end:
+            raise AssertionError(f"{process.args} did not start: {log.read_text()[-2000:]}")
+        time.sleep(0.1)
 
 
 def answers(url: str) -> bool:

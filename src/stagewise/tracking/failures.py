@@ -111,7 +111,7 @@ def _status(error: BaseException) -> int | None:
 def _of_database(error: BaseException, where: str, what: str) -> Reading:
     """By what a database said, here or, quoted, behind a server."""
     text = str(error)
-    quoted = isinstance(error, MlflowException) and re.search(r"\((?:sqlite3|psycopg2|pymysql)\.", text)
+    quoted = isinstance(error, MlflowException) and re.search(r"\((?:sqlite3|psycopg2?|pymysql)\.", text)
     if not isinstance(error, DBAPIError) and not quoted:
         return None
     if FULL.search(text):
