@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stagewise.config import Promotion
+from stagewise.predictions import paired
 from stagewise.statistics import pair
 
 
@@ -30,16 +31,19 @@ def decide(
     challenger: Sequence[Mapping[str, Any]], champion: Sequence[Mapping[str, Any]] | None, settings: Promotion
 ) -> Decision:
     """From the predictions of both on the same items, in the same order; `champion` is None where there is none."""
-    mine = [row[settings.metric] for row in challenger]
+    mine, *others = paired([challenger] if champion is None else [challenger, champion], settings.metric)
+    if not mine:
+        return Decision(False, f"no item is scored by {settings.metric}, as comparisons took too long")
     if champion is None:
         return Decision(True, f"{settings.metric} {sum(mine) / len(mine):.1%}, and there is no {settings.alias} yet")
-    theirs = [row[settings.metric] for row in champion]
+    theirs, left_out = others[0], len(challenger) - len(mine)
+    unscored = f" ({left_out} left out, unscored)" if left_out else ""
     found = pair(0, mine, theirs)
     low = found.difference if found.interval is None else found.interval.low
     holds = low >= -settings.margin
     reason = (
         f"{settings.metric} {sum(mine) / len(mine):.1%} against {sum(theirs) / len(theirs):.1%} of the present "
-        f"{settings.alias}, on {found.items} items: {100 * found.difference:+.1f} points, with 97.5 % confidence at "
-        f"least {100 * low:+.1f}; the margin allows {-100 * settings.margin:+.1f}"
+        f"{settings.alias}, on {found.items} items{unscored}: {100 * found.difference:+.1f} points, with 97.5 % "
+        f"confidence at least {100 * low:+.1f}; the margin allows {-100 * settings.margin:+.1f}"
     )
     return Decision(holds, reason, found.difference, low)
