@@ -1,7 +1,7 @@
 """Extraction, match and score: hand-made outputs, one a rule of docs/scoring.md, and wild ones."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stagewise.errors import ConfigError
@@ -225,6 +225,7 @@ def test_the_longest_repeated_suffix_is_what_trying_all_finds(text: str) -> None
     assert repeated_suffix(text) == (longest, min((p for s, p in fits if s == longest), default=0))
 
 
+@settings(deadline=None)
 @given(WILD, WILD, st.sampled_from(["stop", "length"]))
 def test_any_output_is_scored_and_every_span_says_where(output: str, prompt: str, finish_reason: str) -> None:
     left = scoped(output, prompt, finish_reason)
@@ -238,6 +239,7 @@ def test_any_output_is_scored_and_every_span_says_where(output: str, prompt: str
         assert found is None or output[slice(*found.span)] == found.text
 
 
+@settings(deadline=None)
 @given(WILD, WILD)
 def test_matching_is_symmetric_and_an_answer_matches_itself(left: str, right: str) -> None:
     for name in ("exact", "normalised", "number"):

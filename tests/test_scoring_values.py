@@ -320,11 +320,13 @@ def test_another_value_never_matches_in_any_dress(spelled: Spelled, other: Spell
     assert score(DRESSES[dress].format(spelled.text), other.text, match=CHEAP).flexible is equal
 
 
+@settings(deadline=None)
 @given(whole(), st.sampled_from(["plain", "box", "sentence", "hashes", "bold"]))
 def test_wide_digits_are_digits(spelled: Spelled, dress: str) -> None:
     assert score(DRESSES[dress].format(spelled.text.translate(WIDE)), spelled.text, match=CHEAP).flexible
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from("$€£¥₹") | st.just(r"\$") | st.just("US$"), st.integers(0, 99999), st.sampled_from(sorted(DRESSES))
 )
@@ -332,6 +334,7 @@ def test_currency_is_dressing(sign: str, amount: int, dress: str) -> None:
     assert score(DRESSES[dress].format(f"{sign}{amount}"), str(amount), match=CHEAP).flexible
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=r"5,. x×()[]{}$*_`\<>#=≈/-:'\"%tfracboxed", max_size=60))
 def test_a_plain_text_says_where_each_of_its_characters_came_from(text: str) -> None:
     plain = undress(text)
@@ -343,6 +346,7 @@ def test_a_plain_text_says_where_each_of_its_characters_came_from(text: str) -> 
     assert list(plain.starts) == sorted(plain.starts)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.text(alphabet="5 ,.%$-/:^_x(πk", max_size=30))
 def test_any_text_has_at_most_one_worth_and_it_equals_itself(text: str) -> None:
     found = value(text)

@@ -22,7 +22,6 @@ from stagewise.statistics import (
     detectable_by_items,
     detectable_by_seeds,
     holm,
-    majority,
     mcnemar,
     mean_interval,
     paired_t,
@@ -199,13 +198,6 @@ def test_detectable_by_items_lies_within_the_discordance(items: int, share: floa
     assert found is not None or share * items < 20
 
 
-@given(st.lists(st.sampled_from(["7", "8", "9"]) | st.none(), max_size=9))
-def test_majority_is_a_most_frequent_answer(answers: list[str | None]) -> None:
-    votes = [answer for answer in answers if answer is not None]
-    assert votes.count(majority(answers) or "") == max(map(votes.count, votes), default=0)
-    assert (majority(answers) is None) == (not votes)
-
-
 @pytest.mark.parametrize("discordant", [[(8, 2)], [(8, 2), (3, 4), (6, 0)]])
 def test_the_bootstrap_draws_seeds_and_then_items(discordant: list[tuple[int, int]]) -> None:
     """Against the same done item by item."""
@@ -261,10 +253,6 @@ def test_two_seeds_far_apart_can_detect_nothing() -> None:
     result = contrast(*rows((40, 0), (0, 40)))
     assert result.test.detectable is None
     assert result.test.interval == Interval(-1, 1)  # t's own reaches 508 points to either side
-
-
-def test_a_tie_goes_to_the_answer_given_first() -> None:
-    assert majority(["8", None, "7", "7", "8", "9"]) == "8"
 
 
 @pytest.mark.parametrize(

@@ -329,8 +329,19 @@ class Training(Section):
 # The names in scoring's registries, in their order; a test holds the two together. They stand here so that
 # training, which reads this module too, does not depend on how answers are scored.
 Extractor = Literal[
-    "gsm8k", "boxed", "inspect", "tagged", "answer_is", "option",
-    "last_line", "emphasised", "yes_no", "restated", "statement", "last_number", "named",
+    "gsm8k",
+    "boxed",
+    "inspect",
+    "tagged",
+    "answer_is",
+    "option",
+    "last_line",
+    "emphasised",
+    "yes_no",
+    "restated",
+    "statement",
+    "last_number",
+    "named",
 ]
 Matcher = Literal["exact", "normalised", "number", "math_verify"]
 CHECKPOINT = "{checkpoint}"  # in a server's name of the model: the checkpoint's name

@@ -237,7 +237,7 @@ def finals(compared: Mapping[str, Any]) -> dict[str, float]:
     return {
         f"final/{each['name']}": each["measures"]["flexible"]["mean"]
         for each in compared["checkpoints"]
-        if each["final"]
+        if each["final"] and "flexible" in each["measures"]
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from stagewise.config import Promotion
 from stagewise.paired import items_needed
+from stagewise.predictions import paired
 from stagewise.statistics import Pair, pair, wilson
 
 CONFIDENCE = "with nominal 97.5 % confidence at least"  # one side of a 95 % interval
@@ -36,19 +37,22 @@ def decide(
     challenger: Sequence[Mapping[str, Any]], champion: Sequence[Mapping[str, Any]] | None, settings: Promotion
 ) -> Decision:
     """From the predictions of both on the same items, in the same order; `champion` is None where there is none."""
-    mine = [row[settings.metric] for row in challenger]
+    mine, *others = paired([challenger] if champion is None else [challenger, champion], settings.metric)
+    if not mine:
+        return Decision(False, f"no item is scored by {settings.metric}, as comparisons took too long")
     if champion is None:
         return _first(sum(mine), len(mine), settings)
-    theirs = [row[settings.metric] for row in champion]
+    theirs, left_out = others[0], len(challenger) - len(mine)
+    unscored = f" ({left_out} left out, unscored)" if left_out else ""
     found = pair(0, mine, theirs)
     low = found.interval.low
     holds = low >= -settings.margin
     lowest, allowed = _apart(100 * low, -100 * settings.margin, "+")
     reason = (
         f"{settings.metric} {sum(mine) / len(mine):.1%} against {sum(theirs) / len(theirs):.1%} of the present "
-        f"{settings.alias}, on {found.items} items of which {found.only_a} are right for the challenger alone and "
-        f"{found.only_b} for the {settings.alias} alone: {100 * found.difference:+.1f} points, {CONFIDENCE} {lowest}; "
-        f"the margin allows {allowed}, which takes {_needed(found, settings.margin, holds)}"
+        f"{settings.alias}, on {found.items} items{unscored} of which {found.only_a} are right for the challenger "
+        f"alone and {found.only_b} for the {settings.alias} alone: {100 * found.difference:+.1f} points, {CONFIDENCE} "
+        f"{lowest}; the margin allows {allowed}, which takes {_needed(found, settings.margin, holds)}"
     )
     return Decision(holds, reason, found.difference, low)
 

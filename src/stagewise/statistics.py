@@ -11,8 +11,7 @@ says which test answers what, and how each did in simulations.
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -301,12 +300,3 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
     if not (0 <= right <= samples and 1 <= k <= samples):
         raise ValueError(f"pass@{k} of {samples} samples, {right} right: expected both within the samples")
     return 1 - math.comb(samples - right, k) / math.comb(samples, k)
-
-
-def majority(answers: Sequence[str | None]) -> str | None:
-    """The answer most samples give (Wang et al. 2023); samples without an answer do not vote.
-
-    Of equally frequent answers the first given wins, which is a fair draw as samples are exchangeable.
-    """
-    votes = Counter(answer for answer in answers if answer is not None)
-    return votes.most_common(1)[0][0] if votes else None

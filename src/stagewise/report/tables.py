@@ -19,14 +19,14 @@ def checkpoints(compared: Mapping[str, Any]) -> Rows:
     rows = [["checkpoint", "right", "flexible", "95 %", "strict", "stopped", "tokens out", "examples", "steps"]]
     for each in compared["checkpoints"]:
         measures = each["measures"]
-        flexible = measures["flexible"]
+        flexible, strict = measures.get("flexible"), measures.get("strict")
         rows.append(
             [
                 each["name"],
-                f"{each['right']}/{each['items']}",
-                f"{flexible['mean']:.1%}",
-                f"{flexible['low']:.0%}–{flexible['high']:.0%}",
-                f"{measures['strict']['mean']:.1%}",
+                f"{each['right']}/{each['scored']}",
+                f"{flexible['mean']:.1%}" if flexible else "–",
+                f"{flexible['low']:.0%}–{flexible['high']:.0%}" if flexible else "–",
+                f"{strict['mean']:.1%}" if strict else "–",
                 f"{measures['eos']['mean']:.0%}",
                 f"{measures['tokens']['mean']:.1f}",
                 f"{each['trained_on']['examples']:,}",
@@ -88,7 +88,8 @@ def by_group(compared: Mapping[str, Any], group: str) -> Rows:
 
 def counted(count: Mapping[str, Any]) -> tuple[str, str]:
     """Right of all, and the 95 % interval of the share."""
-    return f"{count['right']}/{count['items']}", f"{100 * count['low']:.0f} to {100 * count['high']:.0f} %"
+    interval = "" if count["low"] is None else f"{100 * count['low']:.0f} to {100 * count['high']:.0f} %"
+    return f"{count['right']}/{count['items']}", interval
 
 
 def pairs(contrast: Mapping[str, Any]) -> Rows:

@@ -124,6 +124,12 @@ def _size(share: float) -> str:
     return f"{100 * abs(share):.1f} points"
 
 
+def _left_out(compared: Mapping[str, Any]) -> str:
+    total = len(compared["items"])
+    found = [total - each["left_out"] for each in compared["contrasts"].values()]
+    return f"{found[0]:,} of {total:,} items are compared" if found else "none is made here"
+
+
 def limits(compared: Mapping[str, Any]) -> list[str]:
     """What does not follow from the numbers, the general and what this study's record adds."""
     checkpoints = compared["checkpoints"]
@@ -141,9 +147,12 @@ def limits(compared: Mapping[str, Any]) -> list[str]:
         said.insert(0, "One seed: no claim about order, since nothing shows how much another seed would differ.")
     if not all(each["order_alone"] for each in compared["contrasts"].values()):
         said.append("A baseline differs from curriculum in more than order, as listed; so may its result.")
-    timed_out = sum(round(each["metrics"]["eval/timed_out"] * each["items"]) for each in checkpoints)
-    if timed_out:
-        said.append(f"{timed_out:,} answers could not be compared in the time given, and count as wrong.")
+    unscored = round(sum(each["metrics"]["eval/unscored"] for each in checkpoints))
+    if unscored:
+        said.append(
+            f"{unscored:,} answers are unscored, as a comparison took too long. Rates are of the others; a contrast "
+            f"leaves such an item out in all arms ({_left_out(compared)})."
+        )
     near_ties = round(sum(each["metrics"].get("eval/near_ties", 0) for each in checkpoints))
     if near_ties:
         said.append(f"{near_ties:,} tokens were as likely as another, up to rounding: another batch size may differ.")

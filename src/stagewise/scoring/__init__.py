@@ -24,6 +24,7 @@ __all__ = [
     "EXTRACTORS",
     "MATCHERS",
     "Extraction",
+    "MatchTimeout",
     "Score",
     "find_answer",
     "majority",

@@ -61,10 +61,10 @@ _NAME = re.compile(
 # Words that say nothing of what a text is about: of grammar, and of reckoning in general.
 _GRAMMAR = """
     a an the and or but of in on at to for from by with per each every all both any some no not than then as if so is
-    are was were be been being do does did done has have had having will would can could should may must what which who whom
-    whose when where why how many much more most less least fewer long far old big large small high tall wide deep
-    often there here this that these those it its he she they we you i me my our your his her their him them us up out into
-    about
+    are was were be been being do does did done has have had having will would can could should may must what which who
+    whom whose when where why how many much more most less least fewer long far old big large small high tall wide deep
+    often there here this that these those it its he she they we you i me my our your his her their him them us up out
+    into about
 """
 _RECKONING = """
     one first second third last next final finally total altogether number amount sum difference product value answer

@@ -90,8 +90,10 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     model = trained.manifest["outputs"]["model"]
     run.metrics(metrics, model_id=model["model_id"], dataset_name=asked.name, dataset_digest=asked.digest)
     logged = _log_traces(settings, run, rows, model)
-    right, count = round(metrics["eval/flexible"] * len(rows)), len(rows)
-    said = f"{right} of {count} right ({right / count:.1%}), strict {metrics['eval/strict']:.1%}"
+    known, count = predictions.scored(rows, "flexible"), len(rows)
+    said = f"{sum(known)} of {len(known)} right"
+    if known:
+        said += f" ({sum(known) / len(known):.1%}), strict {metrics.get('eval/strict', 0):.1%}"
     remarks = _remarks(settings, metrics, before)
     run.tag(weights=predictions.WEIGHTS[settings.engine])
     return Made(
@@ -137,6 +139,8 @@ def _remarks(settings: Evaluation, metrics: dict[str, float], before: int) -> li
     remarks = [f"{metrics['eval/eos']:.0%} stopped by themselves"]
     if settings.engine == "openai":
         remarks.append("weights unverified: a server answered")
+    if metrics["eval/unscored"]:
+        remarks.append(f"{metrics['eval/unscored']:.0f} unscored: a comparison took too long")
     if metrics.get("eval/near_ties"):
         remarks.append(f"{metrics['eval/near_ties']:.0f} near ties")
     return remarks + ([f"resumed at answer {before + 1}"] if before else [])

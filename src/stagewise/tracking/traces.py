@@ -142,7 +142,8 @@ def _assessments(row: Mapping[str, Any], metadata: dict[str, str]) -> Iterator[A
     yield Expectation("expected_response", row["target"], source=SOURCE, metadata=metadata)
     yield feedback("answer", row["filtered_resps"][0], where)
     for name in ("flexible", "strict"):
-        yield feedback(name, "yes" if row[name] else "no", equal)  # of these values the UI makes pass and fail
+        verdict = "unscored" if row[name] is None else "yes" if row[name] else "no"  # the UI makes pass and fail of two
+        yield feedback(name, verdict, equal)
     for name, value in row["measures"].items():
         yield feedback(f"structure.{name}", value)
 
