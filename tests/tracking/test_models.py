@@ -20,7 +20,9 @@ from conftest import TINY, Store
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stagewise import modeling, pipeline
+from stagewise.config import Training
 from stagewise.errors import LineageError
+from stagewise.formatting import prompt_ids
 from stagewise.hashing import folder_digests
 from stagewise.tracking.models import claim, fetch_checkpoint, register
 from stagewise.tracking.runs import download, open_run, read
@@ -95,6 +97,22 @@ def test_transformers_loads_the_weights_folder_in_it(spoken: Spoken, tmp_path: P
 def test_pyfunc_gives_the_recorded_answers(spoken: Spoken) -> None:
     loaded = mlflow.pyfunc.load_model(URI)
     assert loaded.predict(spoken.prompts, params={"max_new_tokens": 24, "stop": [STOP]}) == spoken.answers
+
+
+CHAT = "{% for m in messages %}<|turn|>{{ m.content }}<|end|>{% endfor %}<|turn|>"
+
+
+@pytest.mark.parametrize("template", ["plain", "chat"])
+def test_a_prompt_that_spells_a_special_token_is_text_as_in_the_study(spoken: Spoken, template: Any) -> None:
+    served = mlflow.pyfunc.load_model(URI).unwrap_python_model()
+    if template == "chat":
+        served.tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>", "<|end|>"]})
+        served.tokenizer.chat_template = CHAT
+        served.special |= set(served.tokenizer.all_special_ids)
+        served.settings = served.settings | {"chat": True}
+    settings = Training(batch_size=1, learning_rate=1.0, template=template, special_tokens_in_text="text")
+    for prompt in ("Say <eos>.", "<pad>", "<|end|>", "What is 12 + 30?"):
+        assert [served._ids(prompt)] == prompt_ids(served.tokenizer, settings, [prompt], str)
 
 
 def test_a_prompt_without_room_for_an_answer_is_refused(spoken: Spoken) -> None:

@@ -177,9 +177,9 @@ def _train(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
         planned = [phase.instances for phase in phases[: target.phase]]
         separated = separations(phases, curriculum, config.training.schedule_scope)
         yield from _same("manifest.json, facts.separations", facts["separations"], separated)
-        checked = chain.made_from(sealed, "parent").facts["self_check"]
-        yield from _same("manifest.json, facts.self_check", facts["self_check"], checked)
-        if facts["layout"] not in checked["layouts"]:
+        checked = chain.made_from(sealed, "parent").facts.get("self_check")  # earlier versions made none
+        yield from _same("manifest.json, facts.self_check", facts.get("self_check"), checked)
+        if checked and facts["layout"] not in checked["layouts"]:
             yield Finding("manifest.json, facts.layout", facts["layout"], f"one of {', '.join(checked['layouts'])}")
     else:
         planned = []
@@ -250,7 +250,7 @@ def _eval(sealed: Sealed, chain: Chain) -> Iterator[Finding]:
     model = trained.manifest["outputs"]["model"]
     settings, weights = config.evaluation, predictions.WEIGHTS[config.evaluation.engine]
     told = {"engine": settings.engine, "weights": weights, "batch_size": settings.batch_size}
-    told["decoding"] = evaluate.decoding(settings, trained)
+    told |= {"decoding": evaluate.decoding(settings, trained)} if "self_check" in trained.facts else {}
     told |= {"checkpoint_sha256": model["weights_sha256"], "items": made_of.facts["eval"]["rows"], **target.facts}
     yield from _same("manifest.json, facts", {name: sealed.facts.get(name) for name in told}, told)
     datasets = {ref.name: ref.entry for ref in evaluate.datasets(made_of.facts)}
