@@ -12,9 +12,11 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
+from stagewise.errors import printable
+
 
 def say(line: str) -> None:
-    click.echo(line)
+    click.echo(printable(line, keep="\n"))
     sys.stdout.flush()
 
 

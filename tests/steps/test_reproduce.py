@@ -256,5 +256,5 @@ def test_a_record_of_changed_code_is_enough_where_clone_data_and_model_are_gone(
     assert b"+# changed" in download(client, run.info.run_id, "code.diff")
     done = stagewise("reproduce", "--run-id", run.info.run_id)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "from the record's code.tar.gz, with its code.diff" in done.stdout
+    assert "from the record's code.tar, with its code.diff" in done.stdout
     assert "✓ bit-identical" in done.stdout

@@ -10,7 +10,7 @@ can be found instead, under a name of their own, so that no alias of the study's
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -199,20 +199,10 @@ def _record(
     out: Path,
 ) -> None:
     """Seals the reproduction's run, and says the verdict."""
-    differing = environment_differences(_where(original), _where(again))
-    said = _in_words(comparison, original.manifest["kind"])
-    result = {
-        "original": original.reference,
-        "again": again.reference,
-        "code": {"origin": checkout.origin, "remarks": checkout.remarks},
-        "environment": differing,
-        **told(comparison),
-    }
-    (out / RESULT).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    told = result(original, again, comparison, checkout.origin, checkout.remarks)
+    (out / RESULT).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     run.tag(verdict=comparison.verdict, again=again.run_id)
-    lines = [f"- run again: {link(again)}", f"- the recorded run: {link(original)}", f"- code: {checkout.origin}"]
-    lines += [f"- {line}" for line in [*checkout.remarks, *(f"environment: {line}" for line in differing)]]
-    run.describe("\n".join([f"**{said}**", "", *lines]))
+    run.describe(describe(original, again, comparison, checkout.origin, checkout.remarks))
     digest = run.seal(
         kind="reproduction",
         fingerprint=None,
@@ -224,24 +214,46 @@ def _record(
         datasets={},
         artifacts=run.upload(out),
         model=None,
-        facts={"verdict": comparison.verdict, "differences": len(comparison.differences), "code": checkout.origin},
+        facts=facts_of(comparison, checkout.origin),
     )
     for line in environment_differences(original.manifest["machine"], again.manifest["machine"]):
         progress.say(f"! {line}")  # the rest was said before it ran
+    said = in_words(comparison, original.manifest["kind"])
     progress.say(f"{'✓' if comparison.verdict != DIFFERS else '✗'} {said}")
     progress.say(f"  run {run.id}  manifest sha256 {digest}")
 
 
-def told(comparison: Comparison) -> dict[str, Any]:
-    differences = [each._asdict() for each in comparison.differences]
-    return {"verdict": comparison.verdict, "differences": differences}
+def result(
+    original: Sealed, again: Sealed, comparison: Comparison, origin: str, remarks: Sequence[str]
+) -> dict[str, Any]:
+    """reproduction.json: where the code came from, what of the machine differs, and every difference."""
+    return {
+        "original": original.reference,
+        "again": again.reference,
+        "code": {"origin": origin, "remarks": list(remarks)},
+        "environment": environment_differences(_where(original), _where(again)),
+        "verdict": comparison.verdict,
+        "differences": [each._asdict() for each in comparison.differences],
+    }
 
 
-def _where(record: Record) -> dict[str, Any]:
+def facts_of(comparison: Comparison, origin: str) -> dict[str, Any]:
+    return {"verdict": comparison.verdict, "differences": len(comparison.differences), "code": origin}
+
+
+def describe(original: Sealed, again: Sealed, comparison: Comparison, origin: str, remarks: Sequence[str]) -> str:
+    """In Markdown what came out."""
+    differing = environment_differences(_where(original), _where(again))
+    lines = [f"- run again: {link(again)}", f"- the recorded run: {link(original)}", f"- code: {origin}"]
+    lines += [f"- {line}" for line in [*remarks, *(f"environment: {line}" for line in differing)]]
+    return "\n".join([f"**{in_words(comparison, original.manifest['kind'])}**", "", *lines])
+
+
+def _where(record: Sealed) -> dict[str, Any]:
     return {"environment": record.manifest["environment"], "machine": record.manifest["machine"]}
 
 
-def _in_words(comparison: Comparison, kind: str) -> str:
+def in_words(comparison: Comparison, kind: str) -> str:
     if comparison.first is None:
         equal = "weights, order, losses" + (", predictions and metrics of every step" if kind == "pipeline" else "")
         return f"{comparison.verdict}: {equal}"

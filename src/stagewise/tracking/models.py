@@ -23,6 +23,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from stagewise.errors import LineageError
 from stagewise.hashing import folder_digests, weights_digest
+from stagewise.manifest import Sealed
+from stagewise.provenance import environment, normalized
 from stagewise.tracking.package import FOLDER, write_package
 from stagewise.tracking.runs import ActiveRun, Record, flatten
 from stagewise.tracking.stored import check_arrived, sizes
@@ -46,7 +48,8 @@ def log_checkpoint(
     model = run.client.create_logged_model(run.experiment_id, name, run.id, said["tags"], said["params"], "causal-lm")
     status = LoggedModelStatus.FAILED
     try:
-        write_package(folder, model.model_id, run.id, answering)
+        here = environment()
+        write_package(folder, model.model_id, run.id, answering, normalized(here["packages"]), here["python"])
         files = folder_digests(folder)
         run.client.log_model_artifacts(model.model_id, str(folder))
         check_arrived(f"model {model.model_id}: file", model.artifact_location, files, folder.parent)
@@ -96,7 +99,7 @@ def fetch_checkpoint(run: ActiveRun | None, record: Record, folder: Path) -> Pat
     return path / FOLDER
 
 
-def loaded_files(record: Record) -> dict[str, Any]:
+def loaded_files(record: Sealed) -> dict[str, Any]:
     """Of the checkpoint's files those that are loaded, by digest: all that a step which starts from it depends on."""
     files = record.manifest["outputs"]["model"]["files"]
     return {path: entry for path, entry in files.items() if path.startswith(f"{FOLDER}/")}

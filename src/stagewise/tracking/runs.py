@@ -43,6 +43,7 @@ from stagewise.tracking.store import pages
 from stagewise.tracking.stored import check_arrived, sizes
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
+PARENT, NOTE = MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE  # tags of MLflow's: the run above, and the description
 OUT = "out"  # the part of a step's folder that is uploaded
 PARAM_LIMIT, BATCH = 6000, 100  # characters of a param's value, and params of a request, that MLflow takes
 
@@ -88,7 +89,7 @@ class ActiveRun:
 
     def mark_table(self, path: str) -> None:
         """Has MLflow's UI show a JSON artifact (`columns`, `data`) as a table, also across runs."""
-        self._tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": path, "type": "table"}])})
+        self._tags(table_tag(path))
 
     def upload(self, folder: Path) -> dict[str, Any]:
         """Logs every file below `folder`; returns `{path: {sha256, size}}`, each read back from the server."""
@@ -100,7 +101,8 @@ class ActiveRun:
 
     def seal(self, **parts: Any) -> str:
         """Writes the manifest, the last thing a run records; returns its digest."""
-        built = manifests.build(**parts, recorded=self.recorded, started=self.started, ended=now())
+        parts |= {"experiment_id": self.experiment_id, "recorded": self.recorded, "started": self.started}
+        built = manifests.build(**parts, ended=now())
         data, digest = manifests.encode(built)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / manifests.FILE
@@ -112,6 +114,10 @@ class ActiveRun:
         if model := built["outputs"]["model"]:
             self.client.set_logged_model_tags(model["model_id"], {SEAL: digest})
         return digest
+
+
+def table_tag(path: str) -> dict[str, str]:
+    return {MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": path, "type": "table"}])}
 
 
 def now() -> str:
