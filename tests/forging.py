@@ -339,5 +339,48 @@ class Forger:
         version["location"] = self.models[model["model_id"]]["location"]
         version["tags"] |= {"weights_sha256": model["weights_sha256"], "dataset_sha256": trained.facts["source_sha256"]}
 
+    def version_of(self, run: str, number: str, **other: Any) -> dict[str, Any]:
+        """A new version of the study's registered model, of a train run's checkpoint; `other` are fields that lie."""
+        trained = self.sealed(self.names[run])
+        model, facts = trained.manifest["outputs"]["model"], trained.facts
+        tags = {name: str(facts[name]) for name in ("arm", "phase", "seed")}
+        tags |= {"weights_sha256": model["weights_sha256"], "manifest_sha256": trained.digest}
+        version = {
+            "name": "tiny",
+            "version": number,
+            "source": f"models:/{model['model_id']}",
+            "run_id": trained.run_id,
+            "tags": tags | {"dataset_sha256": facts["source_sha256"]},
+            "location": self.models[model["model_id"]]["location"],
+        }
+        self.versions["tiny", number] = version | other
+        return self.versions["tiny", number]
+
+    def promotion(
+        self, run: str, version: str, before: str | None = None, against: str | None = None
+    ) -> dict[str, Any]:
+        """What `promote` tells of it, and of the version before: as it would be."""
+        told = {
+            "event": "promoted",
+            "alias": "champion",
+            "before": before,
+            "eval_run": self.names[run],
+            "manifest_sha256": self.sealed(self.names[run]).digest,
+            "against_eval_run": against and self.names[against],
+            "metric": "flexible",
+            "margin": 0.05,
+            "difference": None if against is None else 0.0,
+            "low": None if against is None else 0.0,
+        }
+        self.promoted(version, "20260101T000000.000000Z", told)
+        if before:
+            replaced = {"event": "replaced", "alias": "champion", "by": version}
+            self.promoted(before, "20260101T000000.000000Z", replaced)
+        self.pointed["tiny"]["champion"] = version
+        return told
+
+    def promoted(self, version: str, when: str, told: Mapping[str, Any]) -> None:
+        self.versions["tiny", version]["tags"][f"stagewise.promotion.{when}"] = json.dumps(told)
+
     def check(self, run: str, **named: Any) -> Verdict:
         return verify(self, self.names.get(run, run), Rules(), Known(None), Silent(), named=Named(**named))

@@ -4,6 +4,7 @@ Every row alters an honest record, or puts an honest run of another study into i
 root and in the registry. What a forger can also correct is no row: it is in docs/verify.md's list.
 """
 
+import gc
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,11 +20,13 @@ from stagewise import gitobjects, provenance
 from stagewise.data import generate
 from stagewise.steps import evaluate, split, train
 from stagewise.steps.common import Session, open_session, perform
+from stagewise.steps.derivation.common import config_of
 from stagewise.tracking.runs import NOTE, read
 from stagewise.tracking.source import Server
 from stagewise.tracking.store import connect
 from stagewise.verification import bundle
 from stagewise.verification.findings import Verdict
+from stagewise.verification.views import Owner
 
 
 class Others(NamedTuple):
@@ -63,11 +66,13 @@ def record(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iter
             session,
         )
         made = foreign(own, folder, patch)
+        gc.freeze()  # statsmodels collects garbage at each correction, half of a check's time
         places = [folder / "bundle", *(folder / name for name in made)]
         for place, run_id in zip(places, [finished.run_id, *(each.run_id for each in made.values())], strict=True):
             place.mkdir()
             bundle.write(Server(client), run_id, place)
         yield Record(names | {name: each.run_id for name, each in made.items()}, *places)
+        gc.unfreeze()
 
 
 def foreign(own: Others, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -576,3 +581,151 @@ def test_a_contradiction_is_named(forged: Forger, row: Row) -> None:
     row.alter(forged)
     forged.seal()
     names(forged.check(row.run), forged.names[row.at or row.run], row.where, row.exit_code)
+
+
+# --- what the registry's names lead to ----------------------------------------------------------
+
+
+def alias_to(run: str, **other: Any) -> Alter:
+    """The curriculum's alias, moved to a new version of this run's checkpoint, which calls itself the curriculum's."""
+
+    def alter(forged: Forger) -> None:
+        version = forged.version_of(run, "3", **other)
+        version["tags"] |= {"arm": "curriculum", "phase": "3", "seed": "1"}
+        forged.pointed["tiny"]["curriculum-s1"] = "3"
+
+    return alter
+
+
+def champion(change: Callable[[Forger, dict[str, Any]], Any], before: str | None = None) -> Alter:
+    """Version 2, promoted as `promote` would, but for what is changed of what is told of it."""
+
+    def alter(forged: Forger) -> None:
+        told = forged.promotion("eval f1", "2", before, before and "eval c3")
+        changed = change(forged, told)
+        forged.promoted("2", "20260101T000000.000000Z", told if changed is None else changed)
+
+    return alter
+
+
+def by_hand(forged: Forger) -> None:
+    forged.pointed["tiny"]["champion"] = "2"
+
+
+def set_back(forged: Forger) -> None:
+    forged.promotion("eval c3", "1")
+    forged.promoted("1", "20260102T000000.000000Z", {"event": "replaced", "alias": "champion", "by": "2"})
+
+
+ALIAS, CHAMPION = "models:/tiny@curriculum-s1", "models:/tiny@champion"
+NAMES = [
+    Row("another arm's checkpoint", alias_to("train f1"), ALIAS),
+    Row("not the last checkpoint", alias_to("train c2"), ALIAS),
+    Row("a foreign folder", alias_to("train c3", source="/srv/models/evil"), ALIAS),
+    Row("a model that is not there", alias_to("train c3", source="models:/m-0"), ALIAS),
+    Row("an id that leads out", alias_to("train c3", source="models:/../../outside"), ALIAS),
+    Row("other files", alias_to("train c3", location="/srv/models/evil"), "models:/tiny/3, storage location"),
+    Row("a run that made another", alias_to("train c3", run_id="0" * 32), "models:/tiny/3, run"),
+    Row("by hand", by_hand, CHAMPION),
+    Row("set back by hand", set_back, CHAMPION),
+    Row(
+        "another model's eval",
+        champion(
+            lambda forged, told: told.update(
+                eval_run=forged.names["eval c3"], manifest_sha256=forged.sealed(forged.names["eval c3"]).digest
+            )
+        ),
+        CHAMPION,
+    ),
+    Row("no eval at all", champion(lambda forged, told: told.update(eval_run=forged.names["train f1"])), CHAMPION),
+    Row("an eval that is not there", champion(lambda forged, told: told.update(eval_run="0" * 32)), CHAMPION),
+    Row(
+        "a gate that was not passed",
+        champion(lambda forged, told: told.update(difference=0.5, low=0.4), "1"),
+        f"{CHAMPION}, promotion, difference",
+    ),
+    Row(
+        "against nobody",
+        champion(lambda forged, told: told.update(against_eval_run=None), "1"),
+        f"{CHAMPION}, promotion",
+    ),
+    Row(
+        "against another",
+        champion(lambda forged, told: told.update(against_eval_run=forged.names["eval b0"]), "1"),
+        f"{CHAMPION}, promotion against version 1",
+    ),
+    Row("no promotion", champion(lambda forged, told: "x"), CHAMPION),
+    Row("half a promotion", champion(lambda forged, told: {"event": "promoted", "alias": "champion"}), CHAMPION),
+    Row(
+        "a gate of its own",
+        champion(lambda forged, told: told.update(margin=1.0), "1"),
+        f"{CHAMPION}, the gate",
+        exit_code=5,
+    ),
+]
+
+
+@pytest.mark.parametrize("row", NAMES, ids=lambda row: row.name)
+def test_a_name_that_leads_elsewhere_is_named(forged: Forger, row: Row) -> None:
+    row.alter(forged)
+    names(forged.check("pipeline"), forged.names["pipeline"], row.where, row.exit_code)
+
+
+def test_another_manifest_than_was_promoted_is_named_at_its_run(forged: Forger) -> None:
+    champion(lambda _, told: told.update(manifest_sha256="0" * 64))(forged)
+    names(forged.check("pipeline"), forged.names["eval f1"], "artifact manifest.json")
+
+
+def test_a_champion_that_was_promoted_and_replaced_another_is_whole(forged: Forger) -> None:
+    forged.promotion("eval f1", "2", "1", "eval c3")
+    verdict = forged.check("pipeline")
+    assert verdict.whole, verdict.breaks
+    verdict = forged.check("train f1", version=forged.version("tiny", "2"), alias="champion")
+    assert verdict.whole, verdict.breaks
+    # Held against eval runs that are not of the checkpoint's own record, which is therefore walked too.
+    assert {forged.names["eval f1"], forged.names["eval c3"]} < {node.run_id for node in verdict.root.walk()}
+
+
+def test_an_alias_that_a_later_study_moved_on_leads_to_a_record_that_is_checked_too(forged: Forger) -> None:
+    forged.version_of("lr train", "3")
+    forged.pointed["tiny"]["flat-s1"] = "3"
+    verdict = forged.check("pipeline")
+    assert verdict.whole, verdict.breaks
+    run_id = forged.names["lr train"]
+    assert f"has moved on: from version 2, of this record, to version 3, which run {run_id} made" in verdict.remarks[0]
+    assert run_id in {node.run_id for node in verdict.root.walk()}
+    forged.data[Owner("models", forged.model_id("lr train")), "model/config.json"] = b"{}"
+    names(forged.check("pipeline"), run_id, "model flat-1-s1, file model/config.json")
+
+
+def test_a_model_that_its_run_did_not_seal_is_named(forged: Forger) -> None:
+    verdict = forged.check("train f1", model_id="m-0")
+    names(verdict, forged.names["train f1"], "the model that was named")
+
+
+# --- what cannot be told, and is said -----------------------------------------------------------
+
+
+def test_a_report_that_was_made_for_another_server_says_where_its_links_lead(forged: Forger) -> None:
+    """Nothing tells where a record was made: it is taken as told, and said where it is not here."""
+    manifest, steps = forged.manifest("report"), forged.manifest("pipeline")["facts"]["steps"]
+    manifest["facts"]["server"] = "http://elsewhere.example"
+    forged.manifest("pipeline")["facts"]["report"] = manifest["facts"]
+    forged.remake(config_of(forged.sealed(forged.names["pipeline"])), steps)
+    forged.seal()
+    verdict = forged.check("pipeline")
+    assert verdict.whole, verdict.breaks
+    assert "The report's links lead to http://elsewhere.example; this record was read from memory." in verdict.remarks
+
+
+def test_a_whole_verdict_says_in_short_what_it_took_as_recorded(forged: Forger) -> None:
+    said = str(forged.check("pipeline"))
+    assert "Taken as recorded, since nothing here can tell it again: what the models said, the losses" in said
+
+
+def test_a_record_in_another_experiment_is_whole(forged: Forger) -> None:
+    """As after a move to another server, which numbers its experiments by itself."""
+    for view in forged.views.values():
+        view["experiment_id"] = "77"
+    verdict = forged.check("pipeline")
+    assert verdict.whole, verdict.breaks

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import yaml
+
 from stagewise.config import Config, parse, resolved
 from stagewise.data.jsonl import document
-from stagewise.errors import UserError
+from stagewise.errors import DataError, UserError
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.manifest import Sealed
 from stagewise.provenance import deciding, identity
@@ -28,6 +30,7 @@ SETUP = (ASKED, RESOLVED, "environment.json")  # how a step was made, in its art
 CODE = (COMMIT, TREE, DIFF, ARCHIVE)
 NONE = object()  # in the place of what is not there
 EXCERPT = 80  # characters of a text
+MOST = 100_000  # values in a YAML file
 T = TypeVar("T")
 
 
@@ -64,7 +67,32 @@ def config_of(sealed: Sealed) -> Config:
 
 @lru_cache(maxsize=64)  # the runs of a study have one in common
 def _parsed(data: bytes) -> Config:
+    check_yaml(data, ASKED)
     return parse(data.decode(), ASKED)
+
+
+def check_yaml(data: bytes, name: str) -> None:
+    """Raises `DataError` for a file that is no YAML, or whose aliases stand for more than anybody would write: a few
+    lines can stand for billions of values."""
+    try:
+        node = yaml.compose(data.decode(), Loader=yaml.SafeLoader)
+        if node is not None:
+            _count(node, {})
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise DataError(f"{name}: found no YAML that can be read ({' '.join(str(error).split())})") from None
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for. Raises `OverflowError` for too many."""
+    if id(node) not in known:
+        known[id(node)] = MOST  # of a node within itself
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        inside = [each for pair in pairs for each in pair]
+        inside += node.value if isinstance(node, yaml.SequenceNode) else []
+        known[id(node)] = 1 + sum(_count(each, known) for each in inside)
+    if known[id(node)] >= MOST:
+        raise OverflowError("its aliases stand for too many values")
+    return known[id(node)]
 
 
 def same(where: str, recorded: Any, derived: Any, why: str = FOLLOWS) -> Iterator[Finding]:

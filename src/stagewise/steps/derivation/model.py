@@ -17,7 +17,7 @@ from stagewise.hashing import folder_digests, tensor_shapes
 from stagewise.manifest import Sealed
 from stagewise.provenance import deciding, device_kind, normalized
 from stagewise.provenance import packages as installed
-from stagewise.steps.derivation.common import same
+from stagewise.steps.derivation.common import check_yaml, same
 from stagewise.tracking.package import FOLDER, TOKENIZER, write_package
 from stagewise.verification.chain import Chain
 from stagewise.verification.files import WEIGHTS
@@ -161,5 +161,6 @@ def _comparable(path: str, data: bytes) -> Any:
     text = data.decode(errors="surrogateescape")
     if path != "MLmodel":
         return text.encode(errors="backslashreplace").decode()
+    check_yaml(data, path)
     told = yaml.safe_load(text)
     return {key: value for key, value in told.items() if key not in WHEN}

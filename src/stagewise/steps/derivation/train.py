@@ -18,7 +18,9 @@ from stagewise.tracking.package import TOKENIZER
 from stagewise.tracking.runs import NOTE, flatten
 from stagewise.verification.chain import Chain
 from stagewise.verification.findings import Finding
+from stagewise.verification.walk import Underivable
 
+MOST = 20_000_000  # examples of an arm: some gigabytes of memory
 AS_TOLD = ("resumed_at_step", "passed_over", "lost", "model_source")  # facts that nothing else tells
 
 
@@ -107,6 +109,10 @@ def _encoded(
 
 
 def _planned(config: Config, encoded: Mapping[str, formatting.Encoded], wanted: Target) -> tuple[plan.Phase, ...]:
+    epochs = config.epochs(wanted.arm)
+    count = sum(len(stage.usable) * epochs[name] for name, stage in encoded.items())
+    if count > MOST:  # whoever wrote the record chose how many
+        raise Underivable(f"the order of {count:,} examples; of more than {MOST:,} it is not reckoned")
     return step.plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
 
 
