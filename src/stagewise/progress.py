@@ -20,6 +20,11 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def confirmed(question: str) -> bool | None:
+    """Whether a person agrees; None where there is no terminal to ask on."""
+    return click.confirm(printable(question), default=False) if sys.stdin.isatty() else None
+
+
 @contextmanager
 def step(name: str, doing: str) -> Iterator[list[str]]:
     """Says that a step starts and, with what its body appended to the yielded list, that it has ended."""

@@ -1,6 +1,9 @@
 """Runs a recorded study, or one phase of it, again from its record alone, and compares.
 
-    reproduce("5f0c…")
+    reproduce("5f0c…", yes=False)
+    ! reproduce runs the code that run 5f0c… recorded, on this machine and with your rights, in /home/…/reproduce-…
+    !   commit 3f2a… by Ada <ada@example.org>, of https://example.org/x.git, with changes that no commit holds
+    Run it? [y/N]: y
     ▸ reproduce 5f0c…: commit 3f2a… of this repository
     ✓ bit-identical: weights, order, losses, predictions and metrics of every step
 
@@ -22,27 +25,32 @@ from filelock import FileLock
 from stagewise import predictions, progress
 from stagewise import split as split_core
 from stagewise.checkout import Checkout, rebuild
-from stagewise.errors import LineageError
+from stagewise.errors import CodeError, LineageError, printable
+from stagewise.gitobjects import author_of
 from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
 from stagewise.provenance import environment
 from stagewise.reproduction import DIFFERS, Comparison, Made, compare, environment_differences
-from stagewise.steps.common import ARCHIVE, ASKED, DIFF, link, record_code
+from stagewise.steps.common import ARCHIVE, ASKED, COMMIT, DIFF, link, record_code
 from stagewise.steps.train import CURVE, Target
 from stagewise.tracking import store
 from stagewise.tracking.launcher import run_elsewhere
 from stagewise.tracking.lineage import part_of, record_of
 from stagewise.tracking.models import fetch_checkpoint
-from stagewise.tracking.runs import OUT, ActiveRun, Record, open_run
+from stagewise.tracking.runs import OUT, USER, ActiveRun, Record, open_run
 
 RESULT = "reproduction.json"
 SHOWN = 10  # differences of the environment on the screen; the record has all
 
 
-def reproduce(run_id: str) -> str:
-    """Returns the verdict. Raises `UserError` where the run can't be reproduced, or what it recorded does not run."""
+def reproduce(run_id: str, yes: bool) -> str:
+    """Returns the verdict. Before any code of the record's is run, a person is asked, unless `yes` says so already.
+
+    Raises `UserError` where the run can't be reproduced, or what it recorded does not run, or nobody agrees.
+    """
     client = store.connect()
     original = _original(client, run_id)
+    _ask(original, yes)
     experiment = store.launched_experiment() or original.experiment_id
     with open_run(client, experiment, "reproduction", f"reproduce {run_id[:8]}") as run:
         run.tag(reproduces=run_id)
@@ -61,6 +69,37 @@ def _original(client: store.Client, run_id: str) -> Record:
     if kind not in ("pipeline", "train"):
         raise LineageError(f"run {run_id}: found a {kind} run, expected a pipeline or a train run")
     return record
+
+
+def _ask(original: Record, yes: bool) -> None:
+    """Says whose code is about to run, and where; goes on only if somebody wants it to."""
+    place = store.home() / "work"
+    progress.say(
+        f"! reproduce runs the code that run {original.run_id} recorded, on this machine and with your rights, in "
+        f"{place}"
+    )
+    progress.say(f"!   {_whose(original)}")
+    if yes:
+        return
+    agreed = progress.confirmed("Run it?")
+    if agreed is None:
+        raise CodeError("there is no terminal to ask on whether to run it; give --yes (-P yes=true) if you would")
+    if not agreed:
+        raise CodeError("nothing was run")
+
+
+def _whose(original: Record) -> str:
+    """The code by what the record says of it, and who made the run by what the server says."""
+    code = original.manifest["code"]
+    user = original.client.get_run(original.run_id).data.tags.get(USER, "unknown")
+    if code["commit"] is None:
+        return f"the installed package, sha256 {code['package_sha256']}; the run was made by {printable(user)}"
+    named = COMMIT in original.manifest["outputs"]["artifacts"]
+    author = author_of(original.artifact(COMMIT)) if named else ""
+    by = f" by {printable(author.rpartition('>')[0])}>" if ">" in author else ""
+    of = f", of {printable(code['remote'])}" if code["remote"] else ", which no remote is known to hold"
+    changed = ", with changes that no commit holds (code.diff)" if code["dirty"] else ""
+    return f"commit {code['commit']}{by}{of}{changed}; the run was made by {printable(user)}"
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
     MLFLOW_SOURCE_NAME,
+    MLFLOW_USER,
 )
 
 from stagewise import manifest as manifests
@@ -43,7 +44,8 @@ from stagewise.tracking.store import pages
 from stagewise.tracking.stored import check_arrived, sizes
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
-PARENT, NOTE = MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE  # tags of MLflow's: the run above, and the description
+# Tags of MLflow's: the run above, the description, and who made the run.
+PARENT, NOTE, USER = MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_USER
 OUT = "out"  # the part of a step's folder that is uploaded
 PARAM_LIMIT, BATCH = 6000, 100  # characters of a param's value, and params of a request, that MLflow takes
 
