@@ -38,7 +38,7 @@ def run_from(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def state() -> dict[str, Any]:
     provenance.package_digest.cache_clear()
-    provenance._archive.cache_clear()
+    provenance._held.cache_clear()
     return provenance.code_state()
 
 
@@ -101,8 +101,38 @@ def test_the_archive_gives_it_where_nothing_else_does_and_the_diff_leaves_out_wh
     git(tmp_path, "init", "-q")
     rebuilt = rebuild(code, tmp_path / "home" / "code")
     assert contents(rebuilt.source) == expected
-    assert "from the record's code.tar.gz, with its code.diff" in rebuilt.origin
+    assert "from the record's code.tar, with its code.diff" in rebuilt.origin
     assert not (tmp_path / "home" / "code" / "tests").exists()
+
+
+@pytest.mark.parametrize("anywhere", [True, False])
+def test_a_project_in_a_folder_of_a_repository_is_rebuilt_there(
+    anywhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the repository with all that is in it; from the archive the project alone."""
+    project = tmp_path / "clone" / "ml" / "steps"
+    for name in ("src/stagewise/__init__.py", "src/stagewise/module.py", "tests/test_module.py"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("x = 1\n")
+    (tmp_path / "clone" / "other.py").touch()
+    git(tmp_path / "clone", "init", "-q")
+    commit_again(tmp_path / "clone")
+    run_from(project, monkeypatch)
+    change(project)
+    code, expected = state(), contents(project / "src")
+    if not anywhere:
+        run_from(tmp_path / "nowhere", monkeypatch)
+    rebuilt = rebuild(code, tmp_path / "code")
+    assert rebuilt.source == tmp_path / "code" / "ml" / "steps" / "src"
+    assert contents(rebuilt.source) == expected
+    assert (tmp_path / "code" / "other.py").exists() is anywhere
+
+
+def test_an_archive_that_is_none_is_one_line(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = state() | {"archive": b"junk"}
+    run_from(tmp_path / "nowhere", monkeypatch)
+    with pytest.raises(CodeError, match=r"code\.tar: cannot be unpacked"):
+        rebuild(code, tmp_path / "code")
 
 
 def test_a_diff_of_tests_alone_is_no_obstacle_to_the_archive(
@@ -119,7 +149,7 @@ def test_without_commit_and_archive_it_says_what_is_missing(
 ) -> None:
     code = state() | {"withheld": "a.py holds an access token"}
     run_from(tmp_path / "nowhere", monkeypatch)
-    with pytest.raises(CodeError, match=r"holds no code\.tar\.gz \(a\.py holds an access token\); run this in a clone"):
+    with pytest.raises(CodeError, match=r"holds no code\.tar \(a\.py holds an access token\); run this in a clone"):
         rebuild(code, tmp_path / "code", archive=False)
 
 

@@ -260,7 +260,7 @@ def test_no_secret_gets_into_what_a_study_writes(
     (diff, *_) = (tmp_path / "record").rglob("code.diff")
     assert 'KEY = "***"' in diff.read_text()  # it was there to be found
     assert "credentials are recorded as ***" in said
-    assert list((tmp_path / "record").rglob("code.tar.gz"))  # and it was looked into
+    assert list((tmp_path / "record").rglob("code.tar"))  # and it was looked into
 
 
 @pytest.mark.entry

@@ -2,10 +2,11 @@ import io
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from stagewise import provenance
+from stagewise import gitobjects, provenance
 from stagewise.credentials import kind_of
 from stagewise.errors import CodeError
 
@@ -163,8 +164,8 @@ def test_a_commit_that_is_on_no_remote_is_archived_without_what_nothing_runs_fro
     state = provenance.code_state()
     assert (state["archived"], state["withheld"]) == (True, None)
     assert names(state["archive"]) == ["src/stagewise/__init__.py", "src/stagewise/module.py"]
-    provenance._archive.cache_clear()
-    assert provenance._archive(found)[0] == state["archive"]  # the same bytes each time
+    provenance._held.cache_clear()
+    assert provenance._held(found, "").archive == state["archive"]  # the same bytes each time
 
 
 @pytest.mark.parametrize(
@@ -191,6 +192,103 @@ def test_an_archive_with_a_credential_in_it_is_withheld(repository: Path) -> Non
     state = provenance.code_state()
     assert (state["archive"], state["archived"]) == (None, False)
     assert state["withheld"] == "src/stagewise/module.py holds an access token"
+
+
+def test_a_commit_whose_message_holds_a_credential_is_withheld_whole(repository: Path) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    (repository / "module.py").write_text("x = 2\n")
+    subprocess.run(["git", *identity, "commit", "-qam", f"with hf_{'x' * 20}"], cwd=repository, check=True)
+    state = provenance.code_state()
+    assert (state["objects"], state["archive"]) == (None, None)
+    assert state["withheld"] == "the commit's message holds an access token"
+
+
+def objects_of(state: dict[str, Any]) -> dict[str, gitobjects.Entry]:
+    """The listing, after the commit's id was told again from what is held of it."""
+    commit, listing = state["objects"]
+    entries = gitobjects.entries(listing)
+    assert list(gitobjects.check(state["commit"], commit, entries)) == []
+    if state["archive"]:
+        files = provenance.tar_files(state["archive"])
+        assert list(gitobjects.check_files(state["commit"], entries, files, state["path"])) == []
+    return entries
+
+
+def test_the_commit_can_be_told_again_from_what_is_held_of_it(repository: Path) -> None:
+    top = repository.parents[1]
+    (top / "docs" / "more").mkdir(parents=True)
+    (top / "docs" / "more" / "page.md").touch()
+    (top / "a.b").mkdir()
+    (top / "a.b" / "c").write_text("x")
+    (top / "a-b").write_text("x")  # git orders a folder as if its name ended in a slash
+    (top / "a").mkdir()
+    (top / "a" / "c").write_text("x")
+    (top / "run.sh").write_text("#!/bin/sh\n")
+    (top / "run.sh").chmod(0o755)
+    (top / "link").symlink_to("run.sh")
+    (top / "é.txt").write_text("x")
+    (repository / "two\nlines.txt").write_text("x")
+    commit(top)
+    state = provenance.code_state()
+    entries = objects_of(state)
+    assert entries["run.sh"].mode == "100755"
+    assert entries["docs"].kind == "tree"
+    assert not [path for path in entries if path.startswith("docs/")]  # by its id alone
+    assert provenance.tar_files(state["archive"])["link"] == ("120000", b"run.sh")
+
+
+def test_a_repository_of_sha256_has_longer_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "src" / "stagewise").mkdir(parents=True)
+    (tmp_path / "src" / "stagewise" / "__init__.py").touch()
+    if subprocess.run(["git", "init", "-q", "--object-format=sha256"], cwd=tmp_path, check=False).returncode:
+        pytest.skip("this git makes no repositories of sha256")
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "src" / "stagewise")
+    assert len(commit(tmp_path)) == 64
+    objects_of(provenance.code_state())
+
+
+def test_a_published_commit_is_held_without_its_files(repository: Path) -> None:
+    top = repository.parents[1]
+    subprocess.run(["git", "remote", "add", "origin", "https://example.org/x.git"], cwd=top, check=True)
+    subprocess.run(["git", "update-ref", "refs/remotes/origin/main", "HEAD"], cwd=top, check=True)
+    state = provenance.code_state()
+    assert (state["archive"], state["archived"], state["withheld"]) == (None, False, None)
+    assert "src/stagewise/module.py" in objects_of(state)
+
+
+@pytest.fixture
+def subfolder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that lies in a folder of a larger repository."""
+    package = tmp_path / "ml" / "steps" / "src" / "stagewise"
+    for path in (package / "__init__.py", tmp_path / "big" / "data.py", tmp_path / "ml" / "steps" / "tests" / "t.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    commit(tmp_path)
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    provenance.package_digest.cache_clear()
+    return package
+
+
+def test_of_a_larger_repository_the_projects_part_is_held(subfolder: Path) -> None:
+    state = provenance.code_state()
+    assert (state["path"], state["dirty"]) == ("ml/steps", False)
+    entries = objects_of(state)
+    assert sorted(entries) == [
+        *("big", "ml", "ml/steps", "ml/steps/src", "ml/steps/src/stagewise", "ml/steps/src/stagewise/__init__.py"),
+        "ml/steps/tests",
+    ]
+    assert names(state["archive"]) == ["ml/steps/src/stagewise/__init__.py"]
+
+
+def test_of_a_larger_repository_only_the_projects_changes_count(subfolder: Path) -> None:
+    top = subfolder.parents[3]
+    (top / "big" / "data.py").write_text("x = 2\n")
+    (top / "big" / "new.py").touch()
+    assert provenance.code_state()["dirty"] is False
+    (subfolder.parent / "new.py").touch()
+    with pytest.raises(CodeError, match=r"found changes that no commit holds: ml/steps/src/new\.py; commit"):
+        provenance.check_clean()
 
 
 def test_this_repository_holds_nothing_that_would_withhold_it() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -220,9 +221,9 @@ def test_an_altered_artifact_is_named(held: Held, target: str, run: str, path: s
         names(check(held.runs[target]), held.runs[run], f"artifact {path}", why)
 
 
-def names(verdict: Verdict, run_id: str, where: str, why: str = "") -> None:
+def names(verdict: Verdict, run_id: str, where: str, why: str = "", exit_code: int = 4) -> None:
     """The verdict is broken, and says where, in a finding of this run."""
-    assert verdict.exit_code == 4
+    assert verdict.exit_code == exit_code, verdict.breaks
     found = [finding for node, finding in verdict.found if node.run_id == run_id and finding.where == where]
     assert found, verdict.breaks
     assert found[0].found != found[0].expected
@@ -439,13 +440,6 @@ ROWS = [
         "",
     ),
     (
-        "pipeline",
-        "DELETE FROM registered_model_aliases WHERE alias = 'flat-s1' AND ? != ''",
-        "models:/tiny@flat-s1",
-        "missing",
-    ),
-    ("pipeline", "DELETE FROM model_versions WHERE version = 2 AND ? != ''", "models:/tiny/2", "missing"),
-    (
         "eval c1",
         "UPDATE latest_metrics SET value = 1 WHERE run_uuid = ? AND key = 'eval/flexible'",
         "metric eval/flexible, as it is shown",
@@ -482,10 +476,42 @@ def test_a_metric_that_nobody_recorded_is_named(held: Held) -> None:
         names(check(held.runs["eval c1"]), held.runs["eval c1"], "metric eval/accuracy", "added")
 
 
-def test_a_run_that_was_deleted_is_named(held: Held) -> None:
+def test_what_is_deleted_is_named_with_how_it_is_restored(held: Held, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no alteration: nothing can be said of it until it is there again."""
+    client, base = held.finished.client, held.runs["train b0"]
     with restored(held):
-        held.sql("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", held.runs["train b0"])
-        names(check(held.runs["train c1"]), held.runs["train b0"], "run", "missing")
+        client.delete_run(base)
+        verdict = check(held.runs["train c1"])
+        names(verdict, base, "run", exit_code=5)
+        assert f"run {base} is deleted; restore it: mlflow runs restore --run-id {base}" in str(verdict)
+        assert verify(base) == 5
+        assert capsys.readouterr().out == (
+            f"? cannot be checked: run {base} is deleted; restore it: mlflow runs restore --run-id {base}\n"
+        )
+        client.restore_run(base)
+        assert check(held.runs["train c1"]).whole
+        client.delete_experiment(held.finished.experiment_id)
+        assert verify(base) == 5
+        remedy = f"mlflow experiments restore --experiment-id {held.finished.experiment_id}"
+        assert f"is deleted, with its experiment 'tiny'; restore that: {remedy}\n" in capsys.readouterr().out
+        client.restore_experiment(held.finished.experiment_id)
+        assert check(held.runs["train c1"]).whole
+
+
+@pytest.mark.parametrize(
+    ("remove", "where"),
+    [
+        (lambda client: client.delete_registered_model_alias("tiny", "flat-s1"), "models:/tiny@flat-s1"),
+        (lambda client: client.delete_model_version("tiny", "2"), "models:/tiny/2"),
+        (lambda client: client.delete_registered_model("tiny"), "models:/tiny/1"),
+    ],
+)
+def test_what_was_removed_from_the_registry_is_no_altered_record(held: Held, remove: Any, where: str) -> None:
+    with restored(held):
+        remove(held.finished.client)
+        verdict = check(held.runs["pipeline"])
+        names(verdict, held.runs["pipeline"], where, "which says nothing of the checkpoint", exit_code=5)
+        assert verdict.breaks == []
 
 
 def test_what_a_person_adds_in_the_ui_breaks_nothing(held: Held) -> None:
@@ -494,8 +520,9 @@ def test_what_a_person_adds_in_the_ui_breaks_nothing(held: Held) -> None:
         client.set_tag(run_id, "reviewed", "yes")
         client.set_tag(run_id, "mlflow.runName", "the good one")
         client.set_logged_model_tags(held.models["c1"], {"reviewed": "yes"})
-        client.set_registered_model_alias("tiny", "champion", "1")
+        client.set_registered_model_alias("tiny", "favourite", "1")
         assert check(run_id).whole
+        assert check("models:/tiny@favourite").whole
 
 
 # --- a forger who corrects what follows from it -------------------------------------------------
@@ -580,13 +607,13 @@ CLAIMS = [
     ("train b0", "facts/dtypes", {"model": "float32", "weights": "bfloat16"}, "manifest.json, facts.dtypes"),
     ("train c3", "facts/self_check/decoding", "generate", "manifest.json, facts.self_check"),
     ("train c3", "facts/layout", "other", "manifest.json, facts.layout"),
-    ("eval c1", "facts/decoding", "generate", "manifest.json, facts"),
-    ("eval c1", "facts/items", 7, "manifest.json, facts"),
-    ("eval c1", "facts/checkpoint_sha256", "0" * 64, "manifest.json, facts"),
+    ("eval c1", "facts/decoding", "generate", "manifest.json, facts.decoding"),
+    ("eval c1", "facts/items", 7, "manifest.json, facts.items"),
+    ("eval c1", "facts/checkpoint_sha256", "0" * 64, "manifest.json, facts.checkpoint_sha256"),
     ("split", "environment/platform", "Plan 9", "artifact environment.json"),
-    ("split", "code/commit", "0" * 40, "manifest.json, code.commit"),
+    ("split", "code/commit", "0" * 40, "artifact code.commit"),
     ("split", "config/file_sha256", "0" * 64, "manifest.json, config.file_sha256"),
-    ("pipeline", "facts/steps", {}, "artifact steps.json"),
+    ("pipeline", "facts/steps", {}, "artifact manifest.json"),
 ]
 
 
@@ -612,10 +639,10 @@ def test_a_record_rewritten_to_its_root_is_found_by_a_digest_from_outside(held: 
         forge(held, "split", "histogram.png", flip)
         unanchored = check(held.runs["split"])
         assert unanchored.whole
-        assert "cannot show" in unanchored.remarks[0]
+        assert "cannot show" in unanchored.remarks[-1]
         verdict = check(held.runs["split"], expect=known)
         names(verdict, held.runs["split"], "artifact manifest.json")
-    assert "whose digest was given" in check(held.runs["split"], expect=known).remarks[0]
+    assert "whose digest was given" in check(held.runs["split"], expect=known).remarks[-1]
 
 
 # --- a bundle, the command, what cannot be checked ----------------------------------------------
@@ -655,7 +682,7 @@ def test_a_bundle_may_leave_out_the_weights_and_says_so(held: Held, tmp_path: Pa
     assert "2 files of weights were left out of the bundle, and not checked." in verdict.remarks
     assert "✓ whole, but for the weights, which are not here" in str(verdict)
     anchored = check(str(folder), expect=verdict.digest)
-    assert "nothing below it but the weights, which were not looked at, has changed" in anchored.remarks[1]
+    assert "nothing below it but the weights, which were not looked at, has changed" in anchored.remarks[-1]
 
 
 def test_the_command_says_what_broke_and_how_it_ends(held: Held) -> None:
@@ -679,7 +706,7 @@ def test_the_command_says_what_broke_and_how_it_ends(held: Held) -> None:
     [
         ("0" * 32, "no such run"),
         ("models:/tiny@nobody", "no such model"),
-        (".", "found no bundle"),
+        (".", "expected what `stagewise export --format bundle` writes"),
     ],
 )
 def test_what_is_not_there_cannot_be_checked(
@@ -705,11 +732,13 @@ def test_a_run_at_work_is_incomplete(held: Held) -> None:
         assert check(held.runs["pipeline"]).exit_code == 3
 
 
-def test_what_other_code_made_and_does_not_follow_cannot_be_checked(held: Held) -> None:
+def test_what_other_code_made_and_does_not_follow_cannot_be_checked(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = [held.artifact("split", path) for path in ("split_criteria.md", "manifest.json")]
+    monkeypatch.setattr(derivation.Rules, "same", lambda *_: False)
     with restored(held), altered(*files):
         forge(held, "split", "split_criteria.md", edit("traces", "rows"))
-        reseal(held, "split", told("code/step_sha256", "0" * 64))
         verdict = check(held.runs["split"])
     assert verdict.exit_code == 5
     (only,) = (finding for _, finding in verdict.found)
@@ -745,10 +774,9 @@ def test_a_digest_may_be_in_capitals(held: Held) -> None:
     assert verify(held.runs["split"], check(held.runs["split"]).digest.upper()) == 0
 
 
-def test_a_check_that_was_interrupted_goes_on_with_what_has_not_changed(
-    held: Held, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was hashed before the interruption is not hashed again; what was altered since is; an end forgets it."""
+@pytest.fixture
+def interrupted(held: Held, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A check of the split that was ended after a few files: what it had found of them is kept there."""
     hashed = list[Path]()
 
     def failing(path: Path) -> str:
@@ -757,26 +785,67 @@ def test_a_check_that_was_interrupted_goes_on_with_what_has_not_changed(
             raise KeyboardInterrupt
         return sha256_file(path)
 
-    monkeypatch.setattr(files, "sha256_file", failing)
-    with pytest.raises(KeyboardInterrupt):
-        check(held.runs["split"], resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sha256_file", failing)
+        with pytest.raises(KeyboardInterrupt):
+            check(held.runs["split"], resume=True)
     (kept,) = (held.folder / "home" / "verify").glob("*.jsonl")
-    before = len(kept.read_text().splitlines())
-    assert before >= 5
-    known = next(path for path in hashed if path.name in kept.read_text())
-    hashed.clear()
-    with altered(known):
-        flip(known)
-        monkeypatch.setattr(files, "sha256_file", lambda path: hashed.append(path) or sha256_file(path))
-        verdict = check(held.runs["split"], resume=True)
-    assert known in hashed
-    assert len(hashed) == verdict.files - before + 1
-    assert f"{before} digests come from a check of this record that was interrupted" in verdict.remarks[0]
-    (finding,) = (finding for _, finding in verdict.found if finding.where.startswith("artifact"))
-    assert known.as_posix().endswith(finding.where.removeprefix("artifact "))
-    assert not kept.exists()
-    assert check(held.runs["split"]).whole  # without `resume` nothing is kept, and nothing taken
-    assert not kept.exists()
+    assert len(kept.read_text().splitlines()) >= 5
+    return kept
+
+
+def known_file(held: Held, kept: Path) -> tuple[str, Path]:
+    """One of the files whose digest is kept."""
+    path = next(path for (_, _, path, *_), _ in map(json.loads, kept.read_text().splitlines()))
+    return path, held.artifact("split", path)
+
+
+def test_a_check_that_was_interrupted_goes_on_with_what_has_not_changed_and_says_so(
+    held: Held, interrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, hashed = len(interrupted.read_text().splitlines()), list[Path]()
+    monkeypatch.setattr(files, "sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+    verdict = check(held.runs["split"], resume=True)
+    assert verdict.whole
+    assert len(hashed) == verdict.files - before
+    assert len(verdict.kept) == before == len(verdict.as_json()["not_read_again"])
+    assert verdict.kept[0].startswith(f"run {held.runs['split']}: ")
+    assert f"{before} of them not read again; manifest sha256" in verdict.in_words()
+    assert f"{before} files were not read again: a check of this record that was interrupted" in verdict.remarks[0]
+    assert not interrupted.exists()
+    assert check(held.runs["split"]).kept == []  # without `resume` nothing is kept, and nothing taken
+    assert not interrupted.exists()
+
+
+def test_a_file_that_was_altered_since_is_read_though_its_time_was_set_back(held: Held, interrupted: Path) -> None:
+    name, path = known_file(held, interrupted)
+    before = path.stat()
+    with altered(path):
+        flip(path)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        names(check(held.runs["split"], resume=True), held.runs["split"], f"artifact {name}")
+
+
+def test_a_file_in_the_place_of_another_is_read(held: Held, interrupted: Path, tmp_path: Path) -> None:
+    name, path = known_file(held, interrupted)
+    shutil.copy2(path, tmp_path / "other")
+    with altered(path):
+        flip(tmp_path / "other")
+        os.utime(tmp_path / "other", ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+        path.unlink()
+        shutil.move(tmp_path / "other", path)
+        names(check(held.runs["split"], resume=True), held.runs["split"], f"artifact {name}")
+
+
+def test_where_a_digest_is_expected_every_file_is_read(
+    held: Held, interrupted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = check(held.runs["split"]).digest
+    # As if size, times and inode could be forged too.
+    monkeypatch.setattr(files.Known, "digest", lambda known, *_: pytest.fail("taken") if known.path else _[3](_[2]))
+    assert verify(held.runs["split"], digest) == 0
+    assert "not read again" not in capsys.readouterr().out
+    interrupted.unlink()
 
 
 def test_an_alias_by_which_a_model_is_named_is_checked(held: Held) -> None:
@@ -827,7 +896,7 @@ def test_a_bundle_of_a_study_whose_registry_was_cleared_is_made_and_says_so(held
         held.sql("DELETE FROM model_versions WHERE version = 2")
         held.sql("DELETE FROM registered_model_aliases WHERE version = 2")
         bundle.write(Server(held.finished.client), held.runs["pipeline"], folder)
-    names(check(str(folder)), held.runs["pipeline"], "models:/tiny/2", "missing")
+    names(check(str(folder)), held.runs["pipeline"], "models:/tiny/2", "removed from the registry", exit_code=5)
 
 
 def test_what_mlflows_loaders_leave_in_a_model_is_no_break(held: Held) -> None:

@@ -28,7 +28,7 @@ class Checkout(NamedTuple):
 def rebuild(code: Mapping[str, Any], diff: bytes | None, archive: bytes | None, folder: Path) -> Checkout:
     """The code of a manifest (`code`) in the new folder. Raises `CodeError` where nothing gives it.
 
-    `diff` and `archive` are the record's code.diff and code.tar.gz, where it has them.
+    `diff` and `archive` are the record's code.diff and code.tar, where it has them.
     """
     if code["commit"] is None:
         return _installed(code)
@@ -42,7 +42,7 @@ def rebuild(code: Mapping[str, Any], diff: bytes | None, archive: bytes | None, 
     remarks = []
     if code.get("redacted"):
         remarks.append(f"code.diff: {code['redacted']} credentials stand as *** in it, and so in the rebuilt code")
-    source = folder / "src"
+    source = folder / (code.get("path") or "") / "src"
     found = package_digest(source / "stagewise")
     if found != code["package_sha256"]:
         mismatch = f"the rebuilt package has sha256 {found}, the recorded one {code['package_sha256']}"
@@ -50,6 +50,15 @@ def rebuild(code: Mapping[str, Any], diff: bytes | None, archive: bytes | None, 
             raise CodeError(f"{origin}: {mismatch}; the record's code cannot be rebuilt")
         remarks.append(mismatch)
     return Checkout(source, origin, remarks)
+
+
+def archived(code: Mapping[str, Any], diff: bytes | None, archive: bytes, folder: Path) -> Path:
+    """The folder of the package as the record's own code.tar and code.diff give it. Raises `CodeError`."""
+    unpack(archive, folder)
+    if diff:
+        _must("init a repository", folder, "init", "--quiet", "--template=")
+        _apply(diff, code, False, folder)
+    return folder / (code.get("path") or "") / "src" / "stagewise"
 
 
 def _installed(code: Mapping[str, Any]) -> Checkout:
@@ -77,11 +86,19 @@ def _committed(code: Mapping[str, Any], archive: bytes | None, folder: Path) -> 
     if archive is None:
         raise CodeError(
             f"commit {commit}: neither this repository nor the recorded remote ({remote or 'none'}) gives it, and the "
-            f"record holds no code.tar.gz{_withheld(code)}; run this in a clone that has the commit"
+            f"record holds no code.tar{_withheld(code)}; run this in a clone that has the commit"
         )
-    with tarfile.open(fileobj=BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
-    return f"commit {commit} from the record's code.tar.gz", False
+    unpack(archive, folder)
+    return f"commit {commit} from the record's code.tar", False
+
+
+def unpack(archive: bytes, folder: Path) -> None:
+    """Puts an archive's files below the folder, and none elsewhere. Raises `CodeError` for what is no archive."""
+    try:
+        with tarfile.open(fileobj=BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
+        raise CodeError(f"code.tar: cannot be unpacked ({error})") from None
 
 
 def _withheld(code: Mapping[str, Any]) -> str:
@@ -91,7 +108,8 @@ def _withheld(code: Mapping[str, Any]) -> str:
 def _apply(diff: bytes, code: Mapping[str, Any], whole: bool, folder: Path) -> None:
     patch = folder / ".git" / "code.diff"
     patch.write_bytes(diff)
-    left_out = () if whole else tuple(f"--exclude={name}/*" for name in UNUSED)
+    project = f"{code['path']}/" if code.get("path") else ""
+    left_out = () if whole else tuple(f"--exclude={project}{name}/*" for name in UNUSED)
     redacted = ", in which *** stands for credentials," if code.get("redacted") else ""
     _must(
         f"apply the recorded code.diff{redacted} to commit {code['commit']}",

@@ -282,13 +282,25 @@ def promote(words: list[str], run_id: str, config: str, dry_run: bool) -> None:
 
 @main.command()
 @click.option("--run-id", required=True, help="Pipeline or train run.")
+@click.option(
+    "--yes",
+    type=bool,
+    is_flag=False,
+    flag_value="true",
+    default="false",
+    show_default=True,
+    help="Run the record's code without asking.",
+)
 @click.pass_context
-def reproduce(ctx: click.Context, run_id: str) -> None:
-    """Run a record again from what it holds, in a run of its own, and compare."""
+def reproduce(ctx: click.Context, run_id: str, yes: bool) -> None:
+    """Run a record again from what it holds, in a run of its own, and compare.
+
+    It runs the code that is in the record, and says first whose that is.
+    """
     from stagewise.reproduction import DIFFERS
     from stagewise.steps import reproduce as step
 
-    ctx.exit(4 if step.reproduce(run_id, _launched(ctx.obj)) == DIFFERS else 0)
+    ctx.exit(4 if step.reproduce(run_id, yes, _launched(ctx.obj)) == DIFFERS else 0)
 
 
 @main.command()

@@ -27,6 +27,9 @@ class UserError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        return printable(super().__str__(), keep="\n")
+
 
 class ConfigError(UserError):
     """The config asks for something that does not exist or does not fit."""
@@ -113,3 +116,13 @@ def listed(findings: list[str], limit: int = 20) -> str:
     if len(findings) > limit:
         shown += f"\n  … {len(findings)} in all, the first {limit} shown"
     return shown
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text as a terminal may be given it: `\n`, `\x1b` and the like stand for what would move the cursor, change
+    colours or reverse the line, but for the characters in `keep`. A record's names and texts are anybody's."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode() for each in text
+    )

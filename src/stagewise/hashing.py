@@ -6,8 +6,9 @@ canonical_json({"b": 1, "a": "é"})  ->  b'{"a":"\\xc3\\xa9","b":1}'
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,21 @@ def tensor_digests(path: Path) -> list[list[Any]]:
 
     Raises `ValueError` for a file that is none, or ends before its header says.
     """
+    with _safetensors(path) as (start, header):
+        tensors = [(name, entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in header.items()]
+        spans = [Span(path, start + first, end - first) for *_, first, end in tensors]
+        return [[*tensor[:3], digest] for tensor, digest in zip(tensors, _sha256_spans(spans), strict=True)]
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """The shape of every tensor in a safetensors file, by its name, from the header alone. Raises `ValueError`."""
+    with _safetensors(path) as (_, header):
+        return {name: [int(size) for size in entry["shape"]] for name, entry in header.items()}
+
+
+@contextmanager
+def _safetensors(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Where the tensors start, and the header. What is wrong with the file, whoever made it, is a `ValueError`."""
     size = path.stat().st_size
     try:
         with open(path, "rb") as file:
@@ -87,10 +103,8 @@ def tensor_digests(path: Path) -> list[list[Any]]:
                 raise ValueError(f"a header of {header_size} bytes in a file of {size}")
             header = json.loads(file.read(header_size))
         header.pop("__metadata__", None)
-        tensors = [(name, entry["dtype"], entry["shape"], *entry["data_offsets"]) for name, entry in header.items()]
-        spans = [Span(path, 8 + header_size + start, end - start) for *_, start, end in tensors]
-        return [[*tensor[:3], digest] for tensor, digest in zip(tensors, _sha256_spans(spans), strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        yield 8 + header_size, header
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"{path}: no safetensors file: {error}") from error
 
 

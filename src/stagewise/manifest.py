@@ -1,6 +1,6 @@
 """The manifest: what a run was made from and what it made, as digests, in one canonical JSON file. Pure.
 
-    {"schema": "stagewise.manifest/2", "kind": "eval", "fingerprint": "9c1e…",
+    {"schema": "stagewise.manifest/3", "kind": "eval", "fingerprint": "9c1e…", "experiment_id": "3",
      "config": {…}, "code": {…}, "environment": {…}, "machine": {…},
      "inputs": {"runs": {"train": {"run_id": "…", "manifest_sha256": "…"}}, "datasets": {…}},
      "outputs": {"artifacts": {"predictions.jsonl": {"sha256": "…", "size": 51234}}, "model": null},
@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stagewise import schemas
+from stagewise.data.jsonl import described, document
 from stagewise.errors import DataError, LineageError
 from stagewise.hashing import canonical_json, sha256
 
-SCHEMA = "stagewise.manifest/2"
+SCHEMA = "stagewise.manifest/3"
 FILE = "manifest.json"
 
 
@@ -28,6 +29,7 @@ def build(
     *,
     kind: str,
     fingerprint: str | None,
+    experiment_id: str,
     config: Mapping[str, Any],
     code: Mapping[str, Any],
     environment: Mapping[str, Any],
@@ -43,12 +45,13 @@ def build(
 ) -> dict[str, Any]:
     """`recorded` is what stands on the run beside files: params, tags, and metrics that have no step.
 
-    `facts` are the step's own counts and digests.
+    `facts` are the step's own counts and digests. `experiment_id` is where the run was made: links lead there.
     """
     return {
         "schema": SCHEMA,
         "kind": kind,
         "fingerprint": fingerprint,
+        "experiment_id": experiment_id,
         "config": dict(config),
         "code": dict(code),
         "environment": dict(environment),
@@ -73,15 +76,24 @@ def encode(manifest: Mapping[str, Any]) -> tuple[bytes, str]:
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """A manifest from its bytes. Raises `LineageError` for what is none of this schema."""
+    """A manifest from its bytes, whoever wrote them. Raises `LineageError` for what is none of this schema."""
     try:
-        manifest: dict[str, Any] = json.loads(data)
-        if manifest["schema"] != SCHEMA:
-            raise LineageError(f"manifest.json: found schema {manifest['schema']!r}, expected {SCHEMA!r}")
+        manifest = document(data, FILE)
+        found = manifest.get("schema") if isinstance(manifest, dict) else None
+        if found != SCHEMA:
+            raise LineageError(f"{FILE}: found schema {described(found)}, expected {SCHEMA!r}")
         schemas.check(manifest, "manifest", FILE)
-    except (DataError, ValueError, KeyError, TypeError) as error:
+    except DataError as error:
         raise LineageError(f"{FILE}: found what is no manifest ({error}), expected schema {SCHEMA}") from error
-    return manifest
+    return dict(manifest)
+
+
+def check_facts(manifest: Mapping[str, Any]) -> None:
+    """Raises `LineageError` for facts that no run of this kind seals."""
+    try:
+        schemas.check({"kind": manifest["kind"], "facts": manifest["facts"]}, "facts", FILE)
+    except DataError as error:
+        raise LineageError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +101,7 @@ class Sealed:
     """A finished run, as its sealed manifest tells it."""
 
     run_id: str
-    experiment_id: str
+    experiment_id: str  # where it is now; where it was made says its manifest
     manifest: dict[str, Any]
     digest: str  # of the manifest
     fetch: Callable[[str], bytes]  # an artifact's bytes by its path, as they are found
@@ -102,6 +114,10 @@ class Sealed:
     def reference(self) -> dict[str, str]:
         """How a run that is made from this one names it."""
         return {"run_id": self.run_id, "manifest_sha256": self.digest}
+
+    def json(self, path: str) -> Any:
+        """The JSON value in an artifact. Raises `LineageError`, and `DataError` where it holds none."""
+        return document(self.artifact(path), f"run {self.run_id}: artifact {path}")
 
     def artifact(self, path: str) -> bytes:
         """An artifact's bytes, held against the digest in the manifest. Raises `LineageError`."""

@@ -11,7 +11,7 @@ import json
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from stagewise import openmp, progress
 from stagewise.config import CHECKPOINT, Config, resolved
 from stagewise.credentials import without_home
 from stagewise.errors import ConfigError
+from stagewise.manifest import Sealed
 from stagewise.provenance import check_clean, environment, scrub
 from stagewise.report import tables
 from stagewise.steps import evaluate, split, train
@@ -29,7 +30,7 @@ from stagewise.tracking import store
 from stagewise.tracking.launcher import launch
 from stagewise.tracking.models import claim, register
 from stagewise.tracking.owners import close_abandoned
-from stagewise.tracking.runs import ActiveRun, Launched, Record, open_run, studies_elsewhere
+from stagewise.tracking.runs import PARENT, ActiveRun, Launched, Record, open_run, studies_elsewhere
 from stagewise.tracking.views import address, page, run_page, save_view
 
 Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]
@@ -199,16 +200,9 @@ def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, 
         (out / "report" / name).write_bytes(study.report.artifact(name))
     (out / report_step.STEPS).write_text(json.dumps(study.steps, indent=1))
     registered = dict(_register(session, record) for record in study.trained if Target.of(record).is_final)
-    runs = {"split": study.split, "report": study.report}
-    runs |= {f"train {Target.of(record).checkpoint}": record for record in study.trained}
-    runs |= {f"eval {Target.of(record).checkpoint}": record for record in study.evaluated}
-    lines = [f"- {name}: {link(record)}" for name, record in runs.items()]
+    runs = runs_of(study.split, study.report, study.trained, study.evaluated)
     run.metrics(finals(compared))
-    said = [compared["verdict"], compared["best"], "The whole report: artifact `report/report.html`."]
-    models = [
-        f"- `models:/{entry['name']}@{alias}` is version {entry['version']}" for alias, entry in registered.items()
-    ]
-    run.describe("\n\n".join([*said, "\n".join(models), "\n".join(lines)]))
+    run.describe(describe(compared, registered, runs))
     digest = run.seal(
         kind="pipeline",
         fingerprint=None,
@@ -222,7 +216,7 @@ def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, 
         model=None,
         facts={
             "steps": study.steps,
-            "steps_reused": study.reused,
+            "steps_reused": reused(runs, run.id),
             "report": study.report.facts,
             "registered": registered,
         },
@@ -230,6 +224,29 @@ def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, 
     progress.say(f"  manifest sha256 {digest}")
     save_view(session.client, session.experiment_id)
     return compared
+
+
+def runs_of(split: Sealed, report: Sealed, trained: Sequence[Sealed], evaluated: Sequence[Sealed]) -> dict[str, Sealed]:
+    """The study's runs by what a pipeline calls them."""
+    runs = {"split": split, "report": report}
+    runs |= {f"train {Target.of(each).checkpoint}": each for each in trained}
+    return runs | {f"eval {Target.of(each).checkpoint}": each for each in evaluated}
+
+
+def reused(runs: Mapping[str, Sealed], pipeline_run: str) -> int:
+    """How many of a pipeline's runs were made before it, by another or by hand."""
+    parents = (each.manifest["recorded"]["tags"].get(PARENT) for each in runs.values())
+    return sum(parent != pipeline_run for parent in parents)
+
+
+def describe(compared: Mapping[str, Any], registered: Mapping[str, Any], runs: Mapping[str, Sealed]) -> str:
+    """In Markdown what came out, the models, and the runs of the study."""
+    models = [
+        f"- `models:/{entry['name']}@{alias}` is version {entry['version']}"
+        for alias, entry in sorted(registered.items())
+    ]
+    lines = [f"- {name}: {link(record)}" for name, record in runs.items()]
+    return "\n\n".join([report_step.describe(compared, "report/report.html"), "\n".join(models), "\n".join(lines)])
 
 
 def finals(compared: Mapping[str, Any]) -> dict[str, float]:
@@ -241,10 +258,14 @@ def finals(compared: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+def alias_of(target: Target) -> str:
+    return f"{target.arm}-s{target.seed}"
+
+
 def _register(session: Session, record: Record) -> tuple[str, dict[str, str]]:
     """Registers a final checkpoint under the study's name; returns its alias, and which version it is."""
     target, model = Target.of(record), record.manifest["outputs"]["model"]
-    alias = f"{target.arm}-s{target.seed}"
+    alias = alias_of(target)
     tags = target.tags | {
         "weights_sha256": model["weights_sha256"],
         "manifest_sha256": record.digest,

@@ -12,15 +12,22 @@ from contextlib import contextmanager
 import click
 from tqdm import tqdm
 
+from stagewise.errors import printable
+
 
 def say(line: str) -> None:
-    click.echo(line)
+    click.echo(printable(line, keep="\n"))
     sys.stdout.flush()
 
 
 def warn(line: str) -> None:
     """On stderr: what a person has to know at once, and a program that reads the output must not get."""
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
+
+
+def confirmed(question: str) -> bool | None:
+    """Whether a person agrees; None where there is no terminal to ask on."""
+    return click.confirm(printable(question), default=False) if sys.stdin.isatty() else None
 
 
 @contextmanager

@@ -13,12 +13,13 @@ import re
 import subprocess
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from stagewise import gitobjects
 from stagewise.credentials import kind_of, redact, without_home
 from stagewise.errors import CodeError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
@@ -44,23 +45,30 @@ DECIDING = {
 def code_state() -> dict[str, Any]:
     """Commit, remote and dirtiness of the repository that this package is run from.
 
-    `diff` (None when clean) holds all that differs from the commit, new files that Python could import
-    among it, as `git apply` takes it, but for credentials: `***` stands for each, and `redacted` counts them.
-    `archive` is the commit's tree as a tar.gz where `origin` does not hold the commit, but for folders that
-    nothing runs from; `withheld` says in words why it is not there after all.
+    `path` is where in it the project lies, '' for its top. `diff` (None when clean) holds all that differs from the
+    commit, new files that Python could import among it, as `git apply` takes it, but for credentials: `***` stands for
+    each, and `redacted` counts them. `objects` are the commit and the listing of its tree, by which its id can be told
+    again. `archive` is the project's part of the tree as a tar where `origin` does not hold the commit, but for folders
+    that nothing runs from; `withheld` says in words why it, or the commit too, is not there after all.
     Everything but the package's own digest is None where it is not run from a repository.
     """
     # A package that is merely installed inside somebody's repository is not of that repository.
     ours = git(PACKAGE, "ls-files", "--error-unmatch", "__init__.py")
     commit = git(PACKAGE, "rev-parse", "HEAD") if ours else None
-    state: dict[str, Any] = {"commit": commit, "dirty": None, "remote": None, "diff": None}
-    state |= {"archive": None, "archived": None, "withheld": None, "package_sha256": package_digest(PACKAGE)}
+    state: dict[str, Any] = {"commit": commit, "path": None, "dirty": None, "remote": None, "diff": None}
+    state |= dict.fromkeys(("objects", "archive", "archived", "withheld"))
+    state["package_sha256"] = package_digest(PACKAGE)
     if commit:
-        diff, redacted = redact((git(PACKAGE, *DIFF, "HEAD") or "") + "".join(map(_as_diff, _importable())))
+        path = _path()
+        diff, redacted = redact(
+            (git(PACKAGE, *DIFF, "HEAD", f":/{path}") or "") + "".join(map(_as_diff, _importable()))
+        )
         remote = without_home(scrub(git(PACKAGE, "remote", "get-url", "origin") or ""))
         state |= {"dirty": bool(diff), "diff": diff or None, "remote": remote or None, "redacted": redacted}
-        archive, withheld = (None, None) if _published(commit, remote) else _archive(commit)
-        state |= {"archive": archive, "archived": archive is not None, "withheld": withheld}
+        held, published = _held(commit, path), _published(commit, remote)
+        archive = None if published else held.archive
+        state |= {"path": path, "objects": held.objects, "archive": archive, "archived": archive is not None}
+        state["withheld"] = None if published and held.objects else held.withheld
     return state
 
 
@@ -70,20 +78,113 @@ def _published(commit: str, remote: str) -> bool:
     return elsewhere and bool(git(PACKAGE, "for-each-ref", "--contains", commit, "refs/remotes/origin"))
 
 
+def _path() -> str:
+    """Where in its repository the project lies, in which the package is `src/stagewise`."""
+    return (git(PACKAGE.parents[1], "rev-parse", "--show-prefix") or "").strip("/")
+
+
+class Held(NamedTuple):
+    """What a record can hold of a commit."""
+
+    objects: tuple[bytes, bytes] | None  # the commit and its listing (gitobjects)
+    archive: bytes | None
+    withheld: str | None  # why not all of it
+
+
 @cache
-def _archive(commit: str) -> tuple[bytes | None, str | None]:
-    """The same bytes for the same commit; or None, and which committed file holds a credential."""
+def _held(commit: str, path: str) -> Held:
+    """The same bytes for the same commit; or which part of it holds a credential."""
     top = Path(str(git(PACKAGE, "rev-parse", "--show-toplevel")))
-    data = _git_bytes(top, "archive", "--format=tar.gz", commit, "--", ".", *(f":!{name}" for name in UNUSED))
-    if data is None:
-        return None, "git archive failed"
-    with tarfile.open(fileobj=BytesIO(data)) as files:
-        for entry in files:
-            content = files.extractfile(entry)
-            kind = kind_of(content.read().decode(errors="replace")) if content else None
-            if kind:
-                return None, f"{entry.name} holds {kind}"
-    return data, None
+    raw = _git_bytes(top, "cat-file", "commit", commit)
+    listing = _listing(top, commit, path)
+    if raw is None or listing is None:
+        return Held(None, None, "git does not give the commit")
+    kind = kind_of(raw.decode(errors="replace")) or kind_of(listing.decode(errors="replace"))
+    if kind:
+        return Held(None, None, f"the commit's message holds {kind}")
+    listed = gitobjects.entries(listing)
+    blobs = {name: entry for name, entry in listed.items() if entry.kind == "blob" and _of_project(name, path)}
+    contents = _blobs(top, [entry.id for entry in blobs.values()])
+    if contents is None:
+        return Held((raw, listing), None, "git does not give all of the commit's files")
+    for name, entry in blobs.items():
+        kind = kind_of(contents[entry.id].decode(errors="replace"))
+        if kind:
+            return Held((raw, listing), None, f"{name} holds {kind}")
+    return Held((raw, listing), _tar({name: (entry.mode, contents[entry.id]) for name, entry in blobs.items()}), None)
+
+
+def _of_project(name: str, path: str) -> bool:
+    return not path or name.startswith(f"{path}/")
+
+
+def _listing(top: Path, commit: str, path: str) -> bytes | None:
+    """Of the commit's tree what names the project: its folder whole, but for folders that nothing runs from, and of
+    each folder above it what is directly in it."""
+    list_tree = ("ls-tree", "-z", "--full-tree")
+    parts = path.split("/") if path else []
+    above = ["/".join(parts[: depth + 1]) + "/" for depth in range(len(parts) - 1)]
+    asked = [(commit,)] * bool(path) + [(commit, each) for each in above]
+    lists = [_git_bytes(top, *list_tree, *each) for each in asked]
+    whole = _git_bytes(top, *list_tree, "-r", "-t", commit, *([f"{path}/"] if path else []))
+    if whole is None or None in lists:
+        return None
+    unused = tuple(f"{path}/{name}/".lstrip("/").encode() for name in UNUSED)
+    kept = [line for line in whole.split(b"\0")[:-1] if not line.partition(b"\t")[2].startswith(unused)]
+    # What the project's own listing begins with, the folders that lead to it, stands in those above already.
+    known = {line for each in lists for line in (each or b"").split(b"\0")}
+    return b"".join(each or b"" for each in lists) + b"".join(line + b"\0" for line in kept if line not in known)
+
+
+def _blobs(top: Path, ids: Sequence[str]) -> dict[str, bytes] | None:
+    """The bytes of each, in one call of git."""
+    printed = _git_bytes(top, "cat-file", "--batch", given="".join(f"{each}\n" for each in ids).encode())
+    found: dict[str, bytes] = {}
+    rest = memoryview(printed or b"")
+    for each in ids:
+        head, _, _ = bytes(rest[:200]).partition(b"\n")
+        words = head.split()
+        if len(words) != 3:
+            return None  # "missing": a clone that left it out
+        start = len(head) + 1
+        found[each] = bytes(rest[start : start + int(words[2])])
+        rest = rest[start + int(words[2]) + 1 :]
+    return found
+
+
+def _tar(files: Mapping[str, tuple[str, bytes]]) -> bytes:
+    """The files, (mode, content) by path, as a tar whose bytes depend on nothing else."""
+    made = BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, (mode, content) in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            if mode == gitobjects.LINK:
+                entry.type, entry.linkname = tarfile.SYMTYPE, content.decode(errors="surrogateescape")
+                archive.addfile(entry)
+                continue
+            entry.size, entry.mode = len(content), int(mode[-3:], 8)
+            archive.addfile(entry, BytesIO(content))
+    return made.getvalue()
+
+
+def tar_files(data: bytes) -> dict[str, tuple[str, bytes]]:
+    """(mode, content) of each file in such a tar, by its path. Raises `CodeError` for what is none."""
+    found: dict[str, tuple[str, bytes]] = {}
+    try:
+        with tarfile.open(fileobj=BytesIO(data), mode="r:") as archive:
+            for entry in archive:
+                if entry.name in found:
+                    raise CodeError(f"code.tar: found {entry.name!r} twice")
+                if entry.issym():
+                    found[entry.name] = gitobjects.LINK, entry.linkname.encode(errors="surrogateescape")
+                elif entry.isreg():
+                    content = archive.extractfile(entry)
+                    found[entry.name] = f"100{entry.mode:03o}", content.read() if content else b""
+                else:
+                    raise CodeError(f"code.tar: found {entry.name!r}, which is neither a file nor a symbolic link")
+    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
+        raise CodeError(f"code.tar: found no tar ({error})") from None
+    return found
 
 
 def check_clean() -> None:
@@ -93,20 +194,24 @@ def check_clean() -> None:
             "require_clean: this stagewise is not run from a git repository, so no commit names its code; run it from "
             "a clone, or set require_clean to false"
         )
-    changed = [*(git(PACKAGE, "diff", "HEAD", "--name-only") or "").splitlines(), *_importable()]
+    changed = [*(git(PACKAGE, "diff", "HEAD", "--name-only", f":/{_path()}") or "").splitlines(), *_importable()]
     if changed:
         shown = ", ".join(changed[:10]) + (f", … {len(changed)} in all" if len(changed) > 10 else "")
         raise CodeError(f"require_clean: found changes that no commit holds: {shown}; commit them, or take them back")
 
 
 def _importable() -> list[str]:
-    """Files that no commit holds and Python could import or this package reads, from the top of the repository.
+    """Files of the project that no commit holds and Python could import or this package reads, from the top of the
+    repository.
 
-    `src` and the top folder are on Python's path, so there also files count that git is told to ignore.
+    `src` and the project's folder are on Python's path, so there also files count that git is told to ignore.
     """
     suffixes = tuple(importlib.machinery.all_suffixes())
-    everywhere = git(PACKAGE, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/") or ""
-    on_path = git(PACKAGE, "ls-files", "-z", "--others", "--full-name", ":/src", ":(top,glob)*") or ""
+    project = f"{path}/" if (path := _path()) else ""
+    everywhere = git(PACKAGE, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", f":/{project}") or ""
+    on_path = (
+        git(PACKAGE, "ls-files", "-z", "--others", "--full-name", f":/{project}src", f":(top,glob){project}*") or ""
+    )
     ours = git(PACKAGE, "ls-files", "-z", "--others", "--full-name", ".") or ""
     names = {name for name in (everywhere + on_path).split("\0") if name.endswith(suffixes)}
     names |= {name for name in ours.split("\0") if name.endswith(SOURCES)}
@@ -125,13 +230,13 @@ def git(folder: Path, *arguments: str) -> str | None:
     return text if "diff" in arguments else text.strip()  # a patch's last line ends in a newline
 
 
-def _git_bytes(folder: Path, *arguments: str) -> bytes | None:
+def _git_bytes(folder: Path, *arguments: str, given: bytes | None = None) -> bytes | None:
     elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")  # set in a hook of another repository
     environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+        return subprocess.run(command, input=given, capture_output=True, check=True, env=environment).stdout
     except subprocess.CalledProcessError as error:
         # Two files that differ: `diff --no-index` says 1.
         return bytes(error.stdout) if "--no-index" in arguments and error.returncode == 1 else None
@@ -158,36 +263,38 @@ def package_digest(folder: Path) -> str:
 
 
 @cache
-def code_digest(module: str) -> str:
-    """sha256 over the sources of `stagewise.<module>` and of all that it imports from this package.
+def code_digest(module: str, package: Path | None = None) -> str:
+    """sha256 over the sources of `stagewise.<module>` and of all that it imports from this package, or from the one in
+    the folder `package`.
 
     A folder `templates` belongs to the modules beside it.
     A step's result can depend on no other code of ours, so an edit elsewhere leaves its fingerprint alone.
     """
+    package = package or PACKAGE
     seen: set[Path] = set()
-    waiting = [_source(f"stagewise.{module}")]
+    waiting = [_source(f"stagewise.{module}", package)]
     while waiting:
         path = waiting.pop()
         if path is not None and path not in seen:
             seen.add(path)
-            waiting += [_source(name) for name in _imports(path)]
+            waiting += [_source(name, package) for name in _imports(path, package)]
     seen |= {template for path in seen for template in path.parent.glob("templates/*")}
-    return digest_json({path.relative_to(PACKAGE).as_posix(): sha256_file(path) for path in seen})
+    return digest_json({path.relative_to(package).as_posix(): sha256_file(path) for path in seen})
 
 
-def _source(name: str) -> Path | None:
+def _source(name: str, package: Path) -> Path | None:
     """The file of a module of this package; None for another package's, or for a name within a module."""
     parts = name.split(".")
     if parts[0] != "stagewise":
         return None
-    path = PACKAGE.joinpath(*parts[1:])
+    path = package.joinpath(*parts[1:])
     if path.with_suffix(".py").is_file():
         return path.with_suffix(".py")
     return path / "__init__.py" if (path / "__init__.py").is_file() else None
 
 
 @cache  # the steps have most modules in common
-def _imports(path: Path) -> list[str]:
+def _imports(path: Path, package: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
@@ -196,7 +303,7 @@ def _imports(path: Path) -> list[str]:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
             program = path.with_name(str(node.value))  # started as a program of its own
-            names.append(".".join(["stagewise", *program.relative_to(PACKAGE).with_suffix("").parts]))
+            names.append(".".join(["stagewise", *program.relative_to(package).with_suffix("").parts]))
     return names
 
 
@@ -231,22 +338,36 @@ def normalized(versions: Mapping[str, str]) -> dict[str, str]:
     return {name.lower().replace("_", "-"): version for name, version in versions.items()}
 
 
+def deciding(kind: str, versions: Mapping[str, str]) -> dict[str, str]:
+    """Of some package versions those that decide a result of this kind."""
+    found = normalized(versions)
+    return {name: found[name] for name in DECIDING.get(kind, ()) if name in found}
+
+
 def deciding_versions(kind: str) -> dict[str, str]:
-    installed = normalized(packages())
-    return {name: installed[name] for name in DECIDING.get(kind, ()) if name in installed}
+    return deciding(kind, packages())
 
 
-def fingerprint_parts(kind: str, module: str, part: Any, inputs: Any, machine: Any) -> dict[str, Any]:
-    """All that determines a step's result."""
+def identity(
+    kind: str, part: Any, inputs: Any, machine: Any, code: str, versions: Mapping[str, str], python: str
+) -> dict[str, Any]:
+    """All that determines a step's result: `code` is the digest of its module's sources."""
     return {
         "kind": kind,
         "config": part,
         "inputs": inputs,
-        "code": code_digest(module),
-        "packages": deciding_versions(kind),
-        "python": platform.python_version(),
+        "code": code,
+        "packages": versions,
+        "python": python,
         "machine": machine,
     }
+
+
+def fingerprint_parts(kind: str, module: str, part: Any, inputs: Any, machine: Any) -> dict[str, Any]:
+    """The identity of a step that is done here and now."""
+    return identity(
+        kind, part, inputs, machine, code_digest(module), deciding_versions(kind), platform.python_version()
+    )
 
 
 def fingerprint(kind: str, module: str, part: Any, inputs: Any, machine: Any) -> str:

@@ -22,6 +22,7 @@ from stagewise.data import generate
 from stagewise.errors import CodeError, LineageError, UserError
 from stagewise.modeling import Loaded
 from stagewise.steps import reproduce as step
+from stagewise.steps.verify import check
 from stagewise.tracking.runs import Record, download, read
 from stagewise.tracking.store import connect
 
@@ -51,7 +52,7 @@ def reproductions(study: Finished) -> list[Record]:
 @pytest.fixture(scope="module")
 def phase(study: Finished) -> Record:
     """The reproduction of c2, whose parent and stages come from the record."""
-    done = of(study, "reproduce", "--run-id", ids(study, "train")["c2"])
+    done = of(study, "reproduce", "--run-id", ids(study, "train")["c2"], "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "✓ bit-identical: weights, order, losses\n" in done.stdout
     return reproductions(study)[0]
@@ -70,6 +71,13 @@ def test_a_phase_is_bit_identical_in_a_new_run_that_names_the_recorded_one(study
     recorded, made = (read(study.client, run_id, "train").manifest["outputs"]["model"] for run_id in (original, again))
     assert made["weights_sha256"] == recorded["weights_sha256"]
     assert made["model_id"] != recorded["model_id"]
+
+
+def test_a_reproduction_is_a_whole_record(study: Finished, phase: Record) -> None:
+    verdict = check(phase.run_id)
+    assert verdict.whole, verdict.breaks
+    runs = phase.manifest["inputs"]["runs"].values()
+    assert {phase.run_id, *(each["run_id"] for each in runs)} < {node.run_id for node in verdict.root.walk()}
 
 
 def test_nothing_is_left_running_or_behind_and_no_alias_moves(study: Finished, phase: Record) -> None:
@@ -126,7 +134,7 @@ def test_an_altered_record_differs_and_the_first_difference_is_named(
 ) -> None:
     original = ids(study, "train")["c2"]
     alter(original, change)
-    done = CliRunner().invoke(main, ["reproduce", "--run-id", original])
+    done = CliRunner().invoke(main, ["reproduce", "--run-id", original, "--yes"])
     assert done.exit_code == 4, done.output
     assert f"✗ differs: 1 differences, the first: train curriculum-2-s1: {named}" in done.output
     run = study.client.get_run(reproductions(study)[-1].run_id)
@@ -146,14 +154,14 @@ def test_as_many_threads_as_were_recorded_and_no_requirement_of_a_clean_tree(
 def test_a_study_whose_chain_does_not_close_is_refused(study: Finished, made_again: Record, alter: Any) -> None:
     alter(ids(study, "train")["c2"], other_loss)
     with pytest.raises(LineageError, match=r"found manifest sha256 .* expected"):
-        step.reproduce(study.run_id)
+        step.reproduce(study.run_id, yes=True)
 
 
 def test_code_that_cannot_be_rebuilt_is_refused_and_the_run_closed(study: Finished, alter: Any) -> None:
     original = ids(study, "train")["c2"]
     alter(original, lambda manifest: manifest["code"].update(package_sha256="0" * 64))
     with pytest.raises(CodeError, match="the rebuilt package has sha256"):
-        step.reproduce(original)
+        step.reproduce(original, yes=True)
     query = "tags.`stagewise.kind` = 'reproduction'"
     newest = study.client.search_runs([study.experiment_id], query, order_by=["attributes.start_time DESC"])[0]
     assert newest.info.status == "FAILED"
@@ -163,16 +171,45 @@ def test_what_cannot_be_reproduced_is_refused(study: Finished) -> None:
     for kind in ("split", "eval", "report"):
         found = next(iter(ids(study, kind).values()))
         with pytest.raises(LineageError, match=f"found a {kind} run, expected a pipeline or a train run"):
-            step.reproduce(found)
+            step.reproduce(found, yes=True)
     running = study.client.create_run(study.experiment_id, tags={"stagewise.kind": "pipeline"}).info.run_id
     with pytest.raises(LineageError, match="found a pipeline run that is RUNNING, expected FINISHED"):
-        step.reproduce(running)
+        step.reproduce(running, yes=True)
     study.client.set_terminated(running)
     done = CliRunner().invoke(main, ["reproduce", "--run-id", "0" * 32])
     assert (done.exit_code, done.output) == (
         2,
         f"LineageError: run '{'0' * 32}': no such run on this tracking server\n",
     )
+
+
+@pytest.mark.parametrize(("answer", "runs"), [("y\n", True), ("n\n", False), ("\n", False)])
+def test_whose_code_would_run_is_said_and_asked_on_a_terminal(
+    study: Finished, made_again: Record, monkeypatch: pytest.MonkeyPatch, answer: str, runs: bool
+) -> None:
+    original = ids(study, "train")["c2"]
+    before = len(study.runs("reproduction"))
+    with monkeypatch.context() as patch:
+        patch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+        done = CliRunner().invoke(main, ["reproduce", "--run-id", original], input=answer)
+    commit = study.client.get_run(original).data.tags["stagewise.commit"]
+    assert (
+        f"! reproduce runs the code that run {original} recorded, on this machine and with your rights" in done.output
+    )
+    assert f"!   commit {commit} by " in done.output
+    assert "; the run was made by " in done.output
+    assert "Run it? [y/N]: " in done.output
+    assert (done.exit_code, len(study.runs("reproduction")) - before) == ((0, 1) if runs else (2, 0))
+
+
+def test_without_a_terminal_nothing_runs_unless_it_was_said(study: Finished) -> None:
+    before = len(study.runs("reproduction"))
+    done = of(study, "reproduce", "--run-id", ids(study, "train")["c2"])
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "there is no terminal to ask on whether to run it; give --yes (-P yes=true) if you would\n"
+    )
+    assert len(study.runs("reproduction")) == before
 
 
 def test_a_command_that_fails_is_one_line_and_leaves_no_run_running(study: Finished, tmp_path: Path) -> None:
@@ -188,7 +225,7 @@ def test_a_command_that_fails_is_one_line_and_leaves_no_run_running(study: Finis
 
 
 def test_a_whole_study_is_bit_identical(study: Finished, phase: Record) -> None:
-    done = in_a_process("reproduce", "--run-id", study.run_id, **study.store.environment)
+    done = in_a_process("reproduce", "--run-id", study.run_id, "--yes", **study.store.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 of 12 steps reused" in done.stdout
     assert "✓ bit-identical: weights, order, losses, predictions and metrics of every step" in done.stdout
@@ -197,7 +234,7 @@ def test_a_whole_study_is_bit_identical(study: Finished, phase: Record) -> None:
 
 @pytest.mark.slow
 def test_a_reproduction_that_is_ended_politely_closes_every_run_and_leaves_no_folder(study: Finished) -> None:
-    command = [sys.executable, "-m", "stagewise", "reproduce", "--run-id", study.run_id]
+    command = [sys.executable, "-m", "stagewise", "reproduce", "--run-id", study.run_id, "--yes"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     for line in process.stdout:
@@ -254,7 +291,7 @@ def test_a_record_of_changed_code_is_enough_where_clone_data_and_model_are_gone(
         [client.get_experiment_by_name("tiny").experiment_id], "tags.`stagewise.kind` = 'pipeline'"
     )
     assert b"+# changed" in download(client, run.info.run_id, "code.diff")
-    done = stagewise("reproduce", "--run-id", run.info.run_id)
+    done = stagewise("reproduce", "--run-id", run.info.run_id, "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "from the record's code.tar.gz, with its code.diff" in done.stdout
+    assert "from the record's code.tar, with its code.diff" in done.stdout
     assert "✓ bit-identical" in done.stdout

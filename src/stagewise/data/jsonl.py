@@ -2,16 +2,19 @@
 
     split_lines(b'{"a":1}\\r\\n{}')  ->  (b'{"a":1}', b'\\r\\n'), (b'{}', b'')
 
-Stricter than `json`: a byte order mark, NaN, Infinity and a key that stands twice are refused.
+Stricter than `json`: a byte order mark, NaN, Infinity, a number that is too large for a float, half of a surrogate
+pair and a key that stands twice are refused. `document` reads a whole file in the same way.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stagewise.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
+DEEPEST = 100  # lists and objects in one another: whoever walks a value may use recursion
 
 
 class Refused(ValueError):
@@ -46,16 +49,33 @@ def objects(data: bytes, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
             raise DataError(f"{where}{at}: found {found}, expected {expected}") from None
 
 
+def document(data: bytes, name: str) -> Any:
+    """The one JSON value that a file holds, of whatever type. Raises `DataError` for what is none."""
+    try:
+        return _parsed(data, "one JSON value")
+    except Refused as refused:
+        field, found, expected = refused.args
+        at = "" if field is None else f", field {shortened(field)}"
+        raise DataError(f"{name}{at}: found {found}, expected {expected}") from None
+
+
 def decoded(line: bytes) -> dict[str, Any]:
-    expected = "one JSON object"
-    if not line.strip():
+    """The JSON object that the bytes are. Raises `Refused`."""
+    value = _parsed(line, "one JSON object")
+    if not isinstance(value, dict):
+        raise Refused(None, described(value), "one JSON object")
+    return value
+
+
+def _parsed(data: bytes, expected: str) -> Any:
+    if not data.strip():
         raise Refused(None, "a blank line", expected)
-    if line.startswith(BOM):
+    if data.startswith(BOM):
         raise Refused(None, "a byte order mark", "UTF-8 without one")
     try:
-        value = json.loads(line.decode(), parse_constant=_constant, object_pairs_hook=_pairs)
+        value = json.loads(data.decode(), parse_constant=_constant, parse_float=_finite, object_pairs_hook=_pairs)
     except UnicodeDecodeError as error:
-        found = f"byte 0x{line[error.start]:02x} at column {error.start + 1} ({error.reason})"
+        found = f"byte 0x{data[error.start]:02x} at column {error.start + 1} ({error.reason})"
         raise Refused(None, found, "UTF-8") from error
     except json.JSONDecodeError as error:
         raise Refused(None, f"malformed JSON ({error.msg} at column {error.colno})", expected) from error
@@ -65,14 +85,38 @@ def decoded(line: bytes) -> dict[str, Any]:
         raise
     except ValueError as error:  # Python refuses whole numbers of more than 4,300 digits
         raise Refused(None, f"a number that cannot be read ({error})", expected) from error
-    if not isinstance(value, dict):
-        raise Refused(None, described(value), expected)
-    for name, field in value.items() if rb"\u" in line else ():
+    if data.count(b"[") + data.count(b"{") > DEEPEST and _deeper(value, DEEPEST):
+        raise Refused(None, "JSON nested too deep to read", expected)
+    if rb"\u" in data:
+        _check_text(value)
+    return value
+
+
+def _deeper(value: Any, limit: int) -> bool:
+    """Whether lists and objects are nested more than `limit` deep; without recursion of its own."""
+    layer = [value]
+    for _ in range(limit + 1):
+        inside = [each.values() if isinstance(each, dict) else each for each in layer if isinstance(each, dict | list)]
+        layer = [one for each in inside for one in each]
+        if not inside:
+            return False
+    return True
+
+
+def _check_text(value: Any) -> None:
+    """JSON can spell half of a surrogate pair, which no UTF-8 can write."""
+    for name, field in value.items() if isinstance(value, dict) else [(None, value)]:
         try:
             json.dumps([name, field], ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            shown = name.encode("ascii", "backslashreplace").decode()
+            shown = None if name is None else name.encode("ascii", "backslashreplace").decode()
             raise Refused(shown, "half of a surrogate pair", "text that UTF-8 can write") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise Refused(None, f"the number {shortened(text)[1:-1]}", "one that a float can hold")
     return value
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stagewise.config import HubSource, PathSource, Source
+from stagewise.config import GenerateSource, HubSource, PathSource, Source
 from stagewise.data import generate
 from stagewise.data.traces import Dataset, Item, Layout, Trace, parse_items, parse_traces, read_bytes
 from stagewise.errors import DataError
@@ -30,11 +30,18 @@ def load_items(source: Source, base: Path) -> Dataset[Item]:
 def _content(source: Source, base: Path, generated: Callable[..., bytes]) -> tuple[bytes, str, Layout]:
     """The source's bytes, what to call them, and how they are laid out."""
     if isinstance(source, PathSource):
-        return read_bytes(base / Path(source.path).expanduser()), source.path, source.layout
-    if isinstance(source, HubSource):
-        return _hub_lines(source, base), source.hub, source.layout
-    options = source.generate.model_dump()
-    return generated(**options), f"generated-{options['seed']}", "traces"
+        data = read_bytes(base / Path(source.path).expanduser())
+    elif isinstance(source, HubSource):
+        data = _hub_lines(source, base)
+    else:
+        data = generated(**source.generate.model_dump())
+    return data, name_of(source), source.layout
+
+
+def name_of(source: Source) -> str:
+    if isinstance(source, GenerateSource):
+        return f"generated-{source.generate.seed}"
+    return source.path if isinstance(source, PathSource) else source.hub
 
 
 def _hub_lines(source: HubSource, base: Path) -> bytes:

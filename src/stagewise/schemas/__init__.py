@@ -5,7 +5,7 @@ check({"schema": "stagewise.predictions/2", "doc_id": -1, …}, "predictions", "
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from stagewise.data.jsonl import described
 from stagewise.errors import DataError
 
 
-def check(row: Mapping[str, Any], schema: str, where: str) -> None:
-    """Raises `DataError` for a row that the schema of this name does not allow."""
+def check(value: Any, schema: str, where: str) -> None:
+    """Raises `DataError` for a value that the schema of this name does not allow."""
     try:
-        _validator(schema)(row)
+        _validator(schema)(value)
     except fastjsonschema.JsonSchemaValueException as error:
         at = f', field "{".".join(error.path[1:])}"' if error.path[1:] else ""
         if error.rule == "required":

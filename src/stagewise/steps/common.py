@@ -41,7 +41,8 @@ from stagewise.tracking.runs import (
 )
 
 ASKED = "config/asked.yaml"
-DIFF, ARCHIVE = "code.diff", "code.tar.gz"  # what no commit holds, and the commit where no remote holds it
+COMMIT, TREE = "code.commit", "code.tree"  # by which the commit's id can be told again (gitobjects)
+DIFF, ARCHIVE = "code.diff", "code.tar"  # what no commit holds, and the commit's files where no remote holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def _seal(
         run.tag(resumed_from=earlier)
     log_datasets(session.client, run.id, made.datasets)
     artifacts = run.upload(out)
-    run.describe(f"{made.description}\n\n{links(run, spec.runs)}")
+    run.describe(described(made.description, run.experiment_id, run.parent, spec.runs))
     run.seal(
         kind=spec.kind,
         fingerprint=spec.fingerprint,
@@ -258,12 +259,13 @@ def record_setup(
 def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
     """The state of the code, and the files from which `reproduce` can rebuild it: each run holds its own."""
     state = {**_code(), "step_sha256": code_digest(module)}
-    run.tag(commit=state["commit"] or "unknown", dirty=str(state["dirty"]).lower())
-    diff, archive = state.pop("diff"), state.pop("archive")
-    if diff:
-        (out / DIFF).write_bytes(diff.encode(errors="surrogateescape"))
-    if archive:
-        (out / ARCHIVE).write_bytes(archive)
+    run.tag(**code_tags(state))
+    diff, objects, archive = (state.pop(name) for name in ("diff", "objects", "archive"))
+    commit, tree = objects or (None, None)
+    patch = diff.encode(errors="surrogateescape") if diff else None
+    for name, data in ((COMMIT, commit), (TREE, tree), (DIFF, patch), (ARCHIVE, archive)):
+        if data is not None:
+            (out / name).write_bytes(data)
     if run.parent is None or module == "pipeline":  # once a study
         if state.get("redacted"):
             progress.say(
@@ -277,19 +279,24 @@ def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
     return state
 
 
+def code_tags(code: Mapping[str, Any]) -> dict[str, str]:
+    return {"commit": code["commit"] or "unknown", "dirty": str(code["dirty"]).lower()}
+
+
 @cache
 def _code() -> Mapping[str, Any]:
     """As it was when this process first recorded: what is edited while a study runs is not what runs."""
     return code_state()
 
 
-def links(run: ActiveRun, runs: Mapping[str, Record]) -> str:
-    """Markdown links to the runs that a step was made from, and to the pipeline it is part of."""
-    lines = [f"- made from **{name}**: {link(record)}" for name, record in runs.items()]
-    if run.parent:
-        lines.append(f"- part of [the pipeline](#/experiments/{run.experiment_id}/runs/{run.parent})")
-    return "\n".join(lines)
+def described(what: str, experiment_id: str, parent: str | None, runs: Mapping[str, Sealed]) -> str:
+    """A step's description in Markdown: what came out, the runs that it was made from, the pipeline it is part of."""
+    lines = [f"- made from **{name}**: {link(record)}" for name, record in sorted(runs.items())]
+    if parent:
+        lines.append(f"- part of [the pipeline](#/experiments/{experiment_id}/runs/{parent})")
+    return f"{what}\n\n" + "\n".join(lines)
 
 
 def link(record: Sealed) -> str:
-    return f"[{record.run_id[:8]}](#/experiments/{record.experiment_id}/runs/{record.run_id})"
+    """To where the run was made; a record that is moved says where that was."""
+    return f"[{record.run_id[:8]}](#/experiments/{record.manifest['experiment_id']}/runs/{record.run_id})"

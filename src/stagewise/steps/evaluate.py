@@ -39,16 +39,17 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
         doing=f"{target.checkpoint} answers {split.facts['eval']['rows']:,} items",
         module="steps.evaluate",
         part=part_of(session.config, target),
-        inputs={
-            "eval": split.facts["eval"]["sha256"],
-            "model": loaded_files(trained),
-            "decoding": decoding(session.config.evaluation, trained),
-        },
+        inputs=inputs_of(session.config.evaluation, split, trained),
         runs={"split": split, "train": trained},
         machine=machine(session.config),
         tags=target.tags,
         body=body,
     )
+
+
+def inputs_of(settings: Evaluation, split: Sealed, trained: Sealed) -> dict[str, Any]:
+    asked = {"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained)}
+    return asked | {"decoding": decoding(settings, trained)}
 
 
 def part_of(config: Config, target: Target) -> dict[str, Any]:
@@ -90,29 +91,54 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     model = trained.manifest["outputs"]["model"]
     run.metrics(metrics, model_id=model["model_id"], dataset_name=asked.name, dataset_digest=asked.digest)
     logged = _log_traces(settings, run, rows, model)
-    known, count = predictions.scored(rows, "flexible"), len(rows)
+    run.tag(**tags(settings, logged))
+    facts = facts_of(settings, trained, len(rows), before)
+    said = in_words(settings, facts, metrics, rows)
+    return Made(
+        facts=facts,
+        datasets=[asked],
+        summary=said,
+        description=describe(said, facts, model["name"], asked.source),
+        resumed=before > 0,
+    )
+
+
+def facts_of(settings: Evaluation, trained: Sealed, items: int, resumed_at: int) -> dict[str, Any]:
+    return Target.of(trained).facts | {
+        "items": items,
+        "checkpoint_sha256": trained.manifest["outputs"]["model"]["weights_sha256"],
+        "engine": settings.engine,
+        "decoding": decoding(settings, trained),
+        "weights": predictions.WEIGHTS[settings.engine],
+        "batch_size": settings.batch_size,
+        "resumed_at_answer": resumed_at,
+        "traces": traced(settings, items),
+    }
+
+
+def traced(settings: Evaluation, items: int) -> dict[str, int]:
+    """How many of the items are MLflow traces, and how they were drawn."""
+    drawn = traces.sample(items, settings.traces_limit, settings.seed)
+    return {"logged": len(drawn), "of": items, "seed": settings.seed}
+
+
+def tags(settings: Evaluation, logged: Mapping[str, int]) -> dict[str, str]:
+    return {"traces": f"{logged['logged']} of {logged['of']}", "weights": predictions.WEIGHTS[settings.engine]}
+
+
+def in_words(
+    settings: Evaluation, facts: Mapping[str, Any], metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    known = predictions.scored(rows, "flexible")
     said = f"{sum(known)} of {len(known)} right"
     if known:
         said += f" ({sum(known) / len(known):.1%}), strict {metrics.get('eval/strict', 0):.1%}"
-    remarks = _remarks(settings, metrics, before)
-    run.tag(weights=predictions.WEIGHTS[settings.engine])
-    return Made(
-        facts=Target.of(trained).facts
-        | {
-            "items": count,
-            "checkpoint_sha256": model["weights_sha256"],
-            "engine": settings.engine,
-            "decoding": decoding(settings, trained),
-            "weights": predictions.WEIGHTS[settings.engine],
-            "batch_size": settings.batch_size,
-            "resumed_at_answer": before,
-            "traces": logged,
-        },
-        datasets=[asked],
-        summary=[said, *remarks],
-        description=f"**{said}** by {model['name']} on {asked.source}; {', '.join(remarks)}. {_traced(logged)}",
-        resumed=before > 0,
-    )
+    return [said, *_remarks(settings, metrics, facts["resumed_at_answer"])]
+
+
+def describe(said: Sequence[str], facts: Mapping[str, Any], model: str, source: str) -> str:
+    """In Markdown what came out, in the words of `in_words`."""
+    return f"**{said[0]}** by {model} on {source}; {', '.join(said[1:])}. {_traced(facts['traces'])}"
 
 
 def _log_traces(
@@ -121,8 +147,7 @@ def _log_traces(
     """Logs items as MLflow traces, as many as the limit allows; returns the counts."""
     drawn = traces.sample(len(rows), settings.traces_limit, settings.seed)
     traces.log(run, [rows[index] for index in drawn], model["name"], model["model_id"])
-    run.tag(traces=f"{len(drawn)} of {len(rows)}")
-    return {"logged": len(drawn), "of": len(rows), "seed": settings.seed}
+    return traced(settings, len(rows))
 
 
 def _traced(logged: Mapping[str, int]) -> str:
@@ -135,7 +160,7 @@ def _traced(logged: Mapping[str, int]) -> str:
     )
 
 
-def _remarks(settings: Evaluation, metrics: dict[str, float], before: int) -> list[str]:
+def _remarks(settings: Evaluation, metrics: Mapping[str, float], before: int) -> list[str]:
     remarks = [f"{metrics['eval/eos']:.0%} stopped by themselves"]
     if settings.engine == "openai":
         remarks.append("weights unverified: a server answered")

@@ -39,16 +39,17 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
         doing=f"comparing {len(evaluated)} checkpoints",
         module="steps.report",
         part=part_of(session.config),
-        # By their ids, since the report names them.
-        inputs={
-            f"{record.manifest['kind']} {record.run_id}": record.manifest["outputs"]["artifacts"]
-            for record in (split, *trained, *evaluated)
-        },
+        inputs=inputs_of([split, *trained, *evaluated]),
         runs={f"eval {Target.of(each).checkpoint}": each for each in evaluated},
         machine=ONE_THREAD,
         tags={},
         body=body,
     )
+
+
+def inputs_of(records: Sequence[Sealed]) -> dict[str, Any]:
+    """By their ids, since the report names them."""
+    return {f"{each.manifest['kind']} {each.run_id}": each.manifest["outputs"]["artifacts"] for each in records}
 
 
 def part_of(config: Config) -> dict[str, Any]:
@@ -89,10 +90,19 @@ def _body(session: Session, split: Record, trained: list[Record], evaluated: lis
     for name, text in texts.items():
         (out / name).write_bytes(text)
     return Made(
-        facts={"checkpoints": len(checkpoints), "files": [*texts, *captions], "server": server},
+        facts=facts_of(len(checkpoints), [*texts, *captions], server),
         summary=[compared["best"].removesuffix(".")],
-        description=f"{compared['verdict']}\n\n{compared['best']}\n\nThe whole report: artifact `report.html`.",
+        description=describe(compared, "report.html"),
     )
+
+
+def facts_of(checkpoints: int, files: Sequence[str], server: str) -> dict[str, Any]:
+    return {"checkpoints": checkpoints, "files": list(files), "server": server}
+
+
+def describe(compared: Mapping[str, Any], page: str) -> str:
+    """In Markdown what came out; `page` is the artifact that holds the report."""
+    return f"{compared['verdict']}\n\n{compared['best']}\n\nThe whole report: artifact `{page}`."
 
 
 def compare(config: Config, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
@@ -112,7 +122,9 @@ def written(
     """The report's files but for its figures: those are `drawn`, caption and PNG by name."""
     records = (*trained, *evaluated)
     captions = {name: caption for name, (caption, _) in drawn.items()}
-    places = page.Places(server, {record.run_id: run_page(record.experiment_id, record.run_id) for record in records})
+    places = page.Places(
+        server, {each.run_id: run_page(each.manifest["experiment_id"], each.run_id) for each in records}
+    )
     setup = _setup(config, split, trained, evaluated)
     html = page.write(compared, checkpoints, setup, places, drawn, config.evaluation.seed)
     return {

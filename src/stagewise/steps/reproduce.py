@@ -1,6 +1,9 @@
 """Runs a recorded study, or one phase of it, again from its record alone, and compares.
 
-    reproduce("5f0c…")
+    reproduce("5f0c…", yes=False)
+    ! reproduce runs the code that run 5f0c… recorded, on this machine and with your rights, in /home/…/reproduce-…
+    !   commit 3f2a… by Ada <ada@example.org>, of https://example.org/x.git, with changes that no commit holds
+    Run it? [y/N]: y
     ▸ reproduce 5f0c…: commit 3f2a… of this repository
     ✓ bit-identical: weights, order, losses, predictions and metrics of every step
 
@@ -10,7 +13,7 @@ can be found instead, under a name of their own, so that no alias of the study's
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,27 +26,32 @@ from stagewise import predictions, progress
 from stagewise import split as split_core
 from stagewise.checkout import Checkout, rebuild
 from stagewise.credentials import without_home
-from stagewise.errors import LineageError
+from stagewise.errors import CodeError, LineageError, printable
+from stagewise.gitobjects import author_of
 from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
 from stagewise.provenance import environment
 from stagewise.reproduction import DIFFERS, Comparison, Made, compare, environment_differences
-from stagewise.steps.common import ARCHIVE, ASKED, DIFF, link, record_code
+from stagewise.steps.common import ARCHIVE, ASKED, COMMIT, DIFF, link, record_code
 from stagewise.steps.train import CURVE, Target
 from stagewise.tracking import store
 from stagewise.tracking.launcher import run_elsewhere
 from stagewise.tracking.lineage import part_of, record_of
 from stagewise.tracking.models import fetch_checkpoint
-from stagewise.tracking.runs import OUT, ActiveRun, Launched, Record, open_run
+from stagewise.tracking.runs import OUT, USER, ActiveRun, Launched, Record, open_run
 
 RESULT = "reproduction.json"
 SHOWN = 10  # differences of the environment on the screen; the record has all
 
 
-def reproduce(run_id: str, launched: Launched | None = None) -> str:
-    """Returns the verdict. Raises `UserError` where the run can't be reproduced, or what it recorded does not run."""
+def reproduce(run_id: str, yes: bool, launched: Launched | None = None) -> str:
+    """Returns the verdict. Before any code of the record's is run, a person is asked, unless `yes` says so already.
+
+    Raises `UserError` where the run can't be reproduced, or what it recorded does not run, or nobody agrees.
+    """
     client = store.connect()
     original = _original(client, run_id)
+    _ask(original, yes)
     name = f"reproduce {run_id[:8]}"
     with open_run(client, original.experiment_id, "reproduction", name, launched=launched) as run:
         run.tag(reproduces=run_id)
@@ -62,6 +70,37 @@ def _original(client: store.Client, run_id: str) -> Record:
     if kind not in ("pipeline", "train"):
         raise LineageError(f"run {run_id}: found a {kind} run, expected a pipeline or a train run")
     return record
+
+
+def _ask(original: Record, yes: bool) -> None:
+    """Says whose code is about to run, and where; goes on only if somebody wants it to."""
+    place = store.home() / "work"
+    progress.say(
+        f"! reproduce runs the code that run {original.run_id} recorded, on this machine and with your rights, in "
+        f"{place}"
+    )
+    progress.say(f"!   {_whose(original)}")
+    if yes:
+        return
+    agreed = progress.confirmed("Run it?")
+    if agreed is None:
+        raise CodeError("there is no terminal to ask on whether to run it; give --yes (-P yes=true) if you would")
+    if not agreed:
+        raise CodeError("nothing was run")
+
+
+def _whose(original: Record) -> str:
+    """The code by what the record says of it, and who made the run by what the server says."""
+    code = original.manifest["code"]
+    user = original.client.get_run(original.run_id).data.tags.get(USER, "unknown")
+    if code["commit"] is None:
+        return f"the installed package, sha256 {code['package_sha256']}; the run was made by {printable(user)}"
+    named = COMMIT in original.manifest["outputs"]["artifacts"]
+    author = author_of(original.artifact(COMMIT)) if named else ""
+    by = f" by {printable(author.rpartition('>')[0])}>" if ">" in author else ""
+    of = f", of {printable(code['remote'])}" if code["remote"] else ", which no remote is known to hold"
+    changed = ", with changes that no commit holds (code.diff)" if code["dirty"] else ""
+    return f"commit {code['commit']}{by}{of}{changed}; the run was made by {printable(user)}"
 
 
 @contextmanager
@@ -200,20 +239,10 @@ def _record(
     out: Path,
 ) -> None:
     """Seals the reproduction's run, and says the verdict."""
-    differing = environment_differences(_where(original), _where(again))
-    said = _in_words(comparison, original.manifest["kind"])
-    result = {
-        "original": original.reference,
-        "again": again.reference,
-        "code": {"origin": checkout.origin, "remarks": checkout.remarks},
-        "environment": differing,
-        **told(comparison),
-    }
-    (out / RESULT).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    told = result(original, again, comparison, checkout.origin, checkout.remarks)
+    (out / RESULT).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     run.tag(verdict=comparison.verdict, again=again.run_id)
-    lines = [f"- run again: {link(again)}", f"- the recorded run: {link(original)}", f"- code: {checkout.origin}"]
-    lines += [f"- {line}" for line in [*checkout.remarks, *(f"environment: {line}" for line in differing)]]
-    run.describe("\n".join([f"**{said}**", "", *lines]))
+    run.describe(describe(original, again, comparison, checkout.origin, checkout.remarks))
     digest = run.seal(
         kind="reproduction",
         fingerprint=None,
@@ -225,24 +254,46 @@ def _record(
         datasets={},
         artifacts=run.upload(out),
         model=None,
-        facts={"verdict": comparison.verdict, "differences": len(comparison.differences), "code": checkout.origin},
+        facts=facts_of(comparison, checkout.origin),
     )
     for line in environment_differences(original.manifest["machine"], again.manifest["machine"]):
         progress.say(f"! {line}")  # the rest was said before it ran
+    said = in_words(comparison, original.manifest["kind"])
     progress.say(f"{'✓' if comparison.verdict != DIFFERS else '✗'} {said}")
     progress.say(f"  run {run.id}  manifest sha256 {digest}")
 
 
-def told(comparison: Comparison) -> dict[str, Any]:
-    differences = [each._asdict() for each in comparison.differences]
-    return {"verdict": comparison.verdict, "differences": differences}
+def result(
+    original: Sealed, again: Sealed, comparison: Comparison, origin: str, remarks: Sequence[str]
+) -> dict[str, Any]:
+    """reproduction.json: where the code came from, what of the machine differs, and every difference."""
+    return {
+        "original": original.reference,
+        "again": again.reference,
+        "code": {"origin": origin, "remarks": list(remarks)},
+        "environment": environment_differences(_where(original), _where(again)),
+        "verdict": comparison.verdict,
+        "differences": [each._asdict() for each in comparison.differences],
+    }
 
 
-def _where(record: Record) -> dict[str, Any]:
+def facts_of(comparison: Comparison, origin: str) -> dict[str, Any]:
+    return {"verdict": comparison.verdict, "differences": len(comparison.differences), "code": origin}
+
+
+def describe(original: Sealed, again: Sealed, comparison: Comparison, origin: str, remarks: Sequence[str]) -> str:
+    """In Markdown what came out."""
+    differing = environment_differences(_where(original), _where(again))
+    lines = [f"- run again: {link(again)}", f"- the recorded run: {link(original)}", f"- code: {origin}"]
+    lines += [f"- {line}" for line in [*remarks, *(f"environment: {line}" for line in differing)]]
+    return "\n".join([f"**{in_words(comparison, original.manifest['kind'])}**", "", *lines])
+
+
+def _where(record: Sealed) -> dict[str, Any]:
     return {"environment": record.manifest["environment"], "machine": record.manifest["machine"]}
 
 
-def _in_words(comparison: Comparison, kind: str) -> str:
+def in_words(comparison: Comparison, kind: str) -> str:
     if comparison.first is None:
         equal = "weights, order, losses" + (", predictions and metrics of every step" if kind == "pipeline" else "")
         return f"{comparison.verdict}: {equal}"

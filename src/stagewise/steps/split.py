@@ -1,7 +1,7 @@
 """The split step: source → stages and eval set, with counts, criteria in words and a histogram."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def specify(session: Session) -> Spec:
         doing=f"{len(source.rows):,} traces of {source.name} into {len(config.split.stages)} stages",
         module="steps.split",
         part=part_of(config),
-        inputs={"train": source.sha256, "eval": items.sha256},
+        inputs=inputs_of(source.sha256, items.sha256),
         runs={},
         machine=ONE_THREAD,
         tags={},
@@ -48,6 +48,11 @@ def part_of(config: Config) -> dict[str, Any]:
     by_tokens = config.split.quantiles is not None and config.split.quantiles.signal == "tokens"
     model = {"model": part["model"]} if by_tokens else {}  # whose tokenizer counts them
     return {"data": part["data"], "split": part["split"] | {"stages": stages}, **model}
+
+
+def inputs_of(source: str, items: str) -> dict[str, str]:
+    """The sha256 of what goes in."""
+    return {"train": source, "eval": items}
 
 
 def check_split(config: Config, split: Sealed) -> None:
@@ -70,8 +75,6 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     stages = core.assign(source, config.split, config.data.duplicates == "drop", counter)
     stats = core.stats(source, items, stages, found)
     _write(folder, config, source, items, stages, stats)
-    sizes = {name: len(traces) for name, traces in stages.traces.items()}
-    said = [f"{name} {size:,}" for name, size in sizes.items()] + [f"eval {len(items.rows):,}"]
     facts = {
         "source": told(source),
         "eval": told(items),
@@ -81,9 +84,17 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     return Made(
         facts=facts,
         datasets=datasets(facts),
-        summary=said,
-        description=f"**Split** into {', '.join(said)}.\n\n{core.criteria(config.split, stages)}",
+        summary=in_words(facts, list(stages.traces)),
+        description=description(facts, list(stages.traces), core.criteria(config.split, stages)),
     )
+
+
+def in_words(facts: Mapping[str, Any], stages: Sequence[str]) -> list[str]:
+    return [f"{name} {facts['stages'][name]['rows']:,}" for name in stages] + [f"eval {facts['eval']['rows']:,}"]
+
+
+def description(facts: Mapping[str, Any], stages: Sequence[str], criteria: str) -> str:
+    return f"**Split** into {', '.join(in_words(facts, stages))}.\n\n{criteria}"
 
 
 def told(dataset: Dataset[Any]) -> dict[str, Any]:

@@ -111,18 +111,14 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
     check_split(config, split)
     distributed.check_machine(config.training, config.compute)
     part = part_of(config, split, wanted)
-    inputs: dict[str, Any] = {}
     runs = {"split": split}
     if phase == 0:
-        inputs["source"] = _source_files(config, session.base)
+        inputs = inputs_of(None, _source_files(config, session.base))
     else:
         if parent is None:
             raise LineageError(f"{arm} phase {phase}: needs init_run, the id of the run of phase {phase - 1}")
-        _check_parent(config, split, parent, wanted)
-        inputs["parent"] = loaded_files(parent)
-        inputs["layouts"] = ways_of(parent).taken["layouts"]
-        if STATE in parent.manifest["outputs"]["artifacts"]:
-            inputs["optimizer"] = parent.manifest["outputs"]["artifacts"][STATE]
+        check_parent(config, split, parent, wanted)
+        inputs = inputs_of(parent, None)
         runs["parent"] = parent
 
     where = machine(config, phase)
@@ -146,6 +142,16 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
         tags=wanted.tags,
         body=body,
     )
+
+
+def inputs_of(parent: Sealed | None, source: Any) -> dict[str, Any]:
+    """What goes in: for the base the files of a local model, else the parent's files, the layouts that are right for
+    it, and its optimizer's state."""
+    if parent is None:
+        return {"source": source}
+    artifacts = parent.manifest["outputs"]["artifacts"]
+    state = {"optimizer": artifacts[STATE]} if STATE in artifacts else {}
+    return {"parent": loaded_files(parent), "layouts": ways_of(parent).taken["layouts"], **state}
 
 
 def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
@@ -179,7 +185,8 @@ def chain(config: Config, split: Sealed, wanted: Target) -> list[str]:
     return [digest_json(part_of(config, split, each)) for each in phases]
 
 
-def _check_parent(config: Config, split: Record, parent: Record, wanted: Target) -> None:
+def check_parent(config: Config, split: Sealed, parent: Sealed, wanted: Target) -> None:
+    """Raises `LineageError` for a run from whose checkpoint this phase does not start."""
     found = parent.facts
     expected = {
         "arm": wanted.arm if wanted.phase > 1 else BASE,
@@ -227,7 +234,7 @@ def _make_base(
 ) -> Made:
     config = session.config
     device = training.set_up(config.compute).device
-    stages = _read_stages(config, split)
+    stages = read_stages(config, split)
     loaded = modeling.create(config.model, seed, texts(config, stages), session.base, session.home)
     check_data(config, encode(config, stages, loaded.tokenizer), _read_items(config, split), loaded)
     loaded.model.to(device)
@@ -263,7 +270,7 @@ def _train(
         with unless_recorded(keep):
             journal.close()
     with unless_recorded(keep):
-        if config.training.schedule_scope == "continuous" and wanted.phase < wanted.phases:
+        if leaves_state(config, wanted):
             _save_optimizer(optimizer, work / OUT)
         made = _finish(session, split, wanted, parent, loaded, outcome, facts, run, work)
     made.keep = keep
@@ -308,19 +315,18 @@ def _prepare(
         phases[wanted.phase - 1].steps,
         config.training,
         config.compute,
-        _schedule(config, phases, wanted.phase),
+        schedule(config, phases, wanted.phase),
         # The n-th phases of all arms draw their dropout from the same seed.
         seed_of("phase", wanted.seed or 0, wanted.phase),
         _parent_optimizer(parent),
         layouts=ways_of(parent).layouts,
     )
     on_cpu = device_kind(config.compute.device).startswith("cpu")
-    counts = {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
     return (
         job,
         loaded,
         {
-            "examples_left_out": counts,
+            "examples_left_out": left_out(encoded),
             "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
             "self_check": parent.facts["self_check"],
             "layout": fastest(loaded.model, config.training, on_cpu, job.layouts),
@@ -348,13 +354,13 @@ def join(session: Session, split: Record, arm: str, phase: int, seed: int, paren
         distributed.launch(session.config.training, Path(folder) / "processes", _meeting(split, wanted, parent))
 
 
-def _read_stages(config: Config, split: Record) -> dict[str, tuple[Trace, ...]]:
+def read_stages(config: Config, split: Sealed) -> dict[str, tuple[Trace, ...]]:
     layout = config.data.train.layout
     names = [stage.name for stage in config.split.stages]
     return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout).rows for name in names}
 
 
-def _read_items(config: Config, split: Record) -> tuple[Item, ...]:
+def _read_items(config: Config, split: Sealed) -> tuple[Item, ...]:
     return parse_items(split.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
 
 
@@ -378,7 +384,7 @@ def encode_stages(session: Session, split: Record, parent: Record, tokenizer: An
         "code": code_digest("formatting"),
         "packages": deciding_versions("train"),
     }
-    made = tokens.kept(session.home / "tokens", decides, lambda: encode(config, _read_stages(config, split), tokenizer))
+    made = tokens.kept(session.home / "tokens", decides, lambda: encode(config, read_stages(config, split), tokenizer))
     return {stage.name: made[stage.name] for stage in config.split.stages}  # in the curriculum's order
 
 
@@ -393,6 +399,10 @@ def encode(config: Config, stages: Mapping[str, Sequence[Trace]], tokenizer: Any
     return encoded
 
 
+def left_out(encoded: Mapping[str, formatting.Encoded]) -> dict[str, dict[str, int]]:
+    return {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
+
+
 def plan_arm(config: Config, encoded: Mapping[str, formatting.Encoded], arm: str, seed: int) -> tuple[plan.Phase, ...]:
     positions = {name: [position for _, position in stage.usable] for name, stage in encoded.items()}
     return plan.build(positions, config.epochs(arm), arm, config.stage_order(arm), seed, config.training.batch_size)
@@ -404,11 +414,16 @@ def separated(config: Config, encoded: Mapping[str, formatting.Encoded], arm: st
     return separations(phases, against, config.training.schedule_scope)
 
 
-def _schedule(config: Config, phases: tuple[plan.Phase, ...], phase: int) -> training.Schedule:
+def schedule(config: Config, phases: tuple[plan.Phase, ...], phase: int) -> training.Schedule:
     counts = [len(each.steps) for each in phases]
     if config.training.schedule_scope == "continuous":
         return training.Schedule(sum(counts[: phase - 1]), sum(counts))
     return training.Schedule(0, counts[phase - 1])
+
+
+def leaves_state(config: Config, wanted: Target) -> bool:
+    """Whether the next phase goes on with this one's optimizer."""
+    return config.training.schedule_scope == "continuous" and 0 < wanted.phase < wanted.phases
 
 
 def _save_optimizer(state: training.OptimizerState, out: Path) -> None:
@@ -456,34 +471,21 @@ def _finish(
     so_far = _order_so_far(parent, outcome)
     (work / OUT / ORDER).write_text(json.dumps(so_far), encoding="utf-8")
     (work / OUT / CURVE).write_text(json.dumps([asdict(report) for report in outcome.curve]), encoding="utf-8")
-    instances = [plan.Instance(*entry) for phase in so_far for entry in phase]
-    counted = totals(outcome.curve)
-    facts = (
-        wanted.facts
-        | known
-        | {
-            "chain": chain(session.config, split, wanted),
-            "source_sha256": split.facts["source"]["sha256"],
-            "parameters": modeling.parameters(loaded.model),
-            "dtypes": _dtypes(parent, loaded.model),
-            "order_sha256": plan.order_digest(outcome.consumed),
-            "multiset_sha256": plan.multiset_digest(instances),
-            "counted": counted,
-            "counted_so_far": {
-                key: value + (parent.facts["counted_so_far"][key] if parent else 0) for key, value in counted.items()
-            },
-            "resumed_at_step": outcome.resumed_at,
-            "passed_over": outcome.passed_over,
-            "allow_inexact": session.config.training.allow_inexact,
-            "lost": outcome.lost,
-        }
-    )
-    description, summary = _in_words(wanted, parent, loaded, outcome, facts)
+    facts = facts_of(session.config, split, wanted, parent, so_far, outcome.curve) | known
+    facts |= {
+        "parameters": modeling.parameters(loaded.model),
+        "dtypes": dtypes(parent, str(loaded.model.dtype).removeprefix("torch.")),
+        "resumed_at_step": outcome.resumed_at,
+        "passed_over": outcome.passed_over,
+        "lost": outcome.lost,
+    }
+    summary = in_words(parent, facts, outcome.curve)
+    description = describe(wanted, parent, facts, outcome.curve, len(loaded.tokenizer))
     model = log_checkpoint(
         run,
         checkpoint,
         wanted.checkpoint,
-        _model_params(wanted, parent, facts),
+        model_params(wanted, parent, facts),
         wanted.tags,
         description,
         formatting.answering(loaded.tokenizer, session.config.training),
@@ -501,10 +503,31 @@ def _finish(
     )
 
 
-def _dtypes(parent: Record | None, model: Any) -> dict[str, str]:
+def dtypes(parent: Sealed | None, weights: str) -> dict[str, str]:
     """What the base model is held in, and what these weights are."""
-    weights = str(model.dtype).removeprefix("torch.")
     return {"model": parent.facts["dtypes"]["model"] if parent else weights, "weights": weights}
+
+
+def facts_of(
+    config: Config,
+    split: Sealed,
+    wanted: Target,
+    parent: Sealed | None,
+    order: Sequence[Sequence[plan.Instance]],
+    curve: Sequence[training.StepReport],
+) -> dict[str, Any]:
+    """What follows from the inputs, from `order`, the instances of each phase up to this one, and from the curve."""
+    counted = totals(curve)
+    before = parent.facts["counted_so_far"] if parent else dict.fromkeys(counted, 0)
+    return wanted.facts | {
+        "chain": chain(config, split, wanted),
+        "source_sha256": split.facts["source"]["sha256"],
+        "order_sha256": plan.order_digest(order[-1] if order else []),
+        "multiset_sha256": plan.multiset_digest([instance for phase in order for instance in phase]),
+        "counted": counted,
+        "counted_so_far": {key: value + before[key] for key, value in counted.items()},
+        "allow_inexact": config.training.allow_inexact,
+    }
 
 
 def totals(curve: Sequence[training.StepReport]) -> dict[str, int]:
@@ -530,10 +553,11 @@ def _order_so_far(parent: Record | None, outcome: training.Outcome) -> list[list
     """The instances that went through the model, a list for each phase up to this one."""
     if parent is None:
         return []
-    return [*json.loads(parent.artifact(ORDER)), outcome.consumed]
+    before = [[plan.Instance(*entry) for entry in phase] for phase in json.loads(parent.artifact(ORDER))]
+    return [*before, outcome.consumed]
 
 
-def _model_params(wanted: Target, parent: Record | None, facts: dict[str, Any]) -> dict[str, Any]:
+def model_params(wanted: Target, parent: Sealed | None, facts: Mapping[str, Any]) -> dict[str, Any]:
     before = parent.manifest["outputs"]["model"] if parent else {"name": "none", "model_id": "none"}
     return wanted.facts | {
         "parent_model": before["name"],
@@ -543,21 +567,28 @@ def _model_params(wanted: Target, parent: Record | None, facts: dict[str, Any]) 
     }
 
 
-def _in_words(
-    wanted: Target, parent: Record | None, loaded: modeling.Loaded, outcome: training.Outcome, facts: dict[str, Any]
-) -> tuple[str, list[str]]:
+def in_words(parent: Sealed | None, facts: Mapping[str, Any], curve: Sequence[training.StepReport]) -> list[str]:
     if parent is None:
         size = f"{facts['parameters']:,} parameters in {facts['dtypes']['weights']}"
-        ways = selfcheck.Ways.of(facts["self_check"]).in_words
-        return f"**Base model** {wanted.checkpoint}: {size}, {len(loaded.tokenizer):,} tokens; {ways}.", [size, ways]
-    counted = facts["counted"]
-    seconds = outcome.total("seconds")
-    summary = [
+        return [size, selfcheck.Ways.of(facts["self_check"]).in_words]
+    counted, resumed_at = facts["counted"], facts["resumed_at_step"]
+    return [
         f"{counted['examples']:,} examples in {counted['optimizer_steps']:,} steps",
-        f"loss {outcome.curve[0].loss:.3f} → {outcome.curve[-1].loss:.3f}",
-        f"{counted['tokens'] / seconds:,.0f} tokens/s",
+        f"loss {curve[0].loss:.3f} → {curve[-1].loss:.3f}",
+        f"{counted['tokens'] / sum(step.seconds for step in curve):,.0f} tokens/s",
+        *([f"resumed at step {resumed_at}"] if resumed_at else []),
     ]
-    if outcome.resumed_at:
-        summary.append(f"resumed at step {outcome.resumed_at}")
-    before = parent.manifest["outputs"]["model"]["name"]
-    return f"**{wanted.checkpoint}**, trained on from {before}: {', '.join(summary)}.", summary
+
+
+def describe(
+    wanted: Target,
+    parent: Sealed | None,
+    facts: Mapping[str, Any],
+    curve: Sequence[training.StepReport],
+    vocabulary: int,
+) -> str:
+    """In Markdown what came out, for the run and the model."""
+    said = ", ".join(in_words(parent, facts, curve))
+    if parent is None:
+        return f"**Base model** {wanted.checkpoint}: {said}, {vocabulary:,} tokens."
+    return f"**{wanted.checkpoint}**, trained on from {parent.manifest['outputs']['model']['name']}: {said}."

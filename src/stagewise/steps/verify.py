@@ -26,6 +26,7 @@ from stagewise.verification.bundle import Bundle
 from stagewise.verification.files import Known
 from stagewise.verification.findings import Finding, Node, Verdict
 from stagewise.verification.views import Source
+from stagewise.verification.walk import Named
 from stagewise.verification.walk import verify as walk
 
 
@@ -61,19 +62,20 @@ def verify(target: str, expect: str | None = None, as_json: bool = False, launch
         try:
             verdict = check(target, expect, Silent() if as_json else Bar(), resume=True)
         except (LineageError, TrackingError) as error:
-            finding = Finding("target", str(error), "a record", checked=False)
-            verdict = Verdict(target, Node(target, findings=[finding]), expected=expect)
+            verdict = Verdict(target, Node(target), unread=str(error), expected=expect)
         record.update(verdict.as_json())
-    progress.say(json.dumps(record, ensure_ascii=False) if as_json else str(verdict))
+    # In ASCII, since a record may hold any character.
+    progress.say(json.dumps(record) if as_json else str(verdict))
     return verdict.exit_code
 
 
 def check(target: str, expect: str | None = None, bar: Silent | Bar | None = None, resume: bool = False) -> Verdict:
-    """With `resume`, digests found by a check that was interrupted count.
+    """With `resume`, digests found by a check that was interrupted count, but where a digest is expected: it is to
+    stand for bytes that were read.
 
     Raises `LineageError` for a target that is not there, `TrackingError` where nobody answers.
     """
-    bar = bar or Silent()
+    bar, resume = bar or Silent(), resume and expect is None
     if Path(target).is_dir():
         bundle = Bundle(Path(target))
         return walk(bundle, bundle.root, Rules(), _known(bundle, target, resume), bar, expect)
@@ -83,16 +85,18 @@ def check(target: str, expect: str | None = None, bar: Silent | Bar | None = Non
     if not target.startswith(MODELS):
         return walk(source, target, Rules(), known, bar, expect)
     run_id, version = made_by(client, target)
-    named = None if version is None else source.version(version.name, version.version)
+    if version is None:
+        return walk(source, str(run_id), Rules(), known, bar, expect, Named(target.removeprefix(MODELS)))
+    named = Named(None, source.version(version.name, version.version), target.partition("@")[2] or None)
     if run_id is None:
-        finding = Finding("source", str(named and named.source), "a model that is there", "it was re-pointed, or lost")
+        found = str(named.version and named.version.source)
+        finding = Finding("source", found, "a model that is there", "it was re-pointed, or lost")
         return Verdict(target, Node(target, findings=[finding]), expected=expect)
-    alias = target.partition("@")[2] or None
-    return walk(source, run_id, Rules(), known, bar, expect, named, alias)
+    return walk(source, run_id, Rules(), known, bar, expect, named)
 
 
 def _known(source: Source, target: str, resume: bool) -> Known:
-    key = sha256(f"{source.where} {target}".encode())
+    key = sha256(f"{source.where} {target}".encode(errors="surrogateescape"))
     return Known(store.home() / "verify" / f"{key}.jsonl" if resume else None)
 
 
@@ -108,4 +112,4 @@ def _recorded(target: str, launched: Launched | None) -> Iterator[dict[str, Any]
     with open_run(client, experiment_id, "verify", name, launched=launched) as run:
         yield record
         run.tag(verdict=record["verdict"])
-        client.log_text(run.id, json.dumps(record, indent=1, ensure_ascii=False), "verdict.json")
+        client.log_text(run.id, json.dumps(record, indent=1), "verdict.json")

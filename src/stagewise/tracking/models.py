@@ -21,6 +21,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 from stagewise import progress
 from stagewise.errors import AccessError, LineageError
 from stagewise.hashing import folder_digests, weights_digest
+from stagewise.manifest import Sealed
+from stagewise.provenance import environment, normalized
 from stagewise.tracking.calls import closing
 from stagewise.tracking.champion import holder
 from stagewise.tracking.client import ABSENT
@@ -49,7 +51,8 @@ def log_checkpoint(
     said: dict[str, dict[str, str]] = {"params": flatten(params), "tags": {MLFLOW_RUN_NOTE: note, **tags}}
     model = run.client.create_logged_model(run.experiment_id, name, run.id, said["tags"], said["params"], "causal-lm")
     try:
-        write_package(folder, model.model_id, run.id, answering)
+        here = environment()
+        write_package(folder, model.model_id, run.id, answering, normalized(here["packages"]), here["python"])
         files = folder_digests(folder)
         stored = Files(str(model.artifact_location))
         stored.put(folder, files)
@@ -133,7 +136,7 @@ def fetch_checkpoint(run: ActiveRun | None, record: Record, folder: Path) -> Pat
     return folder / FOLDER
 
 
-def loaded_files(record: Record) -> dict[str, Any]:
+def loaded_files(record: Sealed) -> dict[str, Any]:
     """Of the checkpoint's files those that are loaded, by digest: all that a step which starts from it depends on."""
     files = record.manifest["outputs"]["model"]["files"]
     return {path: entry for path, entry in files.items() if path.startswith(f"{FOLDER}/")}

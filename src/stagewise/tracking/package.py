@@ -8,9 +8,7 @@
 `mlflow.transformers.log_model` would write the weights a second time; these files are all that it adds to them.
 """
 
-import importlib.metadata
 import json
-import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,16 +26,19 @@ NEEDED = ("accelerate", "mlflow", "numpy", "pandas", "safetensors", "tokenizers"
 PROMPT = "What is 12 + 30?"
 
 
-def write_package(folder: Path, model_id: str, run_id: str, answering: Mapping[str, Any]) -> None:
+def write_package(
+    folder: Path, model_id: str, run_id: str, answering: Mapping[str, Any], packages: Mapping[str, str], python: str
+) -> None:
     """Writes MLmodel and what it names beside the `model/` in `folder`.
 
-    `answering` says how a prompt is put to the model: `template`, `chat`, `start`, `max_new_tokens`.
+    `answering` says how a prompt is put to the model: `template`, `chat`, `start`, `max_new_tokens`. `packages` and
+    `python` are the versions that the model was made with, and that are pinned.
     """
     shutil.copy(Path(__file__).with_name(COMPLETION), folder / COMPLETION)
-    pins = [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in NEEDED]
+    pins = [f"{name}=={packages[name].partition('+')[0]}" for name in NEEDED]
     (folder / REQUIREMENTS).write_text("".join(f"{pin}\n" for pin in pins))
-    python = {"python": platform.python_version(), "build_dependencies": ["pip"]}
-    (folder / PYTHON).write_text(yaml.safe_dump(python | {"dependencies": [f"-r {REQUIREMENTS}"]}))
+    needed = {"python": python, "build_dependencies": ["pip"], "dependencies": [f"-r {REQUIREMENTS}"]}
+    (folder / PYTHON).write_text(yaml.safe_dump(needed))
     example = _Example([PROMPT])
     example.save(str(folder))
     model = Model(
@@ -55,7 +56,7 @@ def write_package(folder: Path, model_id: str, run_id: str, answering: Mapping[s
         artifacts={"model": {"path": FOLDER, "uri": FOLDER}},
         config=dict(answering),
         env={"virtualenv": PYTHON},
-        python_version=platform.python_version(),
+        python_version=python,
     )
     model.save(str(folder / "MLmodel"))
 

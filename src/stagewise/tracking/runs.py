@@ -31,6 +31,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_RUN_NAME,
     MLFLOW_RUN_NOTE,
     MLFLOW_SOURCE_NAME,
+    MLFLOW_USER,
 )
 
 from stagewise import manifest as manifests
@@ -47,6 +48,8 @@ from stagewise.tracking.store import pages
 from stagewise.tracking.stored import Files
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
+# Tags of MLflow's: the run above, the description, and who made the run.
+PARENT, NOTE, USER = MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_USER
 OUT = "out"  # the part of a step's folder that is uploaded
 Launched = Run
 """A run that MLflow's launcher made for a process to fill."""
@@ -95,7 +98,7 @@ class ActiveRun:
 
     def mark_table(self, path: str) -> None:
         """Has MLflow's UI show a JSON artifact (`columns`, `data`) as a table, also across runs."""
-        self._tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": path, "type": "table"}])})
+        self._tags(table_tag(path))
 
     def upload(self, folder: Path) -> dict[str, Any]:
         """Logs every file below `folder`; returns `{path: {sha256, size}}`, each read back from the server."""
@@ -106,7 +109,8 @@ class ActiveRun:
 
     def seal(self, **parts: Any) -> str:
         """Writes the manifest, the last thing a run records; returns its digest."""
-        built = manifests.build(**parts, recorded=self.recorded, started=self.started, ended=now())
+        parts |= {"experiment_id": self.experiment_id, "recorded": self.recorded, "started": self.started}
+        built = manifests.build(**parts, ended=now())
         data, digest = manifests.encode(built)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / manifests.FILE).write_bytes(data)
@@ -116,6 +120,10 @@ class ActiveRun:
         if model := built["outputs"]["model"]:
             self.client.set_logged_model_tags(model["model_id"], {SEAL: digest})
         return digest
+
+
+def table_tag(path: str) -> dict[str, str]:
+    return {MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": path, "type": "table"}])}
 
 
 def now() -> str:

@@ -10,10 +10,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
-from stagewise.errors import TrackingError
+from stagewise.errors import LineageError, TrackingError
+from stagewise.provenance import scrub
 from stagewise.tracking.client import ABSENT
 from stagewise.tracking.stored import Files
-from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, RunView, VersionView
+from stagewise.verification.views import Absent, DatasetView, Deleted, ModelView, Owner, RunView, VersionView
 
 T = TypeVar("T")
 
@@ -24,13 +25,13 @@ class Server:
     weights = True
 
     def __init__(self, client: MlflowClient) -> None:
-        self.client, self.where = client, str(client.tracking_uri)
+        self.client, self.where = client, scrub(str(client.tracking_uri))
         self.places: dict[Owner, Files] = {}
 
     def run(self, run_id: str) -> RunView:
         found: Run = _asked(lambda: self.client.get_run(run_id), f"run {run_id}")
         if found.info.lifecycle_stage != "active":
-            raise Absent(f"run {run_id} is deleted")
+            raise Deleted(self._remedy(run_id, str(found.info.experiment_id)))
         inputs, outputs = found.inputs, found.outputs
         return RunView(
             run_id,
@@ -52,6 +53,16 @@ class Server:
             ],
             [entry.model_id for entry in (inputs.model_inputs if inputs else ()) or ()],
             [entry.model_id for entry in (outputs.model_outputs if outputs else ())],
+        )
+
+    def _remedy(self, run_id: str, experiment_id: str) -> str:
+        """A run is deleted by itself, or with its experiment, and is restored as it was deleted."""
+        experiment = _asked(lambda: self.client.get_experiment(experiment_id), f"experiment {experiment_id}")
+        if experiment.lifecycle_stage == "active":
+            return f"run {run_id} is deleted; restore it: mlflow runs restore --run-id {run_id}"
+        return (
+            f"run {run_id} is deleted, with its experiment {experiment.name!r}; restore that: mlflow experiments "
+            f"restore --experiment-id {experiment_id}"
         )
 
     def _points(self, run_id: str, name: str) -> list[tuple[int, float]]:
@@ -95,6 +106,8 @@ class Server:
             local = _asked(lambda: stack.enter_context(place.fetched(path)), where)
             if not local.exists():
                 raise Absent(where)
+            if not (local.is_file() or local.is_dir()):
+                raise LineageError(f"{where}: found what is no file, which could be waited for without end")
             yield local
 
     def _files(self, owner: Owner) -> Files:

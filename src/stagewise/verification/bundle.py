@@ -11,61 +11,57 @@
 """
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from stagewise.errors import LineageError
-from stagewise.hashing import sha256
-from stagewise.manifest import FILE, decode
+from stagewise import schemas
+from stagewise.data.jsonl import document
+from stagewise.errors import DataError, LineageError
+from stagewise.verification import registry
+from stagewise.verification.chain import Chain
 from stagewise.verification.files import WEIGHTS
 from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, RunView, Source, VersionView
 
 SCHEMA = "stagewise.bundle/1"
 ROOT, REGISTRY = "bundle.json", "registry.json"
-T = TypeVar("T")
 INSIDE = {"runs": "artifacts", "models": "files"}
 
 
 def write(source: Source, run_id: str, folder: Path, weights: bool = True) -> int:
     """Copies the record of a run, and of all that it was made from, into the empty `folder`; returns how many files.
 
-    Raises `LineageError` where the chain of manifests does not close.
+    With a pipeline go the checkpoints that its aliases lead to. Raises `LineageError` where the chain of manifests does
+    not close.
     """
-    waiting: list[tuple[str, str | None]] = [(run_id, None)]
-    seen: set[str] = set()
-    registry: dict[str, Any] = {"aliases": {}, "versions": []}
+    chain = Chain(source)
+    chain.walk(run_id)
+    pipelines = chain.of_kind("pipeline")
+    for sealed in pipelines:
+        for lead in registry.of_pipeline(source, sealed):
+            for found, digest in lead.runs:
+                chain.walk(found, digest)
+    for node in chain.nodes.values():
+        for finding in node.findings:
+            raise LineageError(f"run {node.run_id}: {finding}; a bundle is made of a chain that closes")
     count = 0
-    while waiting:
-        found, expected = waiting.pop()
-        if found in seen:
-            continue
-        seen.add(found)
-        count += _copy(source, Owner("runs", found), folder, asdict(_there(source, found)), weights)
-        data = (_files(folder, Owner("runs", found)) / FILE).read_bytes()
-        if expected not in (None, sha256(data)):
-            raise LineageError(f"run {found}: found manifest sha256 {sha256(data)}, expected {expected}")
-        manifest = decode(data)
-        waiting += [(each["run_id"], each["manifest_sha256"]) for each in manifest["inputs"]["runs"].values()]
-        if model := manifest["outputs"]["model"]:
+    for sealed in chain.sealed.values():
+        count += _copy(source, Owner("runs", sealed.run_id), folder, asdict(chain.views[sealed.run_id]), weights)
+        if model := sealed.manifest["outputs"]["model"]:
             with suppress(Absent):  # what is gone cannot be copied; verify says of the bundle that it is
-                view = source.model(model["model_id"])
-                count += _copy(source, Owner("models", view.model_id), folder, asdict(view), weights)
-        for alias, entry in manifest["facts"].get("registered", {}).items():
-            _note(source, registry, alias, entry)
-    _write(folder / REGISTRY, registry)
+                view = asdict(source.model(model["model_id"]))
+                # What other runs logged on it can't be held against them where they are not.
+                view["metrics"] = {run: values for run, values in view["metrics"].items() if run in chain.sealed}
+                count += _copy(source, Owner("models", model["model_id"]), folder, view, weights)
+    snapshot = registry.snapshot(source, pipelines)
+    _write(folder / REGISTRY, snapshot | {"versions": list(map(asdict, snapshot["versions"]))})
     _write(folder / ROOT, {"schema": SCHEMA, "root": run_id, "weights": weights})
     return count
-
-
-def _there(source: Source, run_id: str) -> RunView:
-    try:
-        return source.run(run_id)
-    except Absent:
-        raise LineageError(f"run {run_id!r}: no such run on this tracking server") from None
 
 
 def _copy(source: Source, owner: Owner, folder: Path, view: Mapping[str, Any], weights: bool) -> int:
@@ -74,60 +70,60 @@ def _copy(source: Source, owner: Owner, folder: Path, view: Mapping[str, Any], w
     _write(place.parent / f"{owner.kind.removesuffix('s')}.json", view)
     paths = [path for path in source.files(owner) if weights or owner.kind == "runs" or not path.endswith(WEIGHTS)]
     for path in paths:
-        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        target = place / path
+        if not target.resolve().is_relative_to(place.resolve()):
+            raise LineageError(f"{owner.kind} {owner.id}: found the file {path!r}, which is outside of it")
+        target.parent.mkdir(parents=True, exist_ok=True)
         with source.fetch(owner, path) as local:
-            shutil.copyfile(local, place / path)
+            shutil.copyfile(local, target)
     return len(paths)
 
 
-def _note(source: Source, registry: dict[str, Any], alias: str, entry: Mapping[str, str]) -> None:
-    """The version that a pipeline registered, and where its alias points now."""
-    name = entry["name"]
-    pointed = source.aliases(name).get(alias)
-    if pointed is not None:
-        registry["aliases"].setdefault(name, {})[alias] = pointed
-    for version in sorted({entry["version"], pointed or entry["version"]}):
-        with suppress(Absent):
-            registry["versions"].append(asdict(source.version(name, version)))
+def _place(owner: Owner) -> str:
+    """Where in a bundle the files of a run or model are. An id is part of a path, and a record may name any."""
+    if not re.fullmatch(r"[0-9A-Za-z_-]{1,100}", owner.id):
+        raise Absent(f"{owner.kind} {owner.id!r}")
+    return f"{owner.kind}/{owner.id}/{INSIDE[owner.kind]}"
 
 
 def _files(folder: Path, owner: Owner) -> Path:
-    return folder / owner.kind / owner.id / INSIDE[owner.kind]
+    return folder / _place(owner)
 
 
 def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:  # somebody logged a metric that is no number
+        raise LineageError(f"{path.name}: {error}; a bundle cannot hold it") from None
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 class Bundle:
-    """Raises `LineageError` for a folder that is none."""
+    """A folder of which nothing is believed: plain files alone, nothing outside of it, JSON by its schema.
+
+    Raises `LineageError` for a folder that is no bundle.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.where = folder, str(folder.absolute())
-        try:
-            found = json.loads((folder / ROOT).read_bytes())
-            if found["schema"] != SCHEMA:
-                raise LineageError(f"{folder / ROOT}: found schema {found['schema']!r}, expected {SCHEMA!r}")
-            self.root: str = found["root"]
-            self.weights: bool = found["weights"]
-            registry = json.loads((folder / REGISTRY).read_bytes())
-            self.versions = [VersionView(**entry) for entry in registry["versions"]]
-            self.pointed: dict[str, dict[str, str]] = registry["aliases"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LineageError(
-                f"{folder}: found no bundle ({error}); expected what `stagewise export` writes"
-            ) from None
+        self.sizes = _plain_files(folder)
+        found = self._read(ROOT, "bundle")
+        if found["schema"] != SCHEMA:
+            raise LineageError(f"{folder / ROOT}: found schema {found['schema']!r}, expected {SCHEMA!r}")
+        self.root: str = found["root"]
+        self.weights: bool = found["weights"]
+        registry = self._read(REGISTRY, "bundle_registry")
+        self.versions = [VersionView(**entry) for entry in registry["versions"]]
+        self.pointed: dict[str, dict[str, str]] = registry["aliases"]
 
     def run(self, run_id: str) -> RunView:
-        def view(found: dict[str, Any]) -> RunView:
-            metrics = {name: [(step, value) for step, value in points] for name, points in found.pop("metrics").items()}
-            datasets = [DatasetView(*entry) for entry in found.pop("datasets")]
-            return RunView(**found, metrics=metrics, datasets=datasets)
-
-        return self._view(Owner("runs", run_id), view)
+        found = self._view(Owner("runs", run_id))
+        metrics = {name: [(step, float(value)) for step, value in points] for name, points in found["metrics"].items()}
+        datasets = [DatasetView(*entry) for entry in found["datasets"]]
+        return RunView(**found | {"metrics": metrics, "datasets": datasets})
 
     def model(self, model_id: str) -> ModelView:
-        return self._view(Owner("models", model_id), lambda found: ModelView(**found))
+        return ModelView(**self._view(Owner("models", model_id)))
 
     def version(self, name: str, version: str) -> VersionView:
         for view in self.versions:
@@ -139,23 +135,56 @@ class Bundle:
         return self.pointed.get(name, {})
 
     def files(self, owner: Owner) -> dict[str, int]:
-        place = _files(self.folder, owner)
-        if not place.is_dir():
+        inside = f"{_place(owner)}/"
+        found = {path.removeprefix(inside): size for path, size in self.sizes.items() if path.startswith(inside)}
+        if not found:
             raise Absent(f"{owner.kind} {owner.id}")
-        return {path.relative_to(place).as_posix(): path.stat().st_size for path in place.rglob("*") if path.is_file()}
+        return found
 
     @contextmanager
     def fetch(self, owner: Owner, path: str) -> Iterator[Path]:
-        local = _files(self.folder, owner) / path
-        if not local.exists():
+        place = f"{_place(owner)}/{path}".rstrip("/")
+        # A file, or the folder of some: what is not listed is not there.
+        if place not in self.sizes and not any(each.startswith(f"{place}/") for each in self.sizes):
             raise Absent(f"{owner.kind} {owner.id}: {path}")
-        yield local
+        yield self.folder / place
 
-    def _view(self, owner: Owner, view: Callable[[dict[str, Any]], T]) -> T:
-        path = _files(self.folder, owner).parent / f"{owner.kind.removesuffix('s')}.json"
-        if not path.is_file():
+    def _view(self, owner: Owner) -> dict[str, Any]:
+        one = owner.kind.removesuffix("s")
+        path = f"{owner.kind}/{owner.id}/{one}.json"
+        if path not in self.sizes:
             raise Absent(f"{owner.kind} {owner.id}")
+        found = self._read(path, f"bundle_{one}")
+        if found[f"{one}_id"] != owner.id:
+            raise LineageError(f"{self.folder / path}: found {one} {found[f'{one}_id']!r}, expected {owner.id!r}")
+        return found
+
+    def _read(self, path: str, schema: str) -> dict[str, Any]:
+        where = str(self.folder / path)
+        if path not in self.sizes:
+            raise LineageError(f"{where}: found no such file; expected what `stagewise export --format bundle` writes")
         try:
-            return view(json.loads(path.read_bytes()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LineageError(f"{path}: found no {owner.kind.removesuffix('s')} of a bundle ({error})") from None
+            found = document((self.folder / path).read_bytes(), where)
+            schemas.check(found, schema, where)
+        except DataError as error:
+            raise LineageError(f"found no bundle: {error}") from None
+        return dict(found)
+
+
+def _plain_files(folder: Path) -> dict[str, int]:
+    """The size of every file below the folder, by its path. Raises `LineageError` for a link, which could lead out of
+    it, and for what is no file, which could be waited for without end."""
+    found: dict[str, int] = {}
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    place = Path(entry.path).relative_to(folder).as_posix()
+                    found[place] = entry.stat(follow_symlinks=False).st_size
+                else:
+                    what = "a symbolic link" if entry.is_symlink() else "what is no file"
+                    raise LineageError(f"{entry.path}: found {what}; a bundle holds plain files alone")
+    return found

@@ -4,13 +4,13 @@ What may change after a run is sealed is named here; everything else that change
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from stagewise.manifest import Sealed
+from stagewise.errors import LineageError
+from stagewise.manifest import FILE, Sealed, decode
 from stagewise.verification.findings import Finding
-from stagewise.verification.views import Absent, ModelView, RunView, Source, VersionView
+from stagewise.verification.views import Absent, ModelView, Owner, RunView, Source
 
 SEAL = "stagewise.manifest_sha256"
 OURS = "stagewise."
@@ -24,18 +24,21 @@ UNSEALED = (
     "stagewise.reproduces",
     "stagewise.promotion.",
 )
+STEPS = ("split/", "train/", "eval/", "final/")  # what the steps' own metrics begin with
 Points = Mapping[str, Sequence[tuple[int, float]]]
 
 
-def check_run(view: RunView, sealed: Sealed, curves: Points | None, models_in: Sequence[str]) -> Iterator[Finding]:
-    """`curves` are the metrics by step, as the run's files tell them, or None where they don't; `models_in` are the
-    models it was made from."""
+def check_run(
+    view: RunView, sealed: Sealed, curves: Points | None, models_in: Sequence[str] | None
+) -> Iterator[Finding]:
+    """`curves` are the metrics by step, as the run's files tell them, and `models_in` the models that it was made from;
+    None where that cannot be told."""
     manifest = sealed.manifest
     recorded, model = manifest["recorded"], manifest["outputs"]["model"]
     if view.status != "FINISHED":
         yield Finding("status", view.status, "FINISHED")
-    yield from _texts("param", view.params, recorded["params"], view.params)
-    yield from _texts("tag", view.tags, recorded["tags"], filter(_sealed_tag, view.tags))
+    yield from texts("param", view.params, recorded["params"], view.params)
+    yield from texts("tag", view.tags, recorded["tags"], filter(_sealed_tag, view.tags))
     if manifest["fingerprint"] and recorded["tags"].get("stagewise.fingerprint") != manifest["fingerprint"]:
         found = str(recorded["tags"].get("stagewise.fingerprint"))
         yield Finding("manifest.json, fingerprint", found, manifest["fingerprint"])
@@ -43,7 +46,8 @@ def check_run(view: RunView, sealed: Sealed, curves: Points | None, models_in: S
     if curves is not None:
         yield from _metrics(view, singles | dict(curves))
     yield from _datasets(view, manifest["inputs"]["datasets"])
-    yield from _set("model inputs", view.models_in, models_in)
+    if models_in is not None:
+        yield from _set("model inputs", view.models_in, models_in)
     yield from _set("model outputs", view.models_out, [model["model_id"]] if model else [])
 
 
@@ -51,7 +55,7 @@ def _sealed_tag(name: str) -> bool:
     return name.startswith(OURS) and not name.startswith(UNSEALED)
 
 
-def _texts(what: str, found: Mapping[str, str], expected: Mapping[str, str], extra: Any) -> Iterator[Finding]:
+def texts(what: str, found: Mapping[str, str], expected: Mapping[str, str], extra: Any) -> Iterator[Finding]:
     for name, value in expected.items():
         if found.get(name) != value:
             yield Finding(f"{what} {name}", _shown(found.get(name)), _shown(value))
@@ -127,9 +131,45 @@ def check_model(source: Source, sealed: Sealed) -> Iterator[Finding]:
     for key, value in expected.items():
         if getattr(view, key) != value:
             yield Finding(f"{what}, {key}", str(getattr(view, key)), value)
-    yield from _texts(f"{what}, param", view.params, model["params"], view.params)
+    yield from texts(f"{what}, param", view.params, model["params"], view.params)
     tags = model["tags"] | {SEAL: sealed.digest}
-    yield from _texts(f"{what}, tag", view.tags, tags, filter(_sealed_tag, view.tags))
+    yield from texts(f"{what}, tag", view.tags, tags, filter(_sealed_tag, view.tags))
+
+
+def check_metrics_from_outside(
+    source: Source, view: ModelView, trained: Sealed, inside: Collection[str]
+) -> Iterator[Finding]:
+    """Of a model the metrics that runs outside of the record logged: a step's must be what an eval run of this very
+    checkpoint sealed. What a person logs under other names is nobody's business."""
+    for run_id, metrics in view.metrics.items():
+        ours = {name: value for name, value in metrics.items() if name.startswith(STEPS)}
+        if run_id in inside or not ours:
+            continue
+        where = f"model {view.name}, metric {min(ours)}"
+        found = f"{ours[min(ours)]} by run {run_id}"
+        try:
+            expected = _sealed_metrics(source, run_id, trained)
+        except Absent:
+            yield Finding(where, found, "what that run recorded", "it is not there to be asked", checked=False)
+            continue
+        for name, value in sorted(ours.items()):
+            if expected.get(name) != value:
+                told = f"{expected[name]}, as that run recorded it" if name in expected else "none"
+                yield Finding(f"model {view.name}, metric {name}", f"{value} by run {run_id}", told)
+
+
+def _sealed_metrics(source: Source, run_id: str, trained: Sealed) -> Mapping[str, float]:
+    """What an eval run of this checkpoint recorded; none where the run is none. Raises `Absent`."""
+    if FILE not in source.files(Owner("runs", run_id)):
+        return {}  # a run of somebody's
+    with source.fetch(Owner("runs", run_id), FILE) as path:
+        data = path.read_bytes()
+    try:
+        manifest = decode(data)
+    except LineageError:
+        return {}
+    of_it = manifest["inputs"]["runs"].get("train") == trained.reference
+    return dict(manifest["recorded"]["metrics"]) if of_it else {}
 
 
 def check_model_metrics(view: ModelView, evaluated: Sealed) -> Iterator[Finding]:
@@ -138,56 +178,3 @@ def check_model_metrics(view: ModelView, evaluated: Sealed) -> Iterator[Finding]
     for name in sorted({*found, *expected}):
         if found.get(name) != expected.get(name):
             yield Finding(f"model {view.name}, metric {name}", str(found.get(name)), str(expected.get(name)))
-
-
-def check_registry(source: Source, registered: Mapping[str, Any], made: Mapping[str, Sealed]) -> Iterator[Finding]:
-    """The versions that a pipeline registered; `made` are its train runs by the id of their model."""
-    for alias, entry in registered.items():
-        what = f"models:/{entry['name']}/{entry['version']}"
-        try:
-            version = source.version(entry["name"], entry["version"])
-        except Absent:
-            yield Finding(what, "no such version", f"models:/{entry['model_id']}", "it is missing")
-            continue
-        if version.source != f"models:/{entry['model_id']}":
-            yield Finding(f"{what}, source", version.source, f"models:/{entry['model_id']}", "it was re-pointed")
-        if entry["model_id"] in made:
-            yield from check_version(source, version, made[entry["model_id"]])
-        yield from check_alias(source, entry["name"], alias)
-
-
-def check_version(source: Source, version: VersionView, trained: Sealed) -> Iterator[Finding]:
-    """The tags that say which checkpoint a version is, and where its files come from."""
-    what, facts, model = (
-        f"models:/{version.name}/{version.version}",
-        trained.facts,
-        trained.manifest["outputs"]["model"],
-    )
-    expected = {key: str(facts[key]) for key in ("arm", "phase", "seed")} | {
-        "weights_sha256": model["weights_sha256"],
-        "manifest_sha256": trained.digest,
-        "dataset_sha256": facts["source_sha256"],
-    }
-    yield from _texts(f"{what}, tag", version.tags, expected, ())
-    if version.run_id != trained.run_id:
-        yield Finding(f"{what}, run", version.run_id, trained.run_id)
-    with suppress(Absent):  # found where the model was made
-        location = source.model(model["model_id"]).location
-        if version.location != location:
-            yield Finding(f"{what}, storage location", version.location, location, "it was re-pointed")
-
-
-def check_alias(source: Source, name: str, alias: str) -> Iterator[Finding]:
-    """An alias `<arm>-s<seed>`: a later study may move it on, but only to a checkpoint of the same arm and seed."""
-    what, number = f"models:/{name}@{alias}", source.aliases(name).get(alias)
-    if number is None:
-        yield Finding(what, "no such alias", "a version", "it is missing")
-        return
-    try:
-        tags = source.version(name, number).tags
-    except Absent:
-        yield Finding(what, f"version {number}, which is not there", f"a version of {alias}")
-        return
-    found = f"{tags.get('arm')}-s{tags.get('seed')}"
-    if found != alias:
-        yield Finding(what, f"version {number}, which is {found}", f"a version of {alias}", "it was re-pointed")

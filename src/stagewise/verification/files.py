@@ -30,23 +30,37 @@ WEIGHTS_FOLDER = "model/"  # of a model, where the weights that count lie
 class Known:
     """Digests found by an earlier run of the same check that was interrupted; a line each, removed at the end.
 
-    A digest counts for a file of the same size and, where it lies on this machine, of the same time of change.
+    A digest counts for the same file, by device and inode, of the same size and the same two times of change: the one
+    that a program may set back, and the one that the system sets at every change. So it counts for a file that lies
+    on this machine, and never for one that is fetched.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Without a path nothing is kept."""
+        """Without a path nothing is kept, and every file is read."""
         self.path, self.lock = path, threading.Lock()
         self.digests: dict[tuple[str, ...], Any] = {}
+        self.unread: list[str] = []
+        """What an earlier digest stood in for."""
         if path is not None and path.is_file() and time.time() - path.stat().st_mtime < AGE:
             self.digests = dict(filter(None, map(_entry, path.read_text(encoding="utf-8").splitlines())))
         else:
             self.forget()
-        self.count = len(self.digests)
 
-    def get(self, *key: str) -> Any:
-        return self.digests.get(key)
+    def digest(self, owner: Owner, path: str, local: Path, make: Callable[[Path], Any]) -> Any:
+        """That of the file `path` of `owner`, which lies at `local`: kept, or made now."""
+        status = local.stat()
+        times = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        key = (*owner, path, *map(str, times))
+        found = self.digests.get(key)
+        if found is None:
+            found = make(local)
+            self._add(key, found)
+        else:
+            with self.lock:
+                self.unread.append(f"{owner.kind.removesuffix('s')} {owner.id}: {path}")
+        return found
 
-    def add(self, *key: str, found: Any) -> None:
+    def _add(self, key: tuple[str, ...], found: Any) -> None:
         with self.lock:
             self.digests[key] = found
             if self.path is not None:
@@ -107,16 +121,15 @@ class Hashes:
 
     def _hash(self, owner: Owner, path: str) -> Any:
         """`{"sha256", "size"}`, and of weights `tensors`; None for a file that is gone."""
+        weights = owner.kind == "models" and path.startswith(WEIGHTS_FOLDER) and path.endswith(WEIGHTS)
+
+        def made(local: Path) -> dict[str, Any]:
+            digest: dict[str, Any] = {"sha256": sha256_file(local), "size": local.stat().st_size}
+            return digest | ({"tensors": _tensors(local)} if weights else {})
+
         try:
             with self.source.fetch(owner, path) as local:
-                status = local.stat()
-                key = (*owner, path, str(status.st_size), str(status.st_mtime_ns) if local.exists() else "")
-                digest = self.known.get(*key)
-                if digest is None:
-                    digest = {"sha256": sha256_file(local), "size": status.st_size}
-                    if owner.kind == "models" and path.startswith(WEIGHTS_FOLDER) and path.endswith(WEIGHTS):
-                        digest["tensors"] = _tensors(local)
-                    self.known.add(*key, found=digest)
+                digest = self.known.digest(owner, path, local, made)
         except Absent:
             digest = None
         self.advance(1)
@@ -136,6 +149,8 @@ class Hashes:
             elif found["sha256"] != entry["sha256"]:
                 why = self._why(owner, path, found, entry)
                 yield Finding(f"{what} {path}", f"sha256 {found['sha256']}", f"sha256 {entry['sha256']}", why)
+            elif found["size"] != entry["size"]:
+                yield Finding(f"manifest.json, size of {what} {path}", f"{entry['size']:,}", f"{found['size']:,}")
 
     def _why(self, owner: Owner, path: str, found: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
         if found["size"] < TEXT:

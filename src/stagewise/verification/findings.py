@@ -4,13 +4,18 @@
 ├─ ✓ split: run 7a1b…, manifest 51d0…, 13 files, stages follow from the source
 └─ ✗ c1 s42 eval · curriculum: run 33d0…, manifest 0b7e…, 8 files, scores follow from the outputs
    ✗ artifact predictions.jsonl: found sha256 77c0…, expected 0d4f…; only line endings differ
+
+Names and values come from a record, which may be anybody's: each line is escaped before it is shown.
 """
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from stagewise.errors import printable
+
 WHOLE, INCOMPLETE, BROKEN, UNCHECKED = "whole", "incomplete", "broken", "unchecked"
+WIDTH = 300  # characters of a value, or of a run's name, in a line
 EXIT_CODES = {WHOLE: 0, INCOMPLETE: 3, BROKEN: 4, UNCHECKED: 5}
 
 
@@ -23,8 +28,12 @@ class Finding:
     checked: bool = True  # False: whether it holds could not be found out
 
     def __str__(self) -> str:
-        said = f"{self.where}: found {self.found}, expected {self.expected}"
-        return f"{said}; {self.why}" if self.why else said
+        said = f"{self.where}: found {_cut(self.found)}, expected {_cut(self.expected)}"
+        return printable(f"{said}; {self.why}" if self.why else said)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 
 @dataclass(slots=True)
@@ -54,12 +63,14 @@ class Node:
 class Verdict:
     target: str
     root: Node
+    unread: str = ""  # why there is nothing to check, if there is not
     digest: str = ""  # of the manifest of the run that was asked for
     expected: str | None = None  # that digest, as known from outside
     incomplete: bool = False  # the run is still at work
     left_out: int = 0  # files of weights that a bundle does not hold
     files: int = 0
     bytes: int = 0
+    kept: list[str] = field(default_factory=list)  # files whose digest an earlier check had found, not read again
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -76,7 +87,7 @@ class Verdict:
             return INCOMPLETE
         if self.breaks:
             return BROKEN
-        return UNCHECKED if self.found else WHOLE
+        return UNCHECKED if self.found or self.unread else WHOLE
 
     @property
     def whole(self) -> bool:
@@ -96,6 +107,8 @@ class Verdict:
             "files": self.files,
             "bytes": self.bytes,
             "weights_left_out": self.left_out,
+            "not_read_again": self.kept,
+            "reason": self.unread or None,
             "remarks": self.remarks,
             "runs": [
                 {
@@ -110,28 +123,39 @@ class Verdict:
         }
 
     def __str__(self) -> str:
-        return "\n".join([*_drawn(self.root), "", self.in_words(), *self.remarks])
+        if self.unread:
+            return self.in_words()
+        return "\n".join(map(printable, [*_drawn(self.root), "", self.in_words(), *self.remarks]))
 
     def in_words(self) -> str:
         """The last line: what follows from the tree above it."""
         seen = f"{self.files:,} files, {self.bytes / 1e6:,.1f} MB"
+        seen += f", {len(self.kept):,} of them not read again" if self.kept else ""
         if self.word == WHOLE:
             but = ", but for the weights, which are not here" if self.left_out else ""
-            return f"✓ whole{but}: {seen}; manifest sha256 {self.digest}"
-        if self.word == INCOMPLETE:
-            return f"… incomplete: run {self.root.run_id} has not ended; verify it once it is FINISHED"
-        if self.word == UNCHECKED:
-            return f"? {len(self.found)} things cannot be checked here; all else holds ({seen})"
-        return f"✗ broken: {len(self.breaks)} breaks, the first: {self.breaks[0]}"
+            said = f"✓ whole{but}: {seen}; manifest sha256 {self.digest}"
+        elif self.word == INCOMPLETE:
+            said = f"… incomplete: run {self.root.run_id} has not ended; verify it once it is FINISHED"
+        elif self.unread:
+            said = f"? cannot be checked: {self.unread}"
+        elif self.word == UNCHECKED:
+            count = len(self.found)
+            things = "one thing" if count == 1 else f"{count} things"
+            said = f"? {things} cannot be checked here; all else holds ({seen}); the first: {self.found[0][1]}"
+        else:
+            breaks = "one break" if len(self.breaks) == 1 else f"{len(self.breaks)} breaks, the first"
+            said = f"✗ broken: {breaks}: {self.breaks[0]}"
+        return printable(said)
 
 
 def _located(node: Node, finding: Finding) -> str:
-    return f"run {node.run_id} ({node.title}): {finding}" if node.run_id else f"{node.title}: {finding}"
+    title = _cut(node.title)
+    return printable(f"run {node.run_id} ({title}): {finding}" if node.run_id else f"{title}: {finding}")
 
 
 def _drawn(node: Node, first: str = "", rest: str = "") -> Iterator[str]:
     about = [f"run {node.run_id}"] * bool(node.run_id) + [f"manifest {node.digest[:12]}…"] * bool(node.digest)
-    yield f"{first}{node.mark} {node.title}: {', '.join([*about, *node.held])}"
+    yield f"{first}{node.mark} {_cut(node.title)}: {', '.join([*about, *node.held])}"
     between = f"{rest}{'│  ' if node.below else '   '}"
     for finding in node.findings:
         yield f"{between}{'✗' if finding.checked else '?'} {finding}"

@@ -16,6 +16,10 @@ class Absent(LookupError):
     """There is no such run, model, version or file."""
 
 
+class Deleted(Absent):
+    """It is there and marked as deleted; the text says how it is restored."""
+
+
 class Owner(NamedTuple):
     """Whose files: of a run, or of a model."""
 
@@ -75,8 +79,8 @@ class VersionView:
 
 
 class Source(Protocol):
-    """Where a record lies. Each method raises `Absent` for what is not there, and `TrackingError` where nobody
-    answers."""
+    """Where a record lies. Each method raises `Absent` for what is not there, `LineageError` for what is no plain file,
+    and `TrackingError` where nobody answers."""
 
     where: str
     """Its address: what tells it from another."""

@@ -1,68 +1,48 @@
 """A record walked from one run to the source, and all of it checked.
 
-    verdict = verify(source, "5f0c…", rules, Known(path), expect="9b1e…", progress=bar)
+    verdict = verify(source, "5f0c…", rules, Known(path), progress=bar, expect="9b1e…")
     print(verdict)                       # the tree of findings.py
 
-Bytes are checked against manifests, entries of the database against manifests, manifests against those that name
-them; and what follows from what (`Rules`, handed in: they are the steps' own functions) is done over again.
+Bytes are checked against manifests, entries of the database and of the registry against manifests, manifests against
+those that name them; and what follows from what (`Rules`, handed in: they are the steps' own functions) is done over
+again.
 """
 
-import re
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from stagewise.errors import LineageError, TrackingError, UserError
-from stagewise.hashing import canonical_json, sha256
-from stagewise.manifest import FILE, Sealed, decode
+from stagewise.manifest import FILE, Sealed
+from stagewise.verification import registry
+from stagewise.verification.chain import KIND, Chain, title
 from stagewise.verification.entries import (
     SEAL,
     Points,
-    check_alias,
+    check_metrics_from_outside,
     check_model,
     check_model_metrics,
-    check_registry,
     check_run,
-    check_version,
 )
 from stagewise.verification.files import Hashes, Known, listed_files
 from stagewise.verification.findings import Finding, Node, Verdict
-from stagewise.verification.views import Absent, Owner, RunView, Source, VersionView
+from stagewise.verification.views import Absent, Deleted, Owner, RunView, Source, VersionView
 
-KIND = "stagewise.kind"
 MUTABLE = (
     "This holds the record against itself. It shows any change that was not made everywhere at once; it cannot show "
     "that whoever may write to database and files has rewritten all of it. For that, compare the manifest's sha256 "
     "with one known from elsewhere (a paper, a commit): --expect SHA256."
 )
 ANCHORED = "It is the record whose digest was given: {} has changed since it was sealed."
+AS_RECORDED = (
+    "Taken as recorded, since nothing here can tell it again: what the models said, the losses, the weights that "
+    "training made, counts of tokens that were generated or padded, times, machine and packages (docs/verify.md)."
+)
 
 
 class Underivable(Exception):
     """What follows cannot be found out with what this record holds; the text says why."""
-
-
-@dataclass(slots=True)
-class Chain:
-    """The runs of a record that could be read, by their id."""
-
-    source: Source
-    sealed: dict[str, Sealed] = field(default_factory=dict)
-    views: dict[str, RunView] = field(default_factory=dict)
-    nodes: dict[str, Node] = field(default_factory=dict)
-
-    def made_from(self, sealed: Sealed, role: str) -> Sealed:
-        """The run that this one names as its `role`. Raises `LineageError` where it names none, or none that is
-        readable."""
-        reference = sealed.manifest["inputs"]["runs"].get(role)
-        if reference is None or reference["run_id"] not in self.sealed:
-            raise LineageError(f"run {sealed.run_id}: its {role} cannot be read")
-        return self.sealed[reference["run_id"]]
-
-    def of_kind(self, kind: str) -> list[Sealed]:
-        return [sealed for sealed in self.sealed.values() if sealed.manifest["kind"] == kind]
 
 
 class Derived(NamedTuple):
@@ -77,7 +57,17 @@ class Rules(Protocol):
         """The metrics by step, as the run's files tell them."""
         ...
 
+    def code(self, sealed: Sealed) -> Iterator[Finding]:
+        """What contradicts itself in what a run says of its code."""
+        ...
+
     def derive(self, sealed: Sealed, chain: Chain) -> Derived: ...
+
+    def remarks(self, sealed: Sealed, source: Source) -> Iterator[str]:
+        """What a reader should know of a run that is whole."""
+        ...
+
+    def gate(self, promotion: registry.Event, promoted: Sealed, against: Sealed | None) -> Iterator[Finding]: ...
 
     def same(self, sealed: Sealed) -> bool:
         """Whether the code and packages here, as far as they decide, are those that made the run."""
@@ -92,6 +82,14 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
+class Named(NamedTuple):
+    """By what of a model its run was named."""
+
+    model_id: str | None = None
+    version: VersionView | None = None
+    alias: str | None = None
+
+
 def verify(
     source: Source,
     run_id: str,
@@ -99,44 +97,40 @@ def verify(
     known: Known,
     progress: Progress,
     expect: str | None = None,
-    version: VersionView | None = None,
-    alias: str | None = None,
+    named: Named | None = None,
 ) -> Verdict:
-    """The record of a run; and what the registry says of `version`, if it is by that, or by its alias, that the run was
-    named.
+    """The record of a run; and what the registry says of the version or alias by which it was named, if it was.
 
     `expect` is the digest of the run's manifest, as known from outside. Raises `LineageError` for a run that is not
     there or not stagewise's, `TrackingError` where nobody answers.
     """
     view = _asked(source, run_id)
     if view.status in ("RUNNING", "SCHEDULED"):
-        return Verdict(run_id, Node(_title(view), run_id), incomplete=True)
-    chain = _walk(source, run_id, expect)
-    root = chain.nodes[run_id]
-    verdict = Verdict(run_id, root, root.digest, expect)
+        return Verdict(run_id, Node(title(view), run_id), incomplete=True)
+    chain = Chain(source)
+    root = chain.walk(run_id, expect)
+    verdict = Verdict(run_id, root, digest=root.digest, expected=expect)
+    names = _Names(chain, rules, named or Named())
+    verdict.root = names.walk(root)
     _check_files(chain, Hashes(source, known, progress.advance), progress, verdict)
     for sealed in chain.sealed.values():
-        chain.nodes[sealed.run_id].findings += _entries(chain, sealed, rules)
+        _add(chain.nodes[sealed.run_id], _guarded("what is told of it", _entries(chain, sealed, rules)))
     for sealed in chain.sealed.values():
         _derive(chain, sealed, rules)
-    if version is not None:
-        verdict.root = _version(chain, version, alias, root)
-    if known.count:
-        verdict.remarks.append(
-            f"{known.count:,} digests come from a check of this record that was interrupted less than an hour ago."
-        )
+    names.check()
+    verdict.kept = sorted(known.unread)
     known.forget()
-    if verdict.whole:
-        but = " but the weights, which were not looked at," if verdict.left_out else ""
-        verdict.remarks.append(ANCHORED.format(f"nothing below it{but}") if expect else MUTABLE)
+    verdict.remarks += _remarks(chain, names, rules, verdict)
     return verdict
 
 
 def _asked(source: Source, run_id: str) -> RunView:
     try:
         view = source.run(run_id)
+    except Deleted as error:
+        raise LineageError(str(error)) from None
     except Absent:
-        raise LineageError(f"run {run_id!r}: no such run here") from None
+        raise LineageError(f"run {run_id!r}: no such run on {source.where}") from None
     if KIND not in view.tags:
         raise LineageError(f"run {run_id}: found a run that stagewise did not make")
     ended = view.status not in ("RUNNING", "SCHEDULED")
@@ -148,106 +142,107 @@ def _asked(source: Source, run_id: str) -> RunView:
     return view
 
 
-def _title(view: RunView) -> str:
-    kind = view.tags.get(KIND, "")
-    return view.name if kind in view.name else f"{view.name} {kind}"
+def _remarks(chain: Chain, names: "_Names", rules: Rules, verdict: Verdict) -> Iterator[str]:
+    if verdict.left_out:
+        yield f"{verdict.left_out} files of weights were left out of the bundle, and not checked."
+    if verdict.kept:
+        yield (
+            f"{len(verdict.kept):,} files were not read again: a check of this record that was interrupted less than "
+            "an hour ago hashed them, and since then neither size nor times nor inode changed; --json names them."
+        )
+    yield from names.moved()
+    if verdict.whole:
+        for sealed in chain.sealed.values():
+            yield from rules.remarks(sealed, chain.source)
+        yield AS_RECORDED
+        but = " but the weights, which were not looked at," if verdict.left_out else ""
+        yield ANCHORED.format(f"nothing below it{but}") if verdict.expected else MUTABLE
 
 
-# --- the chain of manifests ---------------------------------------------------------------------
+# --- the names of registered models -------------------------------------------------------------
 
 
-def _walk(source: Source, run_id: str, expect: str | None) -> Chain:
-    """Breadth first, so that each run stands below the one nearest to the root that names it."""
-    chain = Chain(source)
-    waiting: deque[tuple[str, str | None, Node | None]] = deque([(run_id, expect, None)])
-    while waiting:
-        found, expected, above = waiting.popleft()
-        if found in chain.nodes:
-            # Two runs may name the same one; both must mean the same manifest.
-            node = chain.nodes[found]
-            other = _other_manifest(node.digest, str(expected))
-            if expected not in (None, node.digest) and other not in node.findings:
-                node.findings.append(other)
-            continue
-        node = chain.nodes[found] = _open(chain, found, expected)
-        if above is not None:
-            above.below.append(node)
-        if found in chain.sealed:
-            for reference in _in_order(chain.sealed[found]):
-                waiting.append((reference["run_id"], reference["manifest_sha256"], node))
-    return chain
+class _Names:
+    """The aliases that lead to the record's checkpoints, or should."""
 
+    def __init__(self, chain: Chain, rules: Rules, named: Named) -> None:
+        self.chain, self.rules, self.named = chain, rules, named
+        self.leads: list[tuple[Node, Sealed, list[registry.Lead]]] = []
+        """Where it is told, whose config names the champion, and what the aliases lead to."""
 
-def _in_order(sealed: Sealed) -> list[Mapping[str, str]]:
-    """What a run was made from: a pipeline's steps as they were done, of another run by name."""
-    runs: Mapping[str, Mapping[str, str]] = sealed.manifest["inputs"]["runs"]
-    steps = sealed.facts.get("steps", {}) if sealed.manifest["kind"] == "pipeline" else {}
-    done = [run_id for pair in zip(steps.get("train", ()), steps.get("eval", ()), strict=False) for run_id in pair]
-    places = {run_id: place for place, run_id in enumerate([steps.get("split"), *done])}
-    return sorted(runs.values(), key=lambda reference: places.get(reference["run_id"], len(places)))
+    def walk(self, root: Node) -> Node:
+        """Adds the runs that aliases lead to besides the record's own; returns the root, or the version above it."""
+        for sealed in self.chain.of_kind("pipeline"):
+            node = self.chain.nodes[sealed.run_id]
+            self.leads.append((node, sealed, registry.of_pipeline(self.chain.source, sealed)))
+        version, trained = self.named.version, self.chain.sealed.get(root.run_id)
+        if version is not None:
+            root = Node(f"models:/{version.name}/{version.version}", below=[root])
+        if version is not None and self.named.alias and trained is not None:
+            champion = registry.champion_of(trained)
+            lead = registry.follow(self.chain.source, version.name, self.named.alias, champion)
+            self.leads.append((root, trained, [lead] if lead else []))
+        for node, _, leads in self.leads:
+            for lead in leads:
+                beside = Node(f"{lead.what}, version {lead.number}")
+                for run_id, digest in lead.runs:
+                    self.chain.walk(run_id, digest, beside)
+                node.below += [beside] if beside.below else []
+        self.root = root
+        return root
 
+    def check(self) -> None:
+        for node, sealed, leads in self.leads:
+            champion = registry.champion_of(sealed)
+            if sealed.manifest["kind"] == "pipeline":
+                _add(node, _guarded("the registry", registry.check_registered(self.chain, sealed, leads)))
+            for lead in leads:
+                _add(node, _guarded(lead.what, registry.check_lead(self.chain, lead, champion, self.rules.gate)))
+        _add(self.root, self._named())
 
-def _open(chain: Chain, run_id: str, expected: str | None) -> Node:
-    """Reads a run and its manifest into the chain; what is wrong with them stands in its node."""
-    try:
-        view = chain.source.run(run_id)
-    except Absent:
-        return Node("a run", run_id, findings=[Finding("run", "none", f"a run of id {run_id}", "it is missing")])
-    chain.views[run_id] = view
-    node = Node(_title(view), run_id)
-    owner = Owner("runs", run_id)
-    if FILE not in listed_files(chain.source, owner):
-        expect = f"sha256 {expected or view.tags.get(SEAL)}"
-        node.findings.append(Finding(f"artifact {FILE}", "none", expect, "it is missing"))
-        return node
-    with chain.source.fetch(owner, FILE) as path:
-        data = path.read_bytes()
-    node.digest = sha256(data)
-    if expected not in (None, node.digest):
-        node.findings.append(_other_manifest(node.digest, str(expected)))
-    if view.tags.get(SEAL) != (expected or node.digest):
-        node.findings.append(Finding(f"tag {SEAL}", str(view.tags.get(SEAL)), expected or node.digest))
-    try:
-        manifest = decode(data)
-        if canonical_json(manifest) != data:
-            node.findings.append(Finding(f"artifact {FILE}", "other bytes", "its canonical JSON"))
-    except LineageError as error:
-        node.findings.append(Finding(f"artifact {FILE}", str(error), "a manifest"))
-        return node
-    fetch = _fetcher(chain.source, owner)
-    chain.sealed[run_id] = Sealed(run_id, view.experiment_id, manifest, node.digest, fetch)
-    if view.tags.get(KIND) != manifest["kind"]:
-        node.findings.append(Finding(f"tag {KIND}", str(view.tags.get(KIND)), manifest["kind"]))
-    return node
+    def _named(self) -> Iterator[Finding]:
+        """That the model by which the run was named is the one that it sealed."""
+        version, model_id = self.named.version, self.named.model_id
+        if version is None and model_id is None:
+            return
+        run_id = self.root.run_id or self.root.below[0].run_id
+        trained = self.chain.sealed.get(run_id)
+        model = trained and trained.manifest["outputs"]["model"]
+        if trained is not None and version is not None and model:
+            yield from registry.check_version(self.chain.source, version, trained)
+        elif trained is not None and (not model or model_id not in (None, model["model_id"])):
+            found = f"models:/{model_id}" if model_id else str(version and version.source)
+            expected = f"models:/{model['model_id']}" if model else "a run that made a model"
+            yield Finding("the model that was named", found, expected, "its run sealed no such model")
 
-
-def _other_manifest(found: str, expected: str) -> Finding:
-    return Finding(f"artifact {FILE}", f"sha256 {found}", f"sha256 {expected}")
-
-
-def _fetcher(source: Source, owner: Owner) -> Callable[[str], bytes]:
-    def fetch(path: str) -> bytes:
-        try:
-            with source.fetch(owner, path) as local:
-                return local.read_bytes()
-        except Absent as error:
-            raise LineageError(f"run {owner.id}: artifact {path} is missing") from error
-
-    return fetch
-
-
-def _version(chain: Chain, version: VersionView, alias: str | None, made_by: Node) -> Node:
-    """The registered version, above the run that made it."""
-    node = Node(f"models:/{version.name}/{version.version}", below=[made_by])
-    if alias is not None and re.search(r"-s(\d+|None)$", alias):
-        node.findings += check_alias(chain.source, version.name, alias)
-    trained = chain.sealed.get(made_by.run_id)
-    if trained is not None and trained.manifest["kind"] == "train":
-        node.findings += check_version(chain.source, version, trained)
-    return node
+    def moved(self) -> Iterator[str]:
+        for _, sealed, leads in self.leads:
+            if sealed.manifest["kind"] == "pipeline":
+                yield from registry.moved(sealed, leads, self.chain.nodes)
 
 
 # --- what is checked of each run ----------------------------------------------------------------
+
+
+def _add(node: Node, findings: Iterable[Finding]) -> None:
+    """Each once: two names may lead to one version."""
+    node.findings += [finding for finding in dict.fromkeys(findings) if finding not in node.findings]
+
+
+def _guarded(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """What is found; and where that ends in an error, that it could not be told. Whoever wrote the record chose what
+    is read here, and none of it may end the check."""
+    try:
+        yield from findings
+    except TrackingError:
+        raise
+    except Exception as error:
+        yield Finding(what, _in_a_line(error), "what can be read")
+
+
+def _in_a_line(error: BaseException) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    return first if isinstance(error, UserError) and first else f"{type(error).__name__} {first}".strip()
 
 
 def _check_files(chain: Chain, hashes: Hashes, progress: Progress, verdict: Verdict) -> None:
@@ -271,8 +266,6 @@ def _check_files(chain: Chain, hashes: Hashes, progress: Progress, verdict: Verd
         hashes.pool.shutdown(cancel_futures=True)
         progress.close()
     verdict.files, verdict.bytes, verdict.left_out = hashes.files, hashes.bytes, hashes.left_out
-    if hashes.left_out:
-        verdict.remarks.append(f"{hashes.left_out} files of weights were left out of the bundle, and not checked.")
 
 
 def _entries(chain: Chain, sealed: Sealed, rules: Rules) -> Iterator[Finding]:
@@ -280,28 +273,30 @@ def _entries(chain: Chain, sealed: Sealed, rules: Rules) -> Iterator[Finding]:
     curves: Points | None
     try:
         curves = rules.curves(sealed)
-    except TrackingError:
-        raise
-    except (UserError, ValueError, KeyError, TypeError):
+    except (UserError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, TrackingError):
+            raise
         curves = None  # the file that tells them is broken; that is found elsewhere
-    yield from check_run(chain.views[sealed.run_id], sealed, curves, list(_models_in(chain, sealed)))
+    models_in = _models_in(chain, sealed)
+    yield from check_run(chain.views[sealed.run_id], sealed, curves, models_in)
     if manifest["outputs"]["model"]:
         yield from check_model(chain.source, sealed)
+        with suppress(Absent):
+            view = chain.source.model(manifest["outputs"]["model"]["model_id"])
+            yield from check_metrics_from_outside(chain.source, view, sealed, chain.sealed)
     if manifest["kind"] == "eval":
-        for model_id in _models_in(chain, sealed):
+        for model_id in models_in or ():
             with suppress(Absent):  # found where the model was made
                 yield from check_model_metrics(chain.source.model(model_id), sealed)
-    if manifest["kind"] == "pipeline":
-        made = {each.manifest["outputs"]["model"]["model_id"]: each for each in chain.of_kind("train")}
-        yield from check_registry(chain.source, sealed.facts["registered"], made)
+    yield from rules.code(sealed)
 
 
-def _models_in(chain: Chain, sealed: Sealed) -> Iterator[str]:
-    for role in ("parent", "train"):
-        reference = sealed.manifest["inputs"]["runs"].get(role)
-        made_by = chain.sealed.get(reference["run_id"]) if reference else None
-        if made_by is not None and made_by.manifest["outputs"]["model"]:
-            yield made_by.manifest["outputs"]["model"]["model_id"]
+def _models_in(chain: Chain, sealed: Sealed) -> list[str] | None:
+    """The models that a run was made from; None where the run that made one is not there."""
+    references = [sealed.manifest["inputs"]["runs"].get(role) for role in ("parent", "train")]
+    made_by = [chain.sealed.get(reference["run_id"]) for reference in references if reference]
+    models = [each and each.manifest["outputs"]["model"] for each in made_by]
+    return None if None in models else [model["model_id"] for model in models if model]
 
 
 def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:
@@ -309,19 +304,19 @@ def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:
     node = chain.nodes[sealed.run_id]
     try:
         derived = rules.derive(sealed, chain)
-    except TrackingError:
+    except (TrackingError, KeyboardInterrupt, SystemExit):
         raise
     except Underivable as error:
-        derived = Derived(
-            "", [Finding("what follows from its inputs", "it was not reckoned", str(error), checked=False)]
-        )
-    except (UserError, ValueError, LookupError, TypeError, AttributeError) as error:  # a file is `Absent` among them
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        # Of a file that was altered nothing can follow; that it was is a finding already.
+        unknown = Finding("what follows from its inputs", "it was not reckoned", str(error), checked=False)
+        derived = Derived("", [unknown])
+    except BaseException as error:  # a library in another language panics with one of its own
+        # Of a file that was altered, or a run that is not there, nothing can follow; that it was is a finding already.
         broken = any(finding.checked for each in chain.nodes.values() for finding in each.findings)
-        derived = Derived("", [] if broken else [Finding("what follows from its inputs", first, "its outputs")])
+        broken |= chain.nodes.keys() != chain.sealed.keys()
+        unreadable = Finding("what follows from its inputs", _in_a_line(error), "its outputs")
+        derived = Derived("", [] if broken else [unreadable])
     if derived.said and not derived.findings:
         node.held.append(derived.said)
     same = not derived.findings or rules.same(sealed)
     why = "" if same else "it was made by other code or packages than these, which may be why; verify with those"
-    node.findings += [replace(each, checked=each.checked and same, why=why or each.why) for each in derived.findings]
+    _add(node, (replace(each, checked=each.checked and same, why=why or each.why) for each in derived.findings))
