@@ -13,6 +13,7 @@ from stagewise import batching, selfcheck, trial
 from stagewise.config import Evaluation
 from stagewise.errors import ModelError
 from stagewise.generation import Decoder, Prompt
+from stagewise.hashing import canonical_json
 from stagewise.modeling import Loaded
 from stagewise.selfcheck import Ways, check, found
 
@@ -43,10 +44,11 @@ def prompts(count: int = 12) -> list[Prompt]:
         ("xlstm", ("one_by_one", ("padded", "single"))),
     ],
 )
-def test_a_family_is_run_in_the_cheapest_way_that_is_right(family: str, expected: Any) -> None:
+def test_a_family_is_run_in_the_cheapest_way_that_is_right(family: str, expected: Any, tmp_path: Path) -> None:
     made = Loaded(wide(family), tokenizer())
-    ways = check(made)
+    ways = found(made, tmp_path, "cpu")
     assert (ways.decoding, ways.layouts) == expected
+    assert found(made, tmp_path, "cpu") == ways == Ways.of(json.loads(canonical_json(ways.facts)))
     # And that way says what `generate` says to each prompt alone, rows ending at different times.
     said = Decoder(made, Evaluation(max_new_tokens=12), ways.decoding).rows(prompts())
     settings = GenerationConfig(max_new_tokens=12, do_sample=False, eos_token_id=1, pad_token_id=0)

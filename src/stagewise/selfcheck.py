@@ -38,7 +38,7 @@ NARROW = 8
 @dataclass(frozen=True, slots=True)
 class Ways:
     """What is right for a model: its decoding, and its layouts, fastest first. `differences` has the largest one found
-    for each way (a share of the largest logit), `rejected` says why a way is not right."""
+    for each way that is right (a share of the largest logit), `rejected` says why another is not."""
 
     architecture: str
     decoding: Decoding
@@ -91,7 +91,7 @@ def _digest(loaded: Loaded, device: str) -> str:
     return digest_json(
         {
             "architecture": type(loaded.model).__name__,
-            "config": json.loads(json.dumps(config, default=str)),
+            "config": json.dumps(config, sort_keys=True, default=str),  # as text: some limits in it are infinite
             "pad": loaded.tokenizer.pad_token_id,
             "packages": deciding_versions("train"),
             "device": device_kind(device),
@@ -120,7 +120,8 @@ def check(loaded: Loaded) -> Ways:
     if decoding is None or not layouts:
         reasons = "; ".join(f"{way}: {reason}" for way, reason in tried.rejected.items())
         raise ModelError(f"{tried.name}: no way to {'train' if decoding else 'decode'} it is right ({reasons})")
-    rounded = {what: float(f"{value:.1e}") for what, value in tried.differences.items()}
+    right = {what: value for what, value in tried.differences.items() if what not in tried.rejected}
+    rounded = {what: float(f"{value:.1e}") for what, value in right.items()}
     return Ways(tried.name, decoding, tuple(layouts), rounded, tried.rejected)
 
 

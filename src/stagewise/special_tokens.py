@@ -98,6 +98,3 @@ def filled_ids(
             raise DataError(f"{where(index)}: the chat template changes this text, which spells {found[index]!r}")
         ids[index] = [*first, *as_text(tokenizer, inner, where(index)), *last]
     return ids
-
-
-MARK = "\\ue000"  # of Unicode's private use: in no text
