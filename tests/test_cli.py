@@ -1,6 +1,7 @@
 """The command line as a user sees it: by its output and exit code."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 from conftest import Finished
 
+from stagewise import errors
 from stagewise.cli import main
 from stagewise.tracking.store import connect
 
@@ -190,3 +192,13 @@ def test_the_report_of_a_finished_study_can_be_asked_for_again(finished: Finishe
     done = of(finished, "report", "--run-id", finished.run_id)
     assert done.returncode == 0, done.stderr
     assert run_id(finished, "report") in done.stdout
+
+
+def test_the_documents_tell_every_exit_code() -> None:
+    def below(kind: type[errors.UserError]) -> set[int]:
+        return {kind.exit_code}.union(*map(below, kind.__subclasses__()))
+
+    told = re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "servers.md").read_text(), re.MULTILINE)
+    assert {0, 1, errors.INTERRUPTED} | below(errors.UserError) == {int(code) for code in told}
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert all(re.search(rf"[:,] {code} ", readme.partition("Exit codes of `stagewise`")[2][:300]) for code in told)

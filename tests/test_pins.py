@@ -25,6 +25,11 @@ def test_development_pins_are_exact() -> None:
     assert all("==" in pin for pin in PROJECT["optional-dependencies"]["dev"])
 
 
+def test_what_the_services_need_is_pinned_exactly() -> None:
+    extra = PROJECT["optional-dependencies"]["services"]
+    assert all(re.fullmatch(r"[a-z0-9\[\]-]+==[0-9][0-9.]*", pin) for pin in extra)
+
+
 def test_what_export_needs_is_pinned_exactly_and_there_for_the_tests() -> None:
     extra = PROJECT["optional-dependencies"]["export"]
     assert all(re.fullmatch(r"[a-z-]+==[0-9][0-9.]*", pin) for pin in extra)

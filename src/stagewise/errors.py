@@ -98,15 +98,17 @@ class RefusalError(ServerError):
 
 
 def foreseen(error: BaseException) -> UserError | None:
-    """The error as its reader gets it: itself, or a disk's failure in words; None for a failure of ours."""
+    """The error as its reader gets it: itself, or what a disk said, in words; None for a failure of ours."""
     if isinstance(error, UserError):
         return error
-    full = "No space left on device" in str(error)  # safetensors and torch tell of it in their own classes
+    said = (isinstance(error, OSError) and error.strerror) or str(error)
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    full = "No space left on device" in said  # safetensors and torch tell of it in classes of their own
     if full or (isinstance(error, OSError) and error.errno in DISK):
-        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
-        said = (isinstance(error, OSError) and error.strerror) or str(error)
         remedy = "make room or repair it, and give the same command again: it goes on from the last save"
         return DiskError(f"{where}{said}; {remedy}")
+    if isinstance(error, PermissionError) and where:
+        return UserError(f"{where}{said}; change its permissions, or name another place (STAGEWISE_HOME, the config)")
     return None
 
 

@@ -4,6 +4,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,7 @@ def postgres() -> Iterator[Postgres]:
         wait_until(made.answers, process, folder / "log")
         yield made
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # which waits for no client
         process.wait(30)
         shutil.rmtree(folder)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from stagewise import progress
 from stagewise.credentials import line_of
-from stagewise.errors import ExportError, LineageError, SecretError
+from stagewise.errors import DISK, ExportError, LineageError, SecretError, foreseen
 from stagewise.export import Study
 from stagewise.hashing import weights_digest
 from stagewise.tracking import store
@@ -147,7 +147,8 @@ def _whole(place: Path) -> Iterator[Path]:
             yield folder
             os.rename(folder, place)
     except OSError as error:
-        raise ExportError(f"--out {place}: cannot be written: {error.strerror or error}") from error
+        problem = ExportError(f"--out {place}: cannot be written: {error.strerror or error}")
+        raise (foreseen(error) if error.errno in DISK else None) or problem from error
 
 
 def _check_free_of_credentials(written: list[Path]) -> None:

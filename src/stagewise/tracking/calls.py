@@ -157,7 +157,6 @@ class _Attempt(threading.Thread, Generic[T]):
     def __init__(self, send: Callable[[], T]) -> None:
         super().__init__(daemon=True, name="tracking call")
         self.send, self.context = send, contextvars.copy_context()
-        self.began, self.at = time.monotonic(), datetime.now()
         self.over = threading.Event()
         self.value: T | None = None
         self.error: BaseException | None = None
@@ -190,6 +189,7 @@ class _Call(Generic[T]):
                     return cast(T, attempt.value)
                 found = read(attempt.error, self.where, self.what)
             if found is None:
+                self.outage.over(self.where)
                 raise cast(BaseException, attempt.error)
             if not isinstance(found, Passing):
                 raise found from attempt.error
@@ -260,9 +260,8 @@ class _Call(Generic[T]):
 
 def _named(store: str | None) -> str:
     """What is asked, as a person knows it."""
-    uri = store or os.environ.get("MLFLOW_TRACKING_URI", "")
-    scheme = urlparse(uri).scheme
-    if store and scheme not in ("mlflow-artifacts", "http", "https"):
-        return f"artifact store {scrub(store)}"
+    place = urlparse(store or "")
+    if place.scheme not in ("", "mlflow-artifacts", "http", "https"):
+        return f"artifact store {f'{place.scheme}://{place.hostname}' if place.hostname else place.path}"
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     return f"tracking {'server' if urlparse(uri).scheme in ('http', 'https') else 'database'} {scrub(uri)}"
