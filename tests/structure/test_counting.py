@@ -186,13 +186,11 @@ def filled(frame: str, left: str, right: str) -> str:
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-@pytest.mark.parametrize(("left", "right", "wrong"), PAIRS)
-def test_in_a_frame_a_right_equation_is_true_and_a_wrong_one_false(
-    frame: str, left: str, right: str, wrong: str
-) -> None:
+def test_in_a_frame_a_right_equation_is_true_and_a_wrong_one_false(frame: str) -> None:
     beside = [True] if frame.startswith("2 + 2") else []
-    assert truths(filled(frame, left, right)) == [*beside, True]
-    assert truths(filled(frame, left, wrong)) == [*beside, False]
+    for left, right, wrong in PAIRS:
+        assert truths(filled(frame, left, right)) == [*beside, True]
+        assert truths(filled(frame, left, wrong)) == [*beside, False]
 
 
 @pytest.mark.parametrize(("shape", "right", "wrong"), SHAPES)
@@ -359,7 +357,7 @@ def test_which_equations_count_does_not_depend_on_the_result(
 ) -> None:
     """The values of what calculates are always the same, and any whole number may stand for the result."""
     text = f"{before}{left.format(a=a, b=b)} {sign} {{}}{behind}"
-    assert len({len(truths(text.format(result))) for result in results}) == 1
+    assert len({len(truths(text.replace("{}", str(result)))) for result in results}) == 1
 
 
 @given(st.sampled_from(FRAMES), st.integers(1, 99), st.integers(1, 99), st.sampled_from("+-×*"), st.integers(1, 99))

@@ -11,7 +11,6 @@ on whether it is true (`doubt.py`).
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -33,6 +32,19 @@ class Equation:
     true: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What stands on both sides of the equals sign at `index`, with the tokens from `start` to `end`."""
+
+    left: Side
+    right: Side
+    factorial: Side | None
+    """The right side if the mark at its end is that of a factorial: `24!`."""
+    start: int
+    index: int
+    end: int
+
+
 def stated_equations(output: str) -> list[Equation]:
     """Every equation that counts, in order; a chain `a = b = c` is two."""
     text, found = undressed(output), []
@@ -43,10 +55,12 @@ def stated_equations(output: str) -> list[Equation]:
         below = text[slice(*lines[number + 1])].lstrip()[:1] if number + 1 < len(lines) else ""
         previous = -1
         for index, token in enumerate(tokens):
-            if token.kind == "equals":
-                true = _is_true(text, tokens, previous, index, above, below, last)
-                found += [] if true is None else [Equation(token.at, true)]
-                previous = index
+            if token.kind != "equals":
+                continue
+            link = _link(tokens, previous, index, above, below)
+            if link and _counts(text, tokens, link, last):
+                found.append(Equation(token.at, _is_true(link, token.text == "≈")))
+            previous = index
     return found
 
 
@@ -71,43 +85,22 @@ def _last_sign(line: str) -> str:
     return line.rstrip()[-1:] if re.search(r"\w", line) else ""
 
 
-def _is_true(
-    text: str, tokens: list[Token], previous: int, index: int, above: str, below: str, stop: int
-) -> bool | None:
-    """Of the equals sign at `index`, `previous` being the one before it; None where it doesn't count.
+def _link(tokens: list[Token], previous: int, index: int, above: str, below: str) -> _Link | None:
+    """What the equals sign at `index` says, `previous` being the one before it; None where it is no equation.
 
-    `above` is the last sign of the line before, `below` the first of the next; `stop`: where the line ends in `text`.
+    `above` is the last sign of the line before, `below` the first of the next.
     """
     if (before := _before(tokens, previous, index, above)) is None:
         return None
     try:
         (left, start), (right, end) = before, read(tokens, index + 1)
+        factorial = None
+        if left.calculates and tokens[end - 1].text == "!":
+            right, factorial = read(tokens[index + 1 : end - 1], 0)[0], right
     except NoValue:
         return None
-    if not (left.calculates or right.calculates) or not ends(tokens, end, below):
-        return None
-    roughly = tokens[index].text == "≈"
-    joins = any(
-        side.paired
-        and side.calculates
-        and tokens[first - 1 : first]
-        and tokens[last : last + 1]
-        and tokens[first - 1].kind == tokens[last].kind == "equals"
-        for side, first, last in ((left, start, index), (right, index + 1, end))
-    )  # "= 42 150 + 2 ="
-    shares = left.calculates and any(token.text == "of" and token.kind == "sign" for token in tokens[index:end])
-    after = tokens[end - 1].at + len(tokens[end - 1].text)
-    if (
-        joins
-        or shares  # = 1/3 of 150 …
-        or is_named(tokens, start, index)
-        or is_doubtful(left, right, roughly)
-        or is_asked(text, after, stop)
-        or (not roughly and is_inexact(text, tokens[index + 1].at, stop, left, right))
-    ):
-        return None
-    rights = [right, *_without_exclamation(tokens, index + 1, end)]
-    return any(_agree(left, each, roughly) for each in rights if left.calculates or each.calculates)
+    whole = (left.calculates or right.calculates) and ends(tokens, end, below)
+    return _Link(left, right, factorial, start, index, end) if whole else None
 
 
 def _before(tokens: list[Token], previous: int, index: int, above: str) -> tuple[Side, int] | None:
@@ -123,10 +116,33 @@ def _before(tokens: list[Token], previous: int, index: int, above: str) -> tuple
     return None
 
 
-def _without_exclamation(tokens: list[Token], start: int, end: int) -> Iterator[Side]:
-    """What a right side is if the mark at its end is none of a factorial: `7!`."""
-    if tokens[end - 1].text == "!":
-        yield read(tokens[start : end - 1], 0)[0]
+def _counts(text: str, tokens: list[Token], link: _Link, stop: int) -> bool:
+    """It is claimed, and in a way that leaves no doubt what; `stop`: where the line ends in `text`."""
+    left, right, start, index, end = link.left, link.right, link.start, link.index, link.end
+    roughly = tokens[index].text == "≈"
+    shares = left.calculates and any(token.text == "of" and token.kind == "sign" for token in tokens[index:end])
+    return not (
+        shares  # = 1/3 of 150 …
+        or _is_run_on(tokens, left, start, index)
+        or _is_run_on(tokens, right, index + 1, end)
+        or is_named(tokens, start, index)
+        or is_doubtful(left, right, roughly)
+        or is_asked(text, tokens[end - 1].at + len(tokens[end - 1].text), stop)
+        or (not roughly and is_inexact(text, tokens[index + 1].at, stop, left, right))
+    )
+
+
+def _is_run_on(tokens: list[Token], side: Side, start: int, end: int) -> bool:
+    """A result and what is calculated next, with nothing between: `… = 42 150 + 2 = 152`."""
+    if not (side.paired and side.calculates and start > 0 and end < len(tokens)):
+        return False
+    return tokens[start - 1].kind == tokens[end].kind == "equals"
+
+
+def _is_true(link: _Link, roughly: bool) -> bool:
+    return _agree(link.left, link.right, roughly) or (
+        link.factorial is not None and _agree(link.left, link.factorial, roughly)
+    )
 
 
 def _agree(left: Side, right: Side, roughly: bool) -> bool:
