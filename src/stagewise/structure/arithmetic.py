@@ -10,7 +10,7 @@
 
 Units are up to three words and "/" with a word: a value says nothing of them. What has no value raises `NoValue`,
 such as a variable, or a root that is no fraction. A spelling that may be meant in another way is read in one way and
-marked as doubtful.
+marked as doubtful; what the two sides have to be held together for is marked by its own name.
 """
 
 import math
@@ -19,13 +19,13 @@ from fractions import Fraction
 
 import regex
 
-from stagewise.structure.signs import THIN, Token
+from stagewise.structure.context import opens_remark
+from stagewise.structure.signs import LONGEST, THIN, Token
 from stagewise.structure.vocabulary import (
-    COLLECTIVE,
     CONSTANTS,
     LINKS,
     NO_UNITS,
-    PARTS,
+    NUMBERED,
     PER,
     REMAINDER,
     SCALES,
@@ -36,7 +36,6 @@ from stagewise.structure.vocabulary import (
     singular,
 )
 
-LONGEST = 60  # tokens of an expression
 LARGEST_POWER = 64
 LARGEST_FACTORIAL = 20
 LONGEST_NUMBER = 60  # characters
@@ -49,6 +48,7 @@ _SAID_REMAINDER = regex.compile(  # in tokens with a space between
     r"|(?P<last>\d{1,20})(?: \p{L}+)? (?:remaining|left|leftover)(?: over)?)(?! [÷×^])(?(bracket) \))(?!\S)"
 )
 _CLOCK = regex.compile(r"0\d{3}")  # 0930
+_SEPARATORS = dict.fromkeys(map(ord, f",{THIN}"))
 _GROUP = regex.compile(r"\d{3}(?:\.\d+)?")
 
 
@@ -57,6 +57,7 @@ class Side:
     value: Fraction
     calculates: bool
     multiplies: bool
+    adds: bool
     last_place: Fraction
     """What the last digit of its first number is worth: 1/100 of 10.14."""
     cut: bool
@@ -65,11 +66,17 @@ class Side:
     """The words after its numbers, in lower case."""
     rates: frozenset[str]
     """Those that these are divided by: hour, of `60 km per hour`."""
+    letters: frozenset[str]
+    """Single letters that touch a number, which may be units, scales or variables: `5m`, `5k`."""
     bare: bool
     """One of its numbers has no unit."""
     percents: bool
-    scaled: bool
-    """One of them is in thousands, millions …"""
+    scale: int
+    """1, or the largest of the thousands, millions … that its numbers are in."""
+    beside: bool
+    """A bracket stands beside a factor, with a space between: `2 (3 + 1)`."""
+    paired: bool
+    """Two numbers with a space between are read as one: `12 345`, `1 1/2`."""
     doubtful: bool
     """Its spelling can be meant in another way."""
     division: tuple[Fraction, Fraction] | None
@@ -84,14 +91,9 @@ class NoValue(Exception):
     """What was read is no arithmetic expression."""
 
 
-def read(
-    tokens: list[Token], start: int, percent: Fraction = Fraction(1, 100), joined: bool = True
-) -> tuple[Side, int]:
-    """The longest expression from `start` on, and the index behind it. Raises `NoValue`.
-
-    `percent` is what % is worth; `joined`: what stands side by side is one, `12 345` a number and `2 (3)` a product.
-    """
-    reader = _Reader(tokens, start, percent, joined)
+def read(tokens: list[Token], start: int) -> tuple[Side, int]:
+    """The longest expression from `start` on, and the index behind it. Raises `NoValue`."""
+    reader = _Reader(tokens, start)
     try:
         value = reader.sum()
     except ZeroDivisionError as error:
@@ -100,12 +102,12 @@ def read(
 
 
 class _Reader:
-    def __init__(self, tokens: list[Token], start: int, percent: Fraction, joined: bool) -> None:
-        self.tokens, self.start, self.index = tokens, start, start
-        self.percent, self.joined, self.depth = percent, joined, 0
+    def __init__(self, tokens: list[Token], start: int) -> None:
+        self.tokens, self.start, self.index, self.depth = tokens, start, start, 0
         self.last_place: Fraction | None = None
-        self.units, self.rates = set[str](), set[str]()
-        self.calculates = self.multiplies = self.cut = self.bare = self.scaled = self.doubtful = False
+        self.units, self.rates, self.letters, self.scale = set[str](), set[str](), set[str](), 1
+        self.calculates = self.multiplies = self.adds = self.cut = self.bare = False
+        self.beside = self.paired = self.doubtful = False
         self.percents = self.is_percent = False  # anywhere; what was read last
         self.division: tuple[Fraction, Fraction] | None = None
         self.modulus: Fraction | None = None
@@ -117,13 +119,17 @@ class _Reader:
             value=value,
             calculates=self.calculates,
             multiplies=self.multiplies,
-            last_place=place * self.percent if self.percents else place,
+            adds=self.adds,
+            last_place=place / 100 if self.percents else place,
             cut=self.cut,
             units=frozenset(self.units),
             rates=frozenset(self.rates),
+            letters=frozenset(self.letters),
             bare=self.bare,
             percents=self.percents,
-            scaled=self.scaled,
+            scale=self.scale,
+            beside=self.beside,
+            paired=self.paired,
             doubtful=self.doubtful,
             division=self.division,
             modulus=self.modulus,
@@ -135,18 +141,20 @@ class _Reader:
         percent = self.is_percent
         while sign := self._take("+", "-"):
             term = self._product()
+            self.doubtful |= percent != self.is_percent and total != 1  # 50 + 20% is 60 to some
             total += term if sign == "+" else -term
-            self.calculates, self.division = True, None
-            self.doubtful |= percent != self.is_percent  # 50 + 20% is 60 to some
+            self.calculates, self.adds, self.division = True, True, None
         return total
 
     def _product(self) -> Fraction:
         total, last = self._power(), ""
         division = modulus = None
+        wide = False  # the last sign had a space before it
         while factor := self._factor():
-            sign, by, spelled, certain = factor
+            sign, by, spelled, spaced = factor
             # To some 60 / 3/4 is 80, and 6 / 2(1 + 2) is 1.
-            self.doubtful |= not certain or (last == "÷" and (sign == "÷" or not spelled))
+            self.doubtful |= last == "÷" and (not spelled or (sign == "÷" and wide and not spaced))
+            wide = spaced
             self.calculates, self.multiplies, self.is_percent = True, True, False
             division, modulus = (total, by) if sign == "÷" and not last else None, by if sign == "mod" else None
             total = _bounded(total * by if sign == "×" else total / by if sign == "÷" else total % by)
@@ -156,23 +164,26 @@ class _Reader:
         return total
 
     def _factor(self) -> tuple[str, Fraction, bool, bool] | None:
-        """Its sign, its value, and whether the sign stands there and is certain: `2 (3 + 1)` may be two things."""
-        if sign := self._take("×", "of", "÷", "mod", "%%"):
-            return {"of": "×", "%%": "mod"}.get(sign, sign), self._power(), True, sign != "%%"
+        """Its sign, its value, whether the sign is spelled, and whether a space stands before it."""
         token, last = self._next(), self.tokens[self.index - 1]
+        if sign := self._take("×", "of", "÷", "mod", "%%"):
+            return {"of": "×", "%%": "mod"}.get(sign, sign), self._power(), True, token is not None and token.spaced
         if token is None or last.kind == "word":
             return None
         opens = token.kind == "sign" and token.text in ("(", "√", "∛")
         if not opens and not (token.kind == "number" and (last.text == ")" or (last.text == "!" and not token.spaced))):
             return None
-        if token.spaced and not self.joined:
+        if token.text == "(" and token.spaced and opens_remark(self.tokens, self.index):
             return None
-        before = self.__dict__ | {"units": set(self.units), "rates": set(self.rates)}
+        before = self.__dict__ | {name: set(getattr(self, name)) for name in ("units", "rates", "letters")}
         try:
-            return "×", self._power(), False, not token.spaced
-        except NoValue:  # words in brackets
+            by = self._power()
+        except NoValue:  # (R2)
             self.__dict__.update(before)
             return None
+        self.beside |= opens and token.spaced
+        self.doubtful |= not opens and token.spaced  # (2) 5 - 1
+        return "×", by, False, token.spaced
 
     def _power(self) -> Fraction:
         negative = False
@@ -181,7 +192,9 @@ class _Reader:
         value = self._atom()
         while self._follows("!") and self._take("!"):
             if value.denominator != 1 or not 0 <= value <= LARGEST_FACTORIAL:
-                raise NoValue
+                if (after := self._next()) and after.kind in ("number", "sign"):
+                    raise NoValue
+                break  # "25!" at the end of a sentence
             value, self.calculates = Fraction(math.factorial(value.numerator)), True
         if self._take("^"):
             exponent, self.calculates = self._power(), True
@@ -190,7 +203,7 @@ class _Reader:
             value = _bounded(value**exponent.numerator)
         self.is_percent = self._take("%") is not None
         if self.is_percent:
-            value, self.percents = value * self.percent, True
+            value, self.percents = value / 100, True
         self._skip_units()
         return -value if negative else value
 
@@ -224,20 +237,20 @@ class _Reader:
 
     def _grouped(self, text: str) -> str:
         """The digits of a number; those of 12 345 may also be of two."""
-        plain = self.joined and len(text) <= 3 and text.isdigit()
+        plain, named = len(text) <= 3 and text.isdigit(), self._is_named(self.index - 1)
         while plain and (token := self._next()) and token.spaced and _GROUP.fullmatch(token.text):
             self.index += 1
             text += token.text
-            plain = "." not in token.text
-            self.doubtful |= not token.text.startswith("0")
-        return str(regex.sub(rf"[,{THIN}]", "", text))
+            plain, self.paired = "." not in token.text, True
+            self.doubtful |= named  # "Step 1 345 + …"
+        return text.translate(_SEPARATORS)
 
     def _mixed(self, place: int) -> Fraction:
         """The fraction of 2 1/2, and of 2 and 1/2."""
         after = self.tokens[self.index : self.index + 5]
         link = int(bool(after) and after[0].text in ("and", "&"))
         fraction, after = after[link : link + 3], after[link + 3 :]
-        if not self.joined or [token.kind for token in fraction] != ["number", "sign", "number"]:
+        if [token.kind for token in fraction] != ["number", "sign", "number"]:
             return Fraction(0)
         top, slash, bottom = fraction
         goes_on = bool(after) and not after[0].spaced and after[0].text in ("÷", "^", "!", "(")
@@ -248,8 +261,14 @@ class _Reader:
         ):
             return Fraction(0)
         self.index += link + 3
-        self.doubtful |= place > 0 and self.tokens[place - 1].kind == "word"  # "Step 1 1/2 + …"
+        self.paired = True
+        self.doubtful |= self._is_named(place)  # "Step 1 1/2 + …"
         return Fraction(int(top.text), int(bottom.text))
+
+    def _is_named(self, place: int) -> bool:
+        """The number at `place` may be the name of something: `Step 1`."""
+        before = self.tokens[place - 1] if place else None
+        return before is not None and before.kind == "word" and singular(before.text.lower()) in NUMBERED
 
     def _scale(self) -> Fraction:
         scale = 1
@@ -257,9 +276,10 @@ class _Reader:
             scale *= SCALES[token.text.lower()]
             self.index += 1
         if scale == 1 and token and not token.spaced and token.text in SHORT_SCALES:
-            scale, self.doubtful = SHORT_SCALES[token.text], True
+            scale = SHORT_SCALES[token.text]
+            self.letters.add(token.text)
             self.index += 1
-        self.scaled |= scale > 1
+        self.scale = max(self.scale, scale)
         return Fraction(scale)
 
     def _skip_units(self) -> None:
@@ -269,7 +289,8 @@ class _Reader:
             if lower in PER:
                 found = self.rates
             found.add(token.text if len(token.text) == 1 else lower)
-            self.doubtful |= singular(lower) in COLLECTIVE | PARTS
+            if not token.spaced and token.text in UNIT_LETTERS:
+                self.letters.add(token.text)
             self.index += 1
             words += 1
             self._skip_exponent()
@@ -281,7 +302,7 @@ class _Reader:
             self.index += 2
             words += 1
             self._skip_exponent()
-        self.bare |= not words
+        self.bare |= not words and self.tokens[self.index - 1].text not in SHORT_SCALES
 
     def _is_unit(self, token: Token, words: int) -> bool:
         """`words`: how many words stand before it. Raises `NoValue` for a variable."""

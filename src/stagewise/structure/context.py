@@ -8,15 +8,17 @@ ends(tokenized("7 or 8"), 1, "")           ->  False
 
 import unicodedata
 
-from stagewise.structure.signs import Token
+from stagewise.structure.signs import LONGEST, Token
 from stagewise.structure.vocabulary import (
     BREAKS,
     CHANGING,
+    CLOCKS,
     GOING_ON,
     JOINING,
     LIGHT,
     NAMING,
     NO_UNITS,
+    NUMBERED,
     NUMBERS,
     OPERATORS,
     PARTS,
@@ -36,13 +38,19 @@ def begins(tokens: list[Token], start: int, above: str) -> bool:
     if token.text == "-" and (start + 1 == len(tokens) or tokens[start + 1].spaced):
         return False  # a dash
     if not start:
-        return above not in OPERATORS
+        return above not in OPERATORS and not _is_label(tokens)
     before = tokens[start - 1]
     if before.kind == "equals":
         return True
     if before.kind == "number":
         return token.spaced and _said_equal(tokens, start - 1) and token.kind == "number"
     if before.kind == "word":
+        if (
+            _numbers(before)
+            and token.kind == "number"
+            and [sign.text for sign in tokens[start + 1 : start + 2]] == ["-"]
+        ):
+            return False  # Step 2 - 3 × 4, pages 10-20
         return (token.spaced or not is_cased(before.text)) and not _binds(tokens, start - 1, above)
     if before.kind == "sign":
         return _after_sign(tokens, start, above)
@@ -51,10 +59,24 @@ def begins(tokens: list[Token], start: int, above: str) -> bool:
 
 def _said_equal(tokens: list[Token], place: int) -> bool:
     """The number at `place` is the result of an equation, so that something new may begin behind it."""
-    for token in reversed(tokens[:place]):
-        if token.kind in ("equals", "other"):
-            return token.kind == "equals"
+    for before in range(place - 1, -1, -1):
+        if tokens[before].kind in ("equals", "other"):
+            return tokens[before].kind == "equals"
     return False
+
+
+def _numbers(token: Token) -> bool:
+    """What follows this word is a name: `Step 2`."""
+    return token.kind == "word" and singular(token.text.lower()) in NUMBERED
+
+
+def _is_label(tokens: list[Token]) -> bool:
+    """The line begins with `(1) `, and then something that calculates: the number of a list, and no factor."""
+    if [token.text for token in tokens[0:3:2]] != ["(", ")"] or len(tokens) < 5 or not tokens[3].spaced:
+        return False
+    negative = tokens[3].text == "-" and not tokens[4].spaced
+    follows = tokens[3].kind == "number" or tokens[3].text in ("(", "√", "∛") or negative
+    return follows and tokens[1].text.isdigit() and len(tokens[1].text) <= 2
 
 
 def _after_sign(tokens: list[Token], start: int, above: str) -> bool:
@@ -64,19 +86,24 @@ def _after_sign(tokens: list[Token], start: int, above: str) -> bool:
     if before == "!":
         return token.spaced and start > 1 and tokens[start - 2].kind == "word"
     if before == ")":
-        return token.spaced and _is_remark(tokens, start - 1)
+        factor = token.text == "(" and start == 3 and _is_label(tokens)  # "(2) (3 + 1)" may be one
+        return token.spaced and not factor and _is_remark(tokens, start - 1)
+    if before == "-" and start > 2 and tokens[start - 1].spaced and tokens[start - 2].kind == "number":
+        return token.spaced and _numbers(tokens[start - 3])  # Step 2 - 3 × 4
     return start == 1 and before in "-×" and token.spaced  # the dash of a list
 
 
 def _is_remark(tokens: list[Token], close: int) -> bool:
     """The bracket that closes here holds a label, `(1)` or `a)` at the start of a line, or words without a number."""
-    inside = []
-    for token in reversed(tokens[:close]):
-        if token.text == "(":
-            break
-        inside.append(token)
+    opened = next((place for place in range(close - 1, -1, -1) if tokens[place].text == "("), -1)
+    inside = tokens[opened + 1 : close]
     words = any(token.kind == "word" and len(token.text) > 1 for token in inside)
-    return (close <= 2 and len(inside) == 1) or (words and all(token.kind in ("word", "other") for token in inside))
+    step = opened == -1 and len(inside) == 2 and _numbers(inside[0])  # Step 1)
+    return (
+        step
+        or (close <= 2 and len(inside) == 1)
+        or (words and all(token.kind in ("word", "other") for token in inside))
+    )
 
 
 def _after_mark(tokens: list[Token], start: int) -> bool:
@@ -137,19 +164,19 @@ def _changes(words: list[str]) -> bool:
     return counted or any({part, singular(part)} & CHANGING for part in heavy.split("-"))
 
 
-def is_named(tokens: list[Token], start: int) -> bool:
-    """What begins at `start` may be meant together with the words before it: `the product of 3 + 4`, `15 div 2 + 1`;
-    or the dash before it may be a minus."""
+def is_named(tokens: list[Token], start: int, end: int) -> bool:
+    """The expression may be meant together with the words before it: `the product of 3 + 4`, `15 div 2 + 1`."""
     first = start
     while first and tokens[first - 1].kind == "word":
         first -= 1
     words = [token.text.lower() for token in tokens[first:start] if token.text.lower() not in LIGHT]
-    if not start or tokens[start - 1].kind != "word":
-        return start == 1 and tokens[0].text == "-"
-    if words and words[-1] in NAMING:
-        return True
-    between = start - first == 1 and first > 0 and tokens[first - 1].kind == "number" and words != []
-    return between and words[0] not in NO_UNITS and not _said_equal(tokens, first - 1)
+    if not words:
+        return False
+    if words[-1] in NAMING:
+        signs = {token.text for token in tokens[start:end] if token.text in OPERATORS}
+        return signs != {NAMING[words[-1]]}
+    between = start - first == 1 and first > 0 and tokens[first - 1].kind == "number"
+    return between and words[0] not in NO_UNITS | CLOCKS and not _said_equal(tokens, first - 1)
 
 
 def ends(tokens: list[Token], end: int, below: str) -> bool:
@@ -164,8 +191,8 @@ def ends(tokens: list[Token], end: int, below: str) -> bool:
     if token.kind == "word":
         return _ends_before_word(tokens, end)
     after = tokens[end + 1] if end + 1 < len(tokens) else None
-    if token.text == "(":  # of a remark
-        return token.spaced and after is not None and after.kind == "word" and len(after.text) > 1
+    if token.text == "(":
+        return token.spaced and opens_remark(tokens, end)
     if token.text in (")", "!"):
         return True
     if after is not None and (after.kind == "number" or after.text == "("):
@@ -185,5 +212,30 @@ def _ends_before_word(tokens: list[Token], end: int) -> bool:
             return tokens[end - 1].kind == "word"  # 7 with 1 left, but not "9 paws with 3"
         compound = word == "and" and is_measure(tokens[end - 1].text)  # 1 hour and 30 minutes
         return word not in GOING_ON and not compound
-    # 16 and (2/3), 2 and a half
-    return not (word == "and" and (ahead[0] == "(" or (ahead[0] in ("a", "one") and ahead[-1] in PARTS)))
+    if word != "and":
+        return True
+    if ahead[0] == "(":  # 16 and (2/3), but not "4 and (-2)^3 = -8"
+        close = closing(tokens, end + 1)
+        return close is not None and close + 1 < len(tokens) and _continues(tokens[close + 1])
+    return not (ahead[0] in ("a", "one") and ahead[-1] in PARTS)  # 2 and a half
+
+
+def _continues(token: Token) -> bool:
+    return token.kind == "equals" or token.text in OPERATORS
+
+
+def closing(tokens: list[Token], opening: int) -> int | None:
+    """Where the bracket closes that opens at `opening`."""
+    depth = 0
+    for place in range(opening, min(len(tokens), opening + LONGEST)):
+        depth += (tokens[place].text == "(") - (tokens[place].text == ")")
+        if not depth:
+            return place
+    return None
+
+
+def opens_remark(tokens: list[Token], opening: int) -> bool:
+    """The bracket that opens here holds words: `(2 more than before)`."""
+    close = closing(tokens, opening)
+    inside = tokens[opening + 1 : opening + LONGEST if close is None else close]
+    return any(token.kind == "word" and len(token.text) > 1 for token in inside)

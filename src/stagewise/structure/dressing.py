@@ -19,12 +19,19 @@ _ENTITY = re.compile(r"&#?\w+;")
 _BRACES = r"\s*\{([^{}]*)\}"
 _OPERAND = r"(?=\s*(?:-?\.?\d|[(√∛]))"  # what has to follow a word that calculates
 
+# A number by itself: `twice 6 = 12`, but `twice 6 + 1 = …` may be meant in two ways.
+_ALONE = r"(\d+(?:,\d{3})*(?:\.\d+)?)(?=(?: [^\W\d]+){0,2}\s*[=≈])"
+
 # Each is done once, in this order.
 _LATEX = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"<<[^<>\n]*=[^<>\n]*>>", ""),  # a calculator's annotations (GSM8K)
-        (r"\\\\(?:\[[^\]\n]*\])?", "\n"),
+        # A calculator's annotations (GSM8K): after an equals sign they say the same again.
+        (r"([=≈]\s*[$€£¥]?\s*)<<[^<>\n]*=[^<>\n]*>>", r"\1"),
+        (r"<<([^<>=\n]*)=\s*([^<>=\s]*)\s*>>(?:\2(?![\d.,]*\d))?", r"\1=\2"),
+        (r"<<[^<>\n]*=[^<>\n]*>>", ""),
+        (r"(\$|\\[(\[])\s*-\s+(?=\d)", r"\1-"),  # a minus, where at the start of a line it would be a dash
+        (r"\\\\(?:\[[^\]\n]*\])?(?:[ \t]*\n)?", "\n"),
         (r"\\(?:begin|end)\{[^{}]*\}", " "),
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle)(?![a-zA-Z])", ""),
         (r"\\(?:q?quad(?![a-zA-Z])|[,;!: ])", " "),
@@ -68,6 +75,7 @@ _PLAIN = tuple(
     for pattern, replacement in (
         (r"(?<=[\w)])\*\*(?=[\w(-])|(?<=[\w)]) \*\* (?=[\w(-])", "^"),  # Python's power; all others are bold
         (r"\*\*|__|`", ""),
+        (r"(?m)(^|;)[ \t]*//+(?=\s)", r"\1"),  # a comment
         (r"[ \t]+\^", "^"),
         (r"[$€£¥]", ""),
         (r"¢", " cents"),
@@ -91,6 +99,16 @@ _PLAIN = tuple(
         (r"(?<=[\d)])\s+cubed\b", "^3"),
         (r"(?<=[\d)])\s+(?:raised )?to the power(?: of)?\s+(?=[-(\d])", "^"),
         (r"(?<=[\d)])\s+(?:raised )?to the (\d+)(?:st|nd|rd|th) power\b", r"^\1"),
+        (r"(?<!not )(?<!never )\bequals\b" + _OPERAND, "="),
+        (r"\bis equal to\b" + _OPERAND, "="),
+        *(
+            (rf"(?<![-\w])(?<!\band )(?:(?:a|one) )?{word} of (?:the )?{_ALONE}", rf"({share}×\1)")
+            for word, share in (("half", "1÷2"), ("third", "1÷3"), ("quarter", "1÷4"), ("fifth", "1÷5"))
+        ),
+        *(
+            (rf"(?<![-\w])(?:{word}) {_ALONE}", rf"({factor}×\1)")
+            for word, factor in (("twice|double", "2"), ("triple|thrice", "3"))
+        ),
     )
 )
 

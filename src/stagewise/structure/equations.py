@@ -6,29 +6,23 @@ At every equals sign the longest expression that ends there is compared with the
 there. An equation counts where both have a value and one calculates: `x = 5` and `1 m = 100 cm` do not.
 
 What it says may not be torn out of something longer: `x1 + 3 = 7` says nothing of 1 + 3, nor `twice 3 + 1 = 7` of
-3 + 1. And it is false only if no other reading of its spelling can be meant: `60 / 3/4 = 80`, `4s - 4 = 116` and
-`2 × 30 minutes = 1 hour` are left out.
+3 + 1. What is asked, or may be meant in more than one way, does not count. Whether an equation counts never depends
+on whether it is true (`doubt.py`).
 """
 
-import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from stagewise.structure.arithmetic import LONGEST, NoValue, Side, read
+from stagewise.structure.arithmetic import NoValue, Side, read
 from stagewise.structure.context import begins, ends, is_named
+from stagewise.structure.doubt import is_asked, is_doubtful, is_inexact
 from stagewise.structure.dressing import undressed
-from stagewise.structure.signs import Token, tokenized
-from stagewise.structure.vocabulary import DIMENSIONS, UNIT_LETTERS, singular
+from stagewise.structure.signs import LONGEST, Token, tokenized
 
 __all__ = ["Equation", "stated_equations", "undressed"]
 
-# Words in the rest of a sentence that tell why a whole number is not the exact quotient.
-_ROUNDED = re.compile(
-    r"(?:[^.;=\n]|\.(?=\d))*?\b(?:remain\w*|left|leftover|rest|round\w*|approx\w*|nearest|about|full|whole)\b",
-    re.IGNORECASE,
-)
+_RULE = re.compile(r"\s*[=≈]{2,}\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +32,51 @@ class Equation:
     true: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What stands on both sides of the equals sign at `index`, with the tokens from `start` to `end`."""
+
+    left: Side
+    right: Side
+    factorial: Side | None
+    """The right side if the mark at its end is that of a factorial: `24!`."""
+    start: int
+    index: int
+    end: int
+
+
 def stated_equations(output: str) -> list[Equation]:
-    """Every equation whose two sides have a value, in order; a chain `a = b = c` is two."""
+    """Every equation that counts, in order; a chain `a = b = c` is two."""
     text, found = undressed(output), []
-    lines = list(re.finditer(r"[^\n]*\S[^\n]*", text))
-    for number, line in enumerate(lines):
-        tokens = tokenized(text, *line.span())
-        above = _last_sign(lines[number - 1][0]) if number else ""
-        below = lines[number + 1][0].lstrip()[:1] if number + 1 < len(lines) else ""
+    lines = _lines(text)
+    for number, (first, last) in enumerate(lines):
+        tokens = tokenized(text, first, last)
+        above = _last_sign(text[slice(*lines[number - 1])]) if number else ""
+        below = text[slice(*lines[number + 1])].lstrip()[:1] if number + 1 < len(lines) else ""
+        previous = -1
         for index, token in enumerate(tokens):
             if token.kind != "equals":
                 continue
-            start, end = _start(tokens[:index], above), _end(tokens, index + 1, below)
-            if start is not None and end is not None:
-                true = _is_true(tokens, start, index, end, text[token.at + 1 : line.end()])
-                found += [] if true is None else [Equation(token.at, true)]
+            link = _link(tokens, previous, index, above, below)
+            if link and _counts(text, tokens, link, last):
+                found.append(Equation(token.at, _is_true(link, token.text == "≈")))
+            previous = index
+    return found
+
+
+def _lines(text: str) -> list[tuple[int, int]]:
+    """Where those that say something start and end; one that starts with an equals sign goes on with the one above,
+    and one that ends with it goes on in the next, unless that has its own."""
+    found: list[tuple[int, int]] = []
+    for match in re.finditer(r"[^\n]*\S[^\n]*", text):
+        line = match[0].strip()
+        if found and found[-1][1] + 1 == match.start() and not _RULE.fullmatch(line):
+            start, end = found[-1]
+            open_ended = text[max(start, end - 80) : end].rstrip().endswith(("=", "≈"))
+            if line[0] in "=≈" or (open_ended and not re.search("[=≈]", line)):
+                found[-1] = start, match.end()
+                continue
+        found.append(match.span())
     return found
 
 
@@ -61,74 +85,88 @@ def _last_sign(line: str) -> str:
     return line.rstrip()[-1:] if re.search(r"\w", line) else ""
 
 
-def _start(tokens: list[Token], above: str) -> int | None:
-    """Where the longest expression starts that ends with `tokens`."""
-    equal = next((place for place in range(len(tokens) - 1, -1, -1) if tokens[place].kind == "equals"), -1)
-    for start in range(max(equal + 1, len(tokens) - LONGEST), len(tokens)):
+def _link(tokens: list[Token], previous: int, index: int, above: str, below: str) -> _Link | None:
+    """What the equals sign at `index` says, `previous` being the one before it; None where it is no equation.
+
+    `above` is the last sign of the line before, `below` the first of the next.
+    """
+    if (before := _before(tokens, previous, index, above)) is None:
+        return None
+    try:
+        (left, start), (right, end) = before, read(tokens, index + 1)
+        factorial = None
+        if left.calculates and tokens[end - 1].text == "!":
+            right, factorial = read(tokens[index + 1 : end - 1], 0)[0], right
+    except NoValue:
+        return None
+    whole = (left.calculates or right.calculates) and ends(tokens, end, below)
+    return _Link(left, right, factorial, start, index, end) if whole else None
+
+
+def _before(tokens: list[Token], previous: int, index: int, above: str) -> tuple[Side, int] | None:
+    """The longest expression that ends at `index`, and where it starts."""
+    for start in range(max(previous + 1, index - LONGEST), index):
         if begins(tokens, start, above):
             try:
-                if read(tokens, start)[1] == len(tokens):
-                    return start
+                side, end = read(tokens, start)
             except NoValue:
                 continue
+            if end == index:
+                return side, start
     return None
 
 
-def _end(tokens: list[Token], start: int, below: str) -> int | None:
-    """Where the longest expression ends that starts at `start`, unless it goes on into what has no value."""
-    try:
-        end = read(tokens, start)[1]
-    except NoValue:
-        return None
-    return end if ends(tokens, end, below) else None
-
-
-def _is_true(tokens: list[Token], start: int, index: int, end: int, rest: str) -> bool | None:
-    """None where it doesn't count, or may be meant in another way, which is then not false."""
+def _counts(text: str, tokens: list[Token], link: _Link, stop: int) -> bool:
+    """It is claimed, and in a way that leaves no doubt what; `stop`: where the line ends in `text`."""
+    left, right, start, index, end = link.left, link.right, link.start, link.index, link.end
     roughly = tokens[index].text == "≈"
-    left, right = read(tokens[:index], start)[0], read(tokens[:end], index + 1)[0]
-    rights = [right, *_shorter(tokens, index + 1, end)]
-    truths = [_agree(left, each, roughly) for each in rights if left.calculates or each.calculates]
-    if not truths or _converts(left, right):
-        return None
-    if True in truths or _agree_in_percent(tokens, start, index, end):
-        return True
-    shares = any(token.kind == "sign" and token.text == "of" for token in tokens[index:end])  # = 1/3 of 150 …
-    doubtful = None in truths or shares or is_named(tokens, start) or _doubtful(left, right, rest)
-    return None if doubtful else False
+    shares = left.calculates and any(token.text == "of" and token.kind == "sign" for token in tokens[index:end])
+    return not (
+        shares  # = 1/3 of 150 …
+        or _is_run_on(tokens, left, start, index)
+        or _is_run_on(tokens, right, index + 1, end)
+        or is_named(tokens, start, index)
+        or is_doubtful(left, right, roughly)
+        or is_asked(text, tokens[end - 1].at + len(tokens[end - 1].text), stop)
+        or (not roughly and is_inexact(text, tokens[index + 1].at, stop, left, right))
+    )
 
 
-def _shorter(tokens: list[Token], start: int, end: int) -> Iterator[Side]:
-    """What a right side is if its end belongs to what follows: `7!`, `7 (2 points)`, `42 150 + 2 = 152`."""
-    if tokens[end - 1].text == "!":
-        yield read(tokens[: end - 1], start)[0]
-    try:
-        side, stop = read(tokens, start, joined=False)
-        if stop < end and (tokens[stop].text == "(" or tokens[read(tokens, stop)[1]].kind == "equals"):
-            yield side
-    except (NoValue, IndexError):
-        pass  # there is no such reading, or nothing follows
+def _is_run_on(tokens: list[Token], side: Side, start: int, end: int) -> bool:
+    """A result and what is calculated next, with nothing between: `… = 42 150 + 2 = 152`."""
+    if not (side.paired and side.calculates and start > 0 and end < len(tokens)):
+        return False
+    return tokens[start - 1].kind == tokens[end].kind == "equals"
 
 
-def _agree(left: Side, right: Side, roughly: bool) -> bool | None:
-    """Equal, or the decimals of a plain number are the other side rounded; after ≈, its last digit that is not 0 too.
+def _is_true(link: _Link, roughly: bool) -> bool:
+    return _agree(link.left, link.right, roughly) or (
+        link.factorial is not None and _agree(link.left, link.factorial, roughly)
+    )
 
-    None where they can't be compared.
-    """
+
+def _agree(left: Side, right: Side, roughly: bool) -> bool:
+    """Equal, or the decimals of a plain number are the other side rounded; after ≈, its last digit not 0 as well."""
     for said, other in ((left, right), (right, left)):
         if said.remainder is not None:
-            return other.remainder is None and _divides(other, said)
+            return _divides(other, said)
     if right.modulus and not (left.value - right.value) % right.modulus:
         return True  # 7 + 8 = 3 mod 12
-    places = [_place(side, roughly) for side in (left, right) if not side.calculates]
-    if abs(left.value - right.value) <= max(places, default=Fraction(0)):
+    if _same(left, right, roughly):
         return True
-    return None if roughly and not places else False  # 19 × 21 ≈ 20 × 20
+    points = right.percents and not right.calculates and not left.percents and abs(left.value) > 1
+    return points and _same(left, replace(right, value=right.value * 100, last_place=right.last_place * 100), roughly)
 
 
-def _divides(side: Side, said: Side) -> bool | None:
+def _same(left: Side, right: Side, roughly: bool) -> bool:
+    places = [_place(side, roughly) for side in (left, right) if not side.calculates]
+    return abs(left.value - right.value) <= max(places, default=Fraction(0))
+
+
+def _divides(side: Side, said: Side) -> bool:
+    """`15 ÷ 2 = 7 remainder 1`."""
     if side.division is None or said.remainder is None:
-        return None
+        return False
     dividend, divisor = side.division
     return dividend == divisor * said.value + said.remainder and 0 <= said.remainder < abs(divisor)
 
@@ -143,44 +181,3 @@ def _place(side: Side, roughly: bool) -> Fraction:
     while roughly and side.value and not side.value % (10 * place):
         place *= 10
     return place / 2 if roughly else Fraction(0)
-
-
-def _agree_in_percent(tokens: list[Token], start: int, index: int, end: int) -> bool:
-    """If % changes no value: `30 / 50 × 100 = 60%`, but not `3 / 4 = 0.75%`."""
-    if not any(token.text == "%" for token in tokens[start:end]):
-        return False
-    try:
-        left, right = read(tokens[:index], start, Fraction(1))[0], read(tokens[:end], index + 1, Fraction(1))[0]
-    except NoValue:
-        return False
-    return _agree(left, right, tokens[index].text == "≈") is True and not (right.percents and abs(left.value) <= 1)
-
-
-def _converts(left: Side, right: Side) -> bool:
-    """A sum of two measures, whose numbers say nothing."""
-    return _has_two_measures(left.units | right.units) and not left.multiplies and not right.multiplies
-
-
-def _has_two_measures(units: frozenset[str]) -> bool:
-    known = {singular(unit) for unit in units}
-    return any(len(known & dimension) > 1 for dimension in DIMENSIONS)
-
-
-def _doubtful(left: Side, right: Side, rest: str) -> bool:
-    """Whether two sides that don't agree may be meant to, in a way that numbers alone do not show."""
-    units, bare = left.units | right.units, left.bare or right.bare
-    a_letter = not UNIT_LETTERS.isdisjoint(units)  # 4s - 4 = 116, 2g + 4s = 70
-    sums = not left.multiplies and not right.multiplies
-    cents = [bool(side.units & {"cent", "cents"}) for side in (left, right)]
-    whole = left.division and right.remainder is None and right.value in (math.floor(left.value), math.ceil(left.value))
-    return (
-        left.doubtful
-        or right.doubtful
-        or (a_letter and (bare or (sums and len(units) > 1)))
-        or cents[0] != cents[1]
-        or (cents[0] and bare and sums)
-        or left.scaled != right.scaled
-        or _has_two_measures(units | left.rates)  # 60 km/h × 30 minutes = 30 km
-        or (not left.calculates and bool(left.units | left.rates))  # 8 batches = 5.5 × 8
-        or bool(whole and _ROUNDED.match(rest))  # 100 / 3 = 33, with 1 remaining
-    )

@@ -9,6 +9,7 @@ import regex
 
 from stagewise.scoring.text import WORD
 
+LONGEST = 60  # tokens of an expression
 THIN = "\u00a0\u2009\u202f"  # spaces that group the digits of one number
 _COMPOUND = rf"{WORD}(?:[-'’]{WORD})*"  # first-place, that's
 _TOKEN = regex.compile(
@@ -16,7 +17,7 @@ _TOKEN = regex.compile(
     rf"|(?P<word>\d+-(?={WORD}){_COMPOUND})"  # 12-pound
     r"|(?P<number>(?<![\d.])"
     rf"(?:(?:(?>\d{{1,3}}(?:,\d{{3}})+)(?![\d,])|(?>\d{{1,3}}(?:[{THIN}]\d{{3}})+)(?!\d)|(?>\d+))(?:\.\d+)?|\.\d+)"
-    r"(?:[eE][+-]?\d{1,2}(?![\w.]))?)"
+    r"(?:[eE][+-]?\d{1,2}(?!\w|\.\d))?)"
     rf"|(?P<equals>={{2,3}}|[=≈])|(?P<sign>[-+×÷^()%!√∛]|\bmod\b)|(?P<word>{_COMPOUND})|(?P<other>\S)"
 )
 _FACTOR = regex.compile(r"\s*(?:\.?\d|[(√∛])")  # what has to follow an `x`, an `of` or a `%` that calculates

@@ -10,14 +10,17 @@ def _words(text: str) -> frozenset[str]:
 
 # Two of one dimension in a sum are a conversion (`1 hour + 30 minutes = 90 minutes`), which numbers alone cannot judge.
 DIMENSIONS = (
-    _words("s sec second min minute h hr hour day week month year"),
-    _words("mm cm m meter metre km kilometer kilometre inch foot ft yard yd mile mi"),
-    _words("mg g gram kg kilogram oz ounce lb pound ton"),
-    _words("ml cl l liter litre oz ounce cup pint quart gallon tablespoon teaspoon"),
-    _words("cent penny nickel dime quarter dollar buck"),
+    _words("second minute hour day week month year"),
+    _words("mm cm meter km inch foot yard mile"),
+    _words("mg gram kg oz ounce pound ton"),
+    _words("ml cl liter oz ounce cup pint quart gallon tablespoon teaspoon"),
+    _words("cent penny nickel dime quarter dollar"),
 )
 _MEASURES = frozenset[str]().union(*DIMENSIONS)
 _SINGULAR = {"feet": "foot", "inches": "inch", "pennies": "penny", "halves": "half"}
+_ABBREVIATED = {"s": "second", "sec": "second", "min": "minute", "h": "hour", "hr": "hour", "m": "meter"}
+_ABBREVIATED |= {"metre": "meter", "kilometre": "km", "kilometer": "km", "ft": "foot", "yd": "yard", "mi": "mile"}
+_ABBREVIATED |= {"g": "gram", "kilogram": "kg", "lb": "pound", "l": "liter", "litre": "liter", "buck": "dollar"}
 
 UNIT_LETTERS = frozenset("mgshlLVWJKNCF")  # any other letter is a variable: 2x, 3n
 SHORT_UNITS = _words("km cm mm nm kg mg ml mL dl cl lb oz ft in yd mi hr mA kW kB MB GB Hz Pa kJ am pm st nd rd th")
@@ -44,7 +47,15 @@ CHANGING = _words(
     "twice thrice double triple dozen root square cube factorial negative reciprocal inverse opposite power log ln lg "
     "exp sin cos tan sqrt abs max min gcd lcm floor ceil mod percent plus minus times"
 ).union(SCALES, PARTS, NUMBERS)
-NAMING = _words("average mean median product difference quotient ratio remainder")  # the product of 3 + 4
+# These say what is done with what follows: `the product of 3 × 4`, but what is `the product of 3 + 4`?
+NAMING = {"product": "×", "difference": "-", "quotient": "÷", "ratio": "÷", "remainder": "mod"}
+NAMING |= dict.fromkeys(("average", "mean", "median"), "")
+# A number after these is a name, and two with a dash between are a range: `Step 2 - 3 × 4 = 12`, `pages 10-20`.
+NUMBERED = _words(
+    "step day week month year question problem part case example exercise item row line page chapter round game "
+    "number no level grade class room group team stage phase task section figure table equation option range age verse"
+)
+CLOCKS = _words("am pm a.m p.m o'clock o’clock")
 LIGHT = _words("of the a an as many much more fewer number its their his her our than")
 # These join what follows to a number before: 3 and 4 + 1, 2 from 5 × 2, 15 div 2 + 1.
 JOINING = _words("and or to from by with off into over per less plus minus of through div choose xor vs versus")
@@ -56,7 +67,9 @@ BREAKS = WITHIN | frozenset(';?"”“‘«»•~#|<>→⇒➜…—_。、∴�
 
 
 def singular(word: str) -> str:
-    return _SINGULAR.get(word, word.removesuffix("s") if len(word) > 2 else word)
+    """Of a word in lower case; an abbreviation is written out, so that `2 hrs` and `60 km/h` are of one unit."""
+    one = _SINGULAR.get(word, word.removesuffix("s") if len(word) > 2 else word)
+    return _ABBREVIATED.get(one, one)
 
 
 def is_cased(word: str) -> bool:
