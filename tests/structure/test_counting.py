@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stagewise.structure import equations
 from stagewise.structure.equations import stated_equations
+from stagewise.structure.signs import Token, tokenized
 
 
 def truths(output: str) -> list[bool]:
@@ -101,7 +103,14 @@ SHAPES = (
     ("9 - 4 = {} ≠ 6", "5", "4"),
     ("12 divided by 4 equals {}", "3", "4"),
     ("7 times 8 equals {}.", "56", "54"),
-    ("7 × 8 is equal to {}.", "56", "54"),
+    ("2 + 3 apples equals {} apples", "5", "6"),
+    ("66 / 2 = {} pairs of shoes", "33", "34"),
+    ("2 hours × 60 minutes = {} minutes", "120", "100"),
+    ("20 minutes/day × 3 = {} minutes/day", "60", "50"),
+    ("108 third grade shirts × 2 = {}", "216", "217"),
+    ("an average of 56 / 4 = {}", "14", "15"),
+    ("she has $94 leaving $100 - $94 = {}", "$6", "$7"),
+    ("5 feet + 3 feet = {} feet", "8", "9"),
     ("half of 10 = {}", "5", "6"),
     ("half of the 10 = {} apples", "5", "6"),
     ("a quarter of 20 = {}", "5", "6"),
@@ -138,6 +147,12 @@ NEVER = (
     ("6/2(1+2) = {}", "9", "1"),
     ("6/2(1+2) = {}", "1", "7"),
     ("60 / 3/4 = {}", "80", "5"),
+    ("60/ 3/4 = {}", "80", "5"),
+    ("30/100 % 7 = {}", "2", "0.3"),
+    ("3/4 × 100% = {}", "0.75", "75"),
+    ("1/4 is equal to {}", "0.25", "15"),
+    ("1/4 equals {}", "0.25", "15"),
+    ("2 pairs + 1 = {}", "3", "5"),
     ("(2) (3 + 1) = {}", "8", "4"),
     ("so (2) 5 - 1 = {}", "9", "4"),
     ("Read pages 10-20 = {} pages.", "-10", "11"),
@@ -346,7 +361,7 @@ LEFT = (
 @given(
     st.sampled_from(BEFORE),
     st.sampled_from(LEFT),
-    st.sampled_from(["=", "==", "≈", "equals", "&=", "is equal to"]),
+    st.sampled_from(["=", "==", "≈", "equals", "&="]),
     st.sampled_from(BEHIND),
     st.integers(1, 12),
     st.integers(1, 12),
@@ -372,7 +387,7 @@ def test_in_every_frame_an_equation_counts_by_value(frame: str, a: int, b: int, 
 
 def test_no_verdict_is_against_a_readers() -> None:
     """`tests/fixtures/equations.jsonl`: nothing is true that a reader calls false or the other way round, nothing
-    counts that has no value, and at most 30 of the 310 equations that have one are left out."""
+    counts that has no value, and at most 24 of the 310 equations that have one are left out."""
     rows = [
         json.loads(line)
         for line in (Path(__file__).parents[1] / "fixtures" / "equations.jsonl")
@@ -389,4 +404,29 @@ def test_no_verdict_is_against_a_readers() -> None:
             assert said, row["id"]
             said.pop(0)
         left_out += len(said)
-    assert left_out <= 30
+    assert left_out <= 24
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+class Watched(list[Token]):
+    """A list that counts what is taken out of it."""
+
+    taken = 0
+
+    def __getitem__(self, place):  # type: ignore[no-untyped-def]
+        found = super().__getitem__(place)
+        Watched.taken += len(found) if isinstance(place, slice) else 1
+        return found
+
+
+@pytest.mark.parametrize("piece", ["1 = ", "3 + 4 = 7 ", "3 + 4\n= ", "(3 = ", "a 1 = ", "1 1 = "])
+def test_the_work_grows_with_the_length_of_a_line(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equations, "tokenized", lambda *where: Watched(tokenized(*where)))
+    work = []
+    for times in (200, 400):
+        Watched.taken = 0
+        stated_equations(piece * times)
+        work.append(Watched.taken)
+    assert 0 < work[1] < 2.2 * work[0]

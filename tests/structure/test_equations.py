@@ -562,9 +562,10 @@ def test_solutions_written_by_people_come_out_true_and_their_mistakes_false(shar
     assert sum(found) / len(found) > 0.998
     changed = []
     for step in steps:
-        result = re.search(r">>(\d+)(?![\d.,/%])", step)
+        result = re.search(r"=(\d+)>>\1(?![\d.,/%])", step)
         if result and step.count("<<") == 1 and truths(step) == [True]:
-            changed.append(truths(f"{step[: result.start(1)]}{int(result[1]) + 3}{step[result.end(1) :]}"))
+            other = int(result[1]) + 3
+            changed.append(truths(f"{step[: result.start()]}={other}>>{other}{step[result.end() :]}"))
     assert len(changed) > 2000
     assert not any(True in each for each in changed)
     assert changed.count([False]) / len(changed) > 0.94

@@ -71,6 +71,8 @@ class Side:
     bare: bool
     """One of its numbers has no unit."""
     percents: bool
+    hundred: bool
+    """100% is one of its numbers."""
     scale: int
     """1, or the largest of the thousands, millions … that its numbers are in."""
     beside: bool
@@ -108,7 +110,7 @@ class _Reader:
         self.units, self.rates, self.letters, self.scale = set[str](), set[str](), set[str](), 1
         self.calculates = self.multiplies = self.adds = self.cut = self.bare = False
         self.beside = self.paired = self.doubtful = False
-        self.percents = self.is_percent = False  # anywhere; what was read last
+        self.hundred = self.percents = self.is_percent = False  # anywhere; what was read last
         self.division: tuple[Fraction, Fraction] | None = None
         self.modulus: Fraction | None = None
 
@@ -127,6 +129,7 @@ class _Reader:
             letters=frozenset(self.letters),
             bare=self.bare,
             percents=self.percents,
+            hundred=self.hundred,
             scale=self.scale,
             beside=self.beside,
             paired=self.paired,
@@ -153,7 +156,7 @@ class _Reader:
         while factor := self._factor():
             sign, by, spelled, spaced = factor
             # To some 60 / 3/4 is 80, and 6 / 2(1 + 2) is 1.
-            self.doubtful |= last == "÷" and (not spelled or (sign == "÷" and wide and not spaced))
+            self.doubtful |= last == "÷" and (not spelled or sign == "mod" or (sign == "÷" and wide and not spaced))
             wide = spaced
             self.calculates, self.multiplies, self.is_percent = True, True, False
             division, modulus = (total, by) if sign == "÷" and not last else None, by if sign == "mod" else None
@@ -164,10 +167,12 @@ class _Reader:
         return total
 
     def _factor(self) -> tuple[str, Fraction, bool, bool] | None:
-        """Its sign, its value, whether the sign is spelled, and whether a space stands before it."""
+        """Its sign, its value, whether the sign is spelled, and whether a space stands beside it."""
         token, last = self._next(), self.tokens[self.index - 1]
-        if sign := self._take("×", "of", "÷", "mod", "%%"):
-            return {"of": "×", "%%": "mod"}.get(sign, sign), self._power(), True, token is not None and token.spaced
+        if token and (sign := self._take("×", "of", "÷", "mod", "%%")):
+            after = self._next()
+            spaced = token.spaced or (after is not None and after.spaced)
+            return {"of": "×", "%%": "mod"}.get(sign, sign), self._power(), True, spaced
         if token is None or last.kind == "word":
             return None
         opens = token.kind == "sign" and token.text in ("(", "√", "∛")
@@ -203,6 +208,7 @@ class _Reader:
             value = _bounded(value**exponent.numerator)
         self.is_percent = self._take("%") is not None
         if self.is_percent:
+            self.hundred |= value == 100
             value, self.percents = value / 100, True
         self._skip_units()
         return -value if negative else value

@@ -6,9 +6,10 @@ neither does. What is looked at is the spelling, and the values of what calculat
 """
 
 import re
+from collections.abc import Iterable
 
 from stagewise.structure.arithmetic import Side
-from stagewise.structure.vocabulary import COLLECTIVE, DIMENSIONS, PARTS, UNIT_LETTERS, singular
+from stagewise.structure.vocabulary import COLLECTIVE, DIMENSIONS, PAIRS, PARTS, UNIT_LETTERS, singular
 
 # Words in the rest of a sentence that tell why a whole number is not the exact quotient.
 _ROUNDED = re.compile(
@@ -51,11 +52,28 @@ def is_inexact(text: str, start: int, stop: int, left: Side, right: Side) -> boo
 
 
 def _has_two_measures(left: Side, right: Side) -> bool:
-    """Of one dimension, which numbers alone cannot judge; hours cancel in `60 minutes/hour × 2 hours`."""
-    units = {singular(unit.lower()) for unit in left.units | right.units}
-    rates = frozenset[str]().union(*(side.rates for side in (left, right) if side.calculates))
-    known = units ^ {singular(unit.lower()) for unit in rates}
-    return any(len(known & dimension) > 1 for dimension in DIMENSIONS)
+    """Of one dimension, which numbers alone cannot judge: `2 × 30 minutes = 1 hour`, `60 km/h × 30 minutes = 30 km`.
+
+    Hours cancel in `60 minutes/hour × 2 hours`, and `2 hours × 60 minutes = 120 minutes` is said in minutes.
+    """
+    work, result = _in_order(left, right)
+    inside, said = _singular(work.units), _singular(result.units)
+    for dimension in DIMENSIONS:
+        units, shown = (inside | said) & dimension, said & dimension
+        if work.multiplies:
+            units ^= _singular(work.rates) & dimension
+        if len(units) > 1 and (work.adds or not work.multiplies or not shown or not shown <= inside):
+            return True
+    return False
+
+
+def _in_order(left: Side, right: Side) -> tuple[Side, Side]:
+    """The side that calculates, and then the result."""
+    return (left, right) if left.calculates else (right, left)
+
+
+def _singular(units: Iterable[str]) -> set[str]:
+    return {singular(unit.lower()) for unit in units}
 
 
 def _has_letters(left: Side, right: Side) -> bool:
@@ -84,13 +102,15 @@ def _has_cents(left: Side, right: Side) -> bool:
 
 def _has_parts(left: Side, right: Side) -> bool:
     """Units that may be factors, `2 dozen × 12`, unless all is counted in them: `2 dozen + 3 dozen = 5 dozen`."""
-    units = {singular(unit) for unit in left.units | right.units}
-    units -= {singular(unit) for unit in left.rates | right.rates}
-    if not units & (COLLECTIVE | PARTS):
+    work, result = _in_order(left, right)
+    if _singular(work.units) & PAIRS and work.adds and (work.bare or not _singular(result.units) & PAIRS):
+        return True  # 2 pairs + 1 = 5
+    units = left.units | right.units
+    parts = {unit for unit in units if singular(unit) in PARTS and (unit == "half" or unit != singular(unit))}
+    if not parts and not (_singular(units) - _singular(left.rates | right.rates)) & COLLECTIVE:
         return False
     sums = not left.multiplies and not right.multiplies
-    same = {singular(unit) for unit in left.units} == {singular(unit) for unit in right.units}
-    return not sums or not same or left.bare or right.bare
+    return not sums or _singular(left.units) != _singular(right.units) or left.bare or right.bare
 
 
 def _has_no_division(left: Side, right: Side) -> bool:
@@ -101,12 +121,13 @@ def _has_no_division(left: Side, right: Side) -> bool:
 
 def _is_scaled(left: Side, right: Side) -> bool:
     """Only the result is in millions: `5 × 3 = 15 million`, but not `2000 × 3000 = 6 million`."""
-    work, result = (left, right) if left.calculates else (right, left)
+    work, result = _in_order(left, right)
     return result.scale > work.scale == 1 and abs(work.value) < result.scale
 
 
 def _lacks_percent(left: Side, right: Side) -> bool:
-    """`50% + 25% = 75`."""
-    work, result = (left, right) if left.calculates else (right, left)
-    whole = result.value.denominator == 1
-    return work.percents and not work.multiplies and not result.percents and whole
+    """`50% + 25% = 75`, `3/4 × 100% = 75`."""
+    work, result = _in_order(left, right)
+    if not work.percents or result.percents:
+        return False
+    return work.hundred or (not work.multiplies and result.value.denominator == 1)

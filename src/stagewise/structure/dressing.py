@@ -28,8 +28,7 @@ _LATEX = tuple(
     for pattern, replacement in (
         # A calculator's annotations (GSM8K): after an equals sign they say the same again.
         (r"([=≈]\s*[$€£¥]?\s*)<<[^<>\n]*=[^<>\n]*>>", r"\1"),
-        (r"<<([^<>=\n]*)=\s*([^<>=\s]*)\s*>>(?:\2(?![\d.,]*\d))?", r"\1=\2"),
-        (r"<<[^<>\n]*=[^<>\n]*>>", ""),
+        (r"<<([^<>\n]*=[^<>\n]*)>>", r"\1; "),
         (r"(\$|\\[(\[])\s*-\s+(?=\d)", r"\1-"),  # a minus, where at the start of a line it would be a dash
         (r"\\\\(?:\[[^\]\n]*\])?(?:[ \t]*\n)?", "\n"),
         (r"\\(?:begin|end)\{[^{}]*\}", " "),
@@ -99,8 +98,8 @@ _PLAIN = tuple(
         (r"(?<=[\d)])\s+cubed\b", "^3"),
         (r"(?<=[\d)])\s+(?:raised )?to the power(?: of)?\s+(?=[-(\d])", "^"),
         (r"(?<=[\d)])\s+(?:raised )?to the (\d+)(?:st|nd|rd|th) power\b", r"^\1"),
-        (r"(?<!not )(?<!never )\bequals\b" + _OPERAND, "="),
-        (r"\bis equal to\b" + _OPERAND, "="),
+        # After what calculates: "1/4 equals 15" tells of a quarter of something.
+        (r"((?:[-+×^]|\s÷\s)\s*\(?[\d.,]*\d\)?(?: [^\W\d]+){0,2}\s+)equals\b" + _OPERAND, r"\1="),
         *(
             (rf"(?<![-\w])(?<!\band )(?:(?:a|one) )?{word} of (?:the )?{_ALONE}", rf"({share}×\1)")
             for word, share in (("half", "1÷2"), ("third", "1÷3"), ("quarter", "1÷4"), ("fifth", "1÷5"))

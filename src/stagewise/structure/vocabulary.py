@@ -29,11 +29,12 @@ LINKS = _words("of in on at from for by")  # boxes of pencils; but not `2 in 5`
 NO_UNITS = _words(
     "and or so then is are was were be which that this these those to if as since because therefore hence thus but "
     "with where when while gives give gave gets get got makes make made equals equal than until after before out into "
-    "we i he she it they you his her its their the not remainder rem"
+    "leaving we i he she it they you his her its their the not remainder rem"
 )
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 SHORT_SCALES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
-COLLECTIVE = _words("dozen gross pair couple")  # units, or factors
+COLLECTIVE = _words("dozen gross")  # units, or factors
+PAIRS = _words("pair couple")  # they count like other things, but for `2 pairs + 1 = 5`
 PARTS = _words("half third quarter fourth fifth sixth seventh eighth ninth tenth twelfth hundredth thousandth")
 CONSTANTS = _words("pi tau phi theta alpha beta infinity")
 NUMBERS = _words(
@@ -49,7 +50,7 @@ CHANGING = _words(
 ).union(SCALES, PARTS, NUMBERS)
 # These say what is done with what follows: `the product of 3 × 4`, but what is `the product of 3 + 4`?
 NAMING = {"product": "×", "difference": "-", "quotient": "÷", "ratio": "÷", "remainder": "mod"}
-NAMING |= dict.fromkeys(("average", "mean", "median"), "")
+NAMING |= {"average": "÷", "mean": "÷", "median": ""}
 # A number after these is a name, and two with a dash between are a range: `Step 2 - 3 × 4 = 12`, `pages 10-20`.
 NUMBERED = _words(
     "step day week month year question problem part case example exercise item row line page chapter round game "
