@@ -1,5 +1,8 @@
 """Extraction, match and score: hand-made outputs, one a rule of docs/scoring.md, and wild ones."""
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from stagewise.scoring import DEFAULT_CHAIN, EXTRACTORS, MATCHERS, find_answer, 
 from stagewise.scoring.questions import drifts
 from stagewise.scoring.scope import scoped
 from stagewise.scoring.text import repeated_suffix
+from stagewise.scoring.values import value
 
 # Text that outputs are made of, so that the patterns meet each other in every order.
 PIECES = [
@@ -197,6 +201,201 @@ def test_the_last_unit_is_dropped_only_where_the_limit_may_have_cut_it() -> None
 def test_drift_is_a_question_that_is_not_the_prompts() -> None:
     assert drifts("What is 1 + 1?\nWhat is 2 + 2?", "What is 1 + 1?")
     assert not drifts("What is 1 + 1?\nIt is 2. Is that right?", "What is 1 + 1?")
+
+
+LEFT = "Mara packs 3 crates of 24 jars and gives away 12 jars. How many jars are left?"
+WHICH = "Which gas?\nA) oxygen\nB) carbon dioxide\nC) helium"
+
+
+@pytest.mark.parametrize(
+    ("output", "answer"),
+    [
+        # Of several marks the last, whatever their kind.
+        ("\\boxed{72} at first. The answer is 60.", "60"),
+        ("#### 72\nno: \\boxed{60}", "60"),
+        ("ANSWER: 72\n<answer>60</answer>", "60"),
+        # A conclusion behind a mark beats it: by its opening, by the question's words, or as a bare last line.
+        ("#### 72\nShe gives away 12. So that makes 60 in all.", "60"),
+        ("\\boxed{72} is the total. After giving away 12 she has 60 jars left.", "60"),
+        ("The answer to the first part is 72.\n\n60", "60"),
+        ("\\boxed{72} jars since 3*24 = 72. Then she gives away 12, so 60 jars are left.", "60"),
+        # What tells why, checks, or says something else, does not.
+        ("The answer is 60, because 3*24 = 72 and 72 - 12 = 60. Note that 3*24 = 72.", "60"),
+        ("\\boxed{60}\n\nMara packs 3*24 = 72 jars at first.", "60"),
+        ("Answer: 60\n\nExplanation: she packs 72 jars. So 72 jars are left before she gives any away.", "60"),
+        ("**60** jars are left.\n\nBreakdown:\n- packed: 72\n- given away: 12", "60"),
+        ("72 - 12 = 60\nTo check: 60 + 12 = 72", "60"),
+        ("The answer is 72. Wait, she gives away 12, so 60 jars are left.", "60"),
+        # Headings say no answer.
+        ("#### Step 2: Subtract 12\n72 - 12 = 60", "60"),
+        ("#### 2. Find the rest\nIt is 60.", "60"),
+        ("#### Conclusion\n\nMara has **60** jars left.", "60"),
+        ("#### Answer\n\n60", "60"),
+        # Thinking is no answer.
+        ("<think>#### 72</think>\nShe has 60 jars left.", "60"),
+        ("72 jars, no\n</think>\n60", "60"),
+        ("<think>\n72-12=60", None),
+        # Other questions end what counts, questions on the way do not.
+        ("60\n\nQuestion: Tom has 5 pens. How many pens has he?\nAnswer: 5", "60"),
+        ("#### 60\n<|im_end|>\n<|im_start|>user\nTom has 5 pens.\n#### 5", "60"),
+        ("#### 60\n\nUser: Thanks! What is 2 + 2?\n\nAssistant: #### 4", "60"),
+        ("There are 60 jars left.\n\nTom has 3 bags of 4 pens.\nHow many pens has he?\nHe has 12 pens.", "60"),
+        ("#### 60\n\nHow many crates did she pack?\n#### 3", "60"),
+        ("How many jars at first? ** 3*24 = 72\nHow many are left? ** 72-12 = 60", "60"),
+        ("What is 3 times 24? 72.\nWhat is 72 minus 12? 60.\nThe answer is 60.", "60"),
+        (f"Question: {LEFT}\nAnswer: 60", "60"),
+        ("Tom has 5 pens and buys 2. How many pens has Tom?\n7", None),
+    ],
+)
+def test_which_of_several_answers_counts(output: str, answer: str | None) -> None:
+    found = find_answer(output, prompt=LEFT, finish_reason="stop")
+    assert (found.text if found else None) == answer
+
+
+@pytest.mark.parametrize(
+    ("output", "letter"),
+    [
+        *[
+            (dress.format("A"), "A")
+            for dress in ("{}", "({})", "{}.", "{})", "**{}**", "$\\text{{{}}}$", "[{}]", '"{}"')
+        ],
+        *[
+            (f"{said} (A).", "A")
+            for said in ("The answer is", "Answer:", "I choose", "The correct option is", "So it is")
+        ],
+        ("A) oxygen", "A"),
+        ("B. carbon dioxide, as plants need it", "B"),
+        ("Option A is wrong. Option B is correct.", "B"),
+        ("Answer: carbon dioxide (B)", "B"),
+        ("A is oxygen, so that is not it. So B.", "B"),
+        ("I think the answer is C, no wait, it is B.", "B"),
+        ('{"answer": "B"}', "B"),
+        ("Oxygen (A) is given off, but carbon dioxide (B) is taken in.", "B"),
+        ("carbon dioxide", "B"),
+        ("The answer is carbon dioxide.", "B"),
+        ("A and B", None),
+        ("The answer is A, B.", None),
+        ("A. oxygen\nB. carbon dioxide\nC. helium", None),
+        ("vitamin A", None),
+    ],
+)
+def test_the_option_that_an_output_names(output: str, letter: str | None) -> None:
+    for expected in "ABC":
+        assert score(output, expected, prompt=WHICH).flexible is (expected == letter)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output", "expected", "right"),
+    [
+        ("How many dozen eggs?", "2 dozen", "2", True),
+        ("How many eggs?", "2 dozen", "2", False),
+        ("How much, in millions of dollars?", "$2M", "2", True),
+        ("How many hours?", "72 minutes", "72", False),
+        ("How many hours?", "72 hours", "72", True),
+        ("How many hours?", "72 minutes", "72 minutes", True),
+        ("How high, in meters?", "8 cm", "8", False),
+        ("What is 10/3?", "10/3 ≈ 3.33", "3.33", True),
+        ("What is 10/3?", "10/3 ≈ 3.33", "10/3", True),
+        ("What is 10/3?", "10/3 ≈ 3.33", "3", False),
+        (WHICH, "B", "carbon dioxide", True),
+        (WHICH, "(B) Carbon dioxide.", "B) carbon dioxide", True),
+    ],
+)
+def test_an_answer_is_held_against_what_was_asked(prompt: str, output: str, expected: str, right: bool) -> None:
+    assert score(output, expected, prompt=prompt).flexible is right
+
+
+def test_what_answers_another_question_is_not_strict_either() -> None:
+    assert not score("60\n\nHow many pens has Tom?\n7", "7", prompt=LEFT).strict
+    assert not score("<think>\n60", "60", prompt=LEFT).strict
+    assert score("<think>72</think>\n60", "60", prompt=LEFT).strict
+
+
+# Pieces that patterns could search through again and again; each is repeated to the length of a long output.
+LOOPS = [
+    *(
+        "1",
+        "1 ",
+        "1,",
+        "123 ",
+        "1.",
+        "*",
+        "*a",
+        "_a ",
+        "{",
+        "\\frac{",
+        "\\frac{1}{2}",
+        "\\boxed{",
+        "$5 ",
+        "(",
+        "(1,",
+        "(1)",
+    ),
+    *(
+        "[1,2)",
+        "1 + ",
+        "= 1 ",
+        "1 ≈ ",
+        "is 5 ",
+        "the answer is ",
+        "Answer: ",
+        "#### ",
+        "What is 5?\n",
+        "Q: x?\n",
+        "<think>",
+    ),
+    *(
+        "<answer>",
+        "\n",
+        "a\n",
+        " ",
+        "5 or ",
+        "5 to ",
+        "5 hours, ",
+        "five ",
+        "one hundred and ",
+        "x = 5, ",
+        "Option A ",
+        "(A) ",
+    ),
+    *(
+        "so the 5 of ",
+        "| 5 ",
+        "**5** ",
+        "'",
+        "5:",
+        "5-",
+        "π",
+        ". Verify ",
+        "User: a\n",
+        "5!",
+        "May 5 ",
+        "since 5 is 5. ",
+    ),
+]
+
+
+@pytest.fixture
+def limited() -> Iterator[None]:
+    """Ends a test that takes 20 seconds of processor time: not its time is tested, but that it comes to an end."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError("20 s of processor time")
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 20)
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("piece", LOOPS)
+def test_a_long_loop_is_scored_in_linear_time(piece: str) -> None:
+    output = (piece * (20_000 // len(piece)))[:20_000]
+    for prompt, finish_reason in ((LEFT, "stop"), (WHICH, "length")):
+        score(output, "5", prompt=prompt, finish_reason=finish_reason, match=["exact", "normalised", "number"])
+    assert value(output) is None or len(output) < 100
 
 
 def test_unknown_names_are_refused_with_the_valid_ones() -> None:

@@ -14,7 +14,7 @@ from stagewise.scoring.conclusion import find_answer
 from stagewise.scoring.extraction import EXTRACTORS, last_lines
 from stagewise.scoring.marks import Extraction
 from stagewise.scoring.matching import MATCHERS
-from stagewise.scoring.options import accepted, as_asked
+from stagewise.scoring.prompts import accepted, as_asked
 from stagewise.scoring.scope import answers_prompt
 from stagewise.scoring.verifier import MatchTimeout
 
@@ -105,7 +105,7 @@ def _judged(
         return None, False
     late = False
     for right in accepted(expected, prompt):
-        for answer in as_asked(found.text, prompt):
+        for answer in as_asked(found.text, expected, prompt):
             matched, too_late = _match(answer, right, match)
             if matched:
                 return matched, True

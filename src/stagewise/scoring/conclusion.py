@@ -11,30 +11,36 @@ import re
 from collections.abc import Sequence
 
 from stagewise.scoring.extraction import EXTRACTORS, MARKED
-from stagewise.scoring.grammar import readings
 from stagewise.scoring.marks import Extraction, extraction
 from stagewise.scoring.plain import undress
 from stagewise.scoring.questions import content
 from stagewise.scoring.scope import scoped
-from stagewise.scoring.settling import is_asserted
+from stagewise.scoring.settling import sentence, stated
 from stagewise.scoring.values import value
 
-# What follows one of these tells why, and concludes nothing, until a correction.
-_EXPLAINS = re.compile(
-    r"\b(?:because|since|explanation|explained|reason(?:ing)?|justification|working|solution|steps|check|verif\w*|proof|note"
-    r"|recall|here's\show|here\sis\show|to\ssee\swhy|this\sis\s(?:found|obtained)|for\sexample|that\sis)\b",
+# What follows one of these tells why, and concludes nothing: to the end of its sentence, or, of a check or a heading,
+# until a correction.
+_TELLS_WHY = re.compile(
+    r"\b(?:because|since|recall|note|for\sexample|that\sis|this\sis\s(?:found|obtained))\b[^\n.!?]*(?:\.(?=\d)[^\n.!?]*)*",
     re.IGNORECASE,
 )
-_EXPLANATION = re.compile(
-    r"^[^\w\n]{0,20}(?:breakdown|explanation|reasoning|working|details|justification|calculations?|here's\s(?:how|why|the\sbreakdown))[^\w\n]{0,5}:",
+_EXPLAINS = re.compile(
+    r"\b(?:explanation|explained|reason(?:ing)?|justification|working|solution|steps|check|verif\w*|proof|here's\show"
+    r"|here\sis\show|to\ssee\swhy)\b",
+    re.IGNORECASE,
+)
+_EXPLANATION = re.compile(  # such a heading
+    r"^[^\w\n]{0,20}(?:breakdown|explanation|reasoning|working|details|justification|calculations?"
+    r"|here's\s(?:how|why|the\sbreakdown))[^\w\n]{0,5}:",
     re.IGNORECASE | re.MULTILINE,
 )
 _CORRECTS = re.compile(r"\b(?:wait|actually|correction|however|mistake|oops|hmm|hold\son|sorry|but)\b", re.IGNORECASE)
 _CONCLUDES = re.compile(
-    r"[\s*_>,;.$})\]-]*(?:so|therefore|thus|hence|consequently|finally|in\sconclusion|in\stotal|overall|altogether|as\sa\sresult"
-    r"|this\smeans|that\smeans|which\smeans|accordingly|then|∴)\b",
+    r"[\s*_>,;.$})\]-]*(?:so|therefore|thus|hence|consequently|finally|in\sconclusion|in\stotal|overall|altogether"
+    r"|as\sa\sresult|this\smeans|that\smeans|which\smeans|accordingly|then|∴)\b",
     re.IGNORECASE,
 )
+_QUESTION = re.compile(r"[^?.\n]*\?")
 
 
 def find_answer(
@@ -69,25 +75,29 @@ def _answer(judged: str, prompt: str, extract: Sequence[str]) -> Extraction | No
 
 def _conclusion(output: str, after: int, prompt: str) -> Extraction | None:
     """What an output concludes behind a mark: its last line where that is a value alone, or the last sentence that
-    states a value, where it opens as a conclusion does or says what was asked for."""
-    rest = "\n" * after + output[after:]
-    if explains := _EXPLAINS.search(rest):
-        corrects = _CORRECTS.search(rest, explains.end())
-        stop = corrects.start() if corrects else len(rest)
-        rest = rest[: explains.start()] + "\n" * (stop - explains.start()) + rest[stop:]
+    states a value, where it opens as a conclusion does or says all that was asked for."""
+    rest = _without_reasons("\n" * after + output[after:])
     plain = undress(rest)
-    end = len(plain.text.rstrip())
-    start = plain.text.rfind("\n", 0, end) + 1
-    if start > 0 and plain.starts[start] > after and value(plain.text[start:end]) is not None:
+    text = plain.text
+    end = len(text.rstrip())
+    start = text.rfind("\n", 0, end) + 1
+    if start > 0 and plain.starts[start] > after and value(text[start:end]) is not None:
         return extraction("last_line", output, plain, start, end)
-    stated = next((each for each in reversed(readings(plain.text)) if is_asserted(plain.text, each)), None)
-    if stated is None:
+    found = stated(text)
+    if found is None:
         return None
-    start = max(plain.text.rfind(stop, 0, stated.start) for stop in ("\n", ". ", "! ", "? ")) + 1
-    end = len(plain.text)
-    ends = re.compile(r"[\n!?]|\.(?!\d)").search(plain.text, stated.end)
-    sentence = plain.text[start : ends.start() if ends else end]
-    asked = content(re.findall(r"[^?.\n]*\?", prompt)[-1:] or [prompt])
-    if not (_CONCLUDES.match(sentence) or (asked and asked <= content([sentence]))):
-        return None
-    return extraction("statement", output, plain, stated.start, stated.end)
+    start, end = sentence(text, found)
+    asked = content(_QUESTION.findall(prompt)[-1:] or [prompt])
+    if _CONCLUDES.match(text, start) or (asked and asked <= content([text[start:end]])):
+        return extraction("statement", output, plain, found.start, found.end)
+    return None
+
+
+def _without_reasons(text: str) -> str:
+    text = _TELLS_WHY.sub(lambda match: "\n" * len(match[0]), text)
+    explains = _EXPLAINS.search(text)
+    if explains is None:
+        return text
+    corrects = _CORRECTS.search(text, explains.end())
+    stop = corrects.start() if corrects else len(text)
+    return text[: explains.start()] + "\n" * (stop - explains.start()) + text[stop:]

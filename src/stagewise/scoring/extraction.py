@@ -15,9 +15,9 @@ from typing import Protocol
 from stagewise.scoring.forms import Reading, Several
 from stagewise.scoring.grammar import readings
 from stagewise.scoring.marks import Extraction, answer_is, boxed, extraction, gsm8k, inspect, option, tagged
-from stagewise.scoring.options import letter, options
 from stagewise.scoring.plain import undress
-from stagewise.scoring.settling import equation, is_asserted, is_operand, stated
+from stagewise.scoring.prompts import letter, options
+from stagewise.scoring.settling import equation, is_asserted, is_operand, sentence, stated
 from stagewise.scoring.text import tokens
 from stagewise.scoring.values import LONGEST_TEXT, value
 
@@ -29,7 +29,11 @@ class Extractor(Protocol):
     def __call__(self, output: str, prompt: str = "") -> Extraction | None: ...
 
 
-_LABEL = re.compile(r"(?:\w+ ){0,2}\w+:\s+|[>•*–-][ \t]+|\|.*\|\s*(?=[^|\n]+\|?\Z)")
+_BULLET = r"[>•*→⇒∴][ \t]*|[=-]>[ \t]*|[–-][ \t]+"
+_LABEL = re.compile(
+    rf"(?:\w+ ){{0,2}}\w+:\s+|(?P<bullet>{_BULLET})|(?i:ans(?:wer)?|a)\.?\s+(?=[^\sa-z])|\|.*\|\s*(?=[^|\n]+\|?\Z)"
+)
+_ASIDE = re.compile(r"\s*\([^()\n]*\)\Z")  # 60 (72 - 12)
 # A question, a heading, an equation, a calculation, a sentence by its verb, a sentence about a number.
 _NO_ANSWER = re.compile(
     r"\?|:(?!\S)|=|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
@@ -51,6 +55,7 @@ _CLOSED = re.compile(
 _YES_NO = re.compile(
     r"(?:^|[.!?:]\s+|\n\s*)(yes|no|true|false)(?=[,.!;\s]|\Z)|\b(?:is|are)\s(true|false)\b", re.IGNORECASE
 )
+_BETWEEN = 12  # characters that may stand between a number and what it counts: `12 more days`
 _HOW_MANY = re.compile(r"\bhow\s+many\s+(?:(?:more|other|extra|total|full|whole)\s+)?([a-z]{3,})", re.IGNORECASE)
 _WHEN = re.compile(r"\b(?:when|(?:what|which)(?:\s+is\s+the)?\s+time)\b", re.IGNORECASE)
 _FRAME = re.compile(r"\b(?:what(?:'s| is| are)|who is|calculate|compute|evaluate|find)\b:?|:\s", re.IGNORECASE)
@@ -62,13 +67,16 @@ def last_line(output: str, prompt: str = "") -> Extraction | None:
     plain = undress(output)
     end = len(plain.text.rstrip(" \t\n\r!|"))  # no factorial, but joy
     start = plain.text.rfind("\n", 0, end) + 1
+    aside = _ASIDE.search(plain.text, start, end)
+    if aside and value(plain.text[start : aside.start()]) is not None:
+        end = aside.start()
     line = plain.text[start:end]
     label = _LABEL.match(line)
-    if _is_answer(line) and not (label and line[0] == "-"):
-        return extraction("last_line", output, plain, start, end)
-    if label is None or not _is_answer(line[label.end() :]):
-        return None
-    return extraction("last_line", output, plain, start + label.end(), end)
+    behind = line[label.end() :] if label else ""
+    whole = _is_answer(line)
+    if label is not None and _is_answer(behind) and (label["bullet"] or value(behind) is not None or not whole):
+        return extraction("last_line", output, plain, start + label.end(), end)
+    return extraction("last_line", output, plain, start, end) if whole else None
 
 
 def last_lines(output: str, count: int = 1) -> Extraction | None:
@@ -167,14 +175,18 @@ def named(output: str, prompt: str = "") -> Extraction | None:
 
 
 def _counted(text: str, numbers: Sequence[Reading], prompt: str) -> Reading | None:
-    asked = _HOW_MANY.findall(prompt)
-    start = max(text.rfind(stop, 0, numbers[-1].start) for stop in ("\n", ". ", "! ", "? ")) + 1 if numbers else 0
-    last = [each for each in numbers if each.start >= start and each.value is not None and not is_operand(text, each)]
+    """The one value in the last sentence of the kind asked for: a time, or so many of what `How many …` names."""
+    if not numbers:
+        return None
+    start, _ = sentence(text, numbers[-1])
+    said = [each for each in numbers if each.start >= start and each.value is not None and not is_operand(text, each)]
     if _WHEN.search(prompt):
-        found = [each for each in last if isinstance(each.value, Several) and each.value.form == "time"]
+        found = [each for each in said if isinstance(each.value, Several) and each.value.form == "time"]
+    elif asked := _HOW_MANY.findall(prompt):
+        noun = asked[-1].lower()[:-1]  # `day` for `days`
+        found = [each for each in said if noun in text[each.start + 1 : each.end + len(noun) + _BETWEEN].lower()]
     else:
-        noun = asked[-1].lower()[:-1] if asked else "\n"
-        found = [each for each in last if text[each.start : each.end + len(noun) + 12].lower().find(noun, 1) >= 0]
+        return None
     return found[0] if len(found) == 1 else None
 
 

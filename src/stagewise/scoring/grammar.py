@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stagewise.scoring.forms import Number, Reading, Several
 from stagewise.scoring.numerals import VULGAR, numeral
-from stagewise.scoring.spelled import STARTS
+from stagewise.scoring.spelled import ONES, STARTS, TENS
 from stagewise.scoring.symbols import bracketed, run, symbolic
 from stagewise.scoring.units import MONTHS, NUMBER_WORDS, inches, unit
 
@@ -43,7 +43,7 @@ _GOES_ON = re.compile(
     | {_S}+(?:plus|minus|multiplied|divided|squared|cubed|factorial|mod|modulo|to{_S}+the{_S}+power)\b
     | {_S}+times{_S}+(?:[$0-9(]|as\b|more\b|the\b|that\b)
     | (?!,{_S}or{_S}\$?[0-9.,]+{_S}(?:an?|per|each|every)\b){_S}*,?{_S}+(?:or|to){_S}+(?:\$?[0-9]|(?:{NUMBER_WORDS})\b)
-    | {_S}+(?:of\s+)?{MONTHS}
+    | {_S}+(?:of\s+)?{MONTHS} | (?<=[a-z]){_S}(?:{"|".join([*ONES, *TENS])})\b
     """,
     re.VERBOSE,
 )

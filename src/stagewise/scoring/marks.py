@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stagewise.scoring.grammar import readings
-from stagewise.scoring.options import options
 from stagewise.scoring.plain import Plain, undress
+from stagewise.scoring.prompts import options
 from stagewise.scoring.settling import lead_in, settled
 from stagewise.scoring.values import value
 
@@ -43,7 +43,7 @@ def extraction(rule: str, output: str, plain: Plain, start: int, end: int) -> Ex
 
 # --- #### 72 ------------------------------------------------------------------------------------
 
-_HASHES = re.compile(r"(?:^[ \t]*#{2,3}(?!#)|#{4,})[ \t]*(?P<said>[^\n#]*)", re.MULTILINE)
+_HASHES = re.compile(r"(?:^[ \t]*#{1,3}(?!#)|#{4,})[ \t]*(?P<said>[^\n#]*)", re.MULTILINE)
 _HEADING = re.compile(
     r"(?:\d+[.)]\s+\S|\d+:\s+[A-Za-z]|[^:\n]{1,40}:\s*$"
     r"|(?:the\s)?(?:step|part|case|solution|conclusion|final|summary|explanation|analysis|given|result|answer|approach|calculation|verification|verify|check|question|problem|example|note|let|find"

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from stagewise.scoring.forms import same
-from stagewise.scoring.options import letter, lettered
 from stagewise.scoring.plain import undress
+from stagewise.scoring.prompts import letter, lettered
 from stagewise.scoring.values import bare, value
 from stagewise.scoring.verifier import equal_by_math_verify
 

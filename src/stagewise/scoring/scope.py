@@ -47,14 +47,21 @@ def scoped(output: str, prompt: str, finish_reason: str) -> str:
     text = output if finish_reason == "stop" else _blank(output, _complete(output), len(output))
     text = without_questions(without_loop(without_turns(_without_thinking(text))), prompt)
     for pattern in (_HEADINGS, _OPTIONS, _CHECKS):
-        text = pattern.sub(lambda match: "\n" * len(match[0]), text)
+        text = pattern.sub(_blanked, text)
     return text
 
 
 def answers_prompt(output: str, prompt: str, span: tuple[int, int]) -> bool:
-    """Whether a part of an output is said to the question asked: no thinking, no other turn and no other question."""
-    text = without_questions(without_turns(_without_thinking(output)), prompt)
-    return text[slice(*span)] == output[slice(*span)]
+    """Whether a part of an output is said to the question asked: no thinking, no other turn, no other question, and no
+    line of a list of options."""
+    text, part = without_questions(without_turns(_without_thinking(output)), prompt), output[slice(*span)]
+    if "\n" not in part:
+        text = _OPTIONS.sub(_blanked, text)
+    return text[slice(*span)] == part
+
+
+def _blanked(match: re.Match[str]) -> str:
+    return "\n" * len(match[0])
 
 
 def _blank(text: str, start: int, end: int) -> str:

@@ -1,4 +1,4 @@
-r"""What a marked part of an output gives as the answer: the value, the letter or the words in it.
+r"""What a marked part of an output gives as the answer, and what a sentence states.
 
 settled("60 jars, altogether")         ->  (0, 2): a value, with what says more about it left out
 settled("(B) because it is a dog")     ->  (1, 2): the letter of an option
@@ -14,53 +14,77 @@ from stagewise.scoring.forms import Number, Reading, Symbols
 from stagewise.scoring.grammar import read, readings
 from stagewise.scoring.values import bare, value
 
+# --- marked parts -------------------------------------------------------------------------------
+
 _LEADS_IN = re.compile(
-    r"(?:[\s:*=>]|(?:therefore|thus|then|so|simply|just|equal\sto|approximately|about|around|roughly|exactly|that"
-    r"|(?:the\s)?(?:option|choice|letter))\b,?|(?:≈|~)"
-    r"|the\s(?:number|value|word|letter|colou?r|city|town|country|planet|year|month|day|name|element)(?:\sof)?\s(?=[A-Z0-9\"']))*",
-    re.IGNORECASE,
+    r"""
+    (?: [\s:*=≈~→] | [=-]>
+      | (?: therefore | thus | then | so | simply | just | equal\sto | approximately | about | around | roughly
+          | exactly | that | (?:the\s)?(?:option|choice|letter) )\b,?
+      | the\s(?: number | value | word | letter | colou?r | city | town | country | planet | year | month | day | name
+          | element )(?:\sof)?\s(?=[A-Z0-9"'])
+    )*
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 # A letter and nothing that makes it a word, a name or one of several.
+_ANOTHER = r"\s*(?:,|and\b|or\b|&)\s*[(\[]?[A-Z]\b"
+_FOLLOWS = r"because|since|as|which|where|is|for|with|due"
 _LETTER = re.compile(
-    r"[(\[]([A-Z])[)\]](?!\s*(?:,|and\b|or\b|&)\s*[(\[]?[A-Z]\b)(?!\s*[+*/×÷^=-])"
-    r"|([A-Z])(?=[).]?[\s\"'!]*$|\)\s*\S|\s*[,;]\s*+(?![(\[]?[A-Z]\b)|\s+[-–—]\s|\s*[.!]\s"
-    r"|\s+(?:because|since|as|which|where|is|for|with|due)\b)"
+    rf"""
+      [(\[]([A-Z])[)\]] (?!{_ANOTHER}) (?!\s*[+*/×÷^=-])
+    | ([A-Z])(?= [).]?[\s"'!]*$ | \)\s*\S | \s*[,;]\s*+(?![(\[]?[A-Z]\b) | \s+[-–—]\s | \s*[.!]\s
+        | \s+(?:{_FOLLOWS})\b )
+    """,
+    re.VERBOSE,
 )
-_LOOSE_LETTER = re.compile(r"([A-Z])(?=[.:]\s)")
-_NAMED_LETTER = re.compile(r"[^()\n]{1,80}\(([A-Z])\)[.\s]*$")  # Canberra (B)
-_BOUNDED_LETTER = re.compile(r"[(\[]([a-z])[)\]][.\s]*$")
-_ARTICLE = re.compile(r"A\s(?!because|since|as\b|which|where|is\b|for\b|with|due|[-–—])")
+_SMALL_LETTER = re.compile(r"[(\[]([a-z])[)\]][.\s]*$")
+_OPTION = re.compile(r"([A-Z])(?=[.:]\s)|[^()\n]{1,80}\(([A-Z])\)[.\s]*$")  # `B. Canberra`, `Canberra (B)`
+_ARTICLE = re.compile(rf"A\s(?!(?:{_FOLLOWS})\b|[-–—])")
 _PROSE = re.compile(r"\s*(?:[.,;:!?)\]]|\Z|\s[a-z]{2,}|\n)")
 _TRAILS = " \t\r\n\u2009.,;:"
 
-# A sentence that says a value: what may stand before one, and behind one.
+# --- sentences ----------------------------------------------------------------------------------
+
 _VERBS = (
-    "is|are|was|were|be|has|have|had|equals?|gives?|makes?|made|measures|needs?|needed|gets?|got|earns?|earned|costs?"
-    "|pays?|paid|spends?|spent|sells?|sold|leaves|weighs?|takes?|took|saves?|saved|receives?|received|totals?|becomes|leaving|giving|making|totall?ing"
+    "is|are|was|were|be|has|have|had|equals?|gives?|giving|makes?|made|making|measures|needs?|needed|gets?|got|earns?"
+    "|earned|costs?|pays?|paid|spends?|spent|sells?|sold|leaves|leaving|weighs?|takes?|took|saves?|saved|receives?"
+    "|received|totals?|totall?ing|becomes"
 )
 _FILLERS = (
     "now|then|only|just|also|still|about|approximately|around|roughly|exactly|therefore|thus|equal|to|actually|at|a"
     "|total|of|in|all|left|with"
 )
 _ASSERTS = re.compile(
-    rf"(?:[=≈]|\b(?i:result|total|answer):|\b(?i:{_VERBS})\b(?:\s(?i:{_FILLERS})\b){{0,4}}|\b[Ww]e\sget\b|\b(?:[Ss]he|[Hh]e|[Ii]t|[Tt]hat|[Tt]here)'s\b|\btotal\sof\b|\bround(?:s|ed)?\s(?:up\s|down\s|off\s)?to\b)[\s$*]*\Z"
+    rf"""
+    (?: [=≈] | \b(?i:result|total|answer): | \b(?i:{_VERBS})\b(?:\s(?i:{_FILLERS})\b){{0,4}} | \b[Ww]e\sget\b
+      | \b(?:[Ss]he|[Hh]e|[Ii]t|[Tt]hat|[Tt]here)'s\b | \btotal\sof\b
+      | \bround(?:s|ed)?\s(?:up\s|down\s|off\s)?to\b
+    )[\s$*]*\Z
+    """,
+    re.VERBOSE,
 )
 _NAMES_IT = re.compile(r"\sis\sthe\b|\s(?:[a-z]+\s)?(?:in\stotal|altogether|in\sall)\b|\s?=\s?[A-Za-z]\b")
+_NEARBY = 80  # characters before a value in which its verb stands
+# Such a clause says its last value, whatever its verb, unless that is counted off from something.
+_COUNTED_OFF = r"\b(?:out\sof|from|than|not|after|by|for|with|if)\s[^\w\n]*\Z"
 _SO = re.compile(
-    r"\b(?:so|therefore|thus|hence|finally)\b(?![^\n.;=]{0,200}\b(?:out\sof|from|than|not|after|by|for|with|if)\s[^\w\n]*\Z)[^\n.;=]{0,200}\Z",
-    re.I,
+    rf"\b(?:so|therefore|thus|hence|finally)\b(?![^\n.;=]{{0,200}}{_COUNTED_OFF})[^\n.;=]{{0,200}}\Z", re.IGNORECASE
 )
-_CLAUSE = 200
-_SENTENCE_ENDS = re.compile(r"\n|[.!?](?=\s|\Z)")
+_CLAUSE = 200  # characters
+_BOUNDARIES = ("\n", ". ", "! ", "? ", "; ")
+_SENTENCE_ENDS = re.compile(r"[\n!?;]|\.(?!\d)")
 _TELLS = re.compile(r"(?!\s*(?:since|because|if|when|as|although|while)\b).*[a-z]{2}", re.IGNORECASE | re.DOTALL)
 _OPERAND = re.compile(
-    r"(?:[-+*/×÷^=]\s?|\d[ \t]?|\bthan\s|\bnot\s|n't\s|\bnever\s|\b(?:step|part|day|question|case)\s|\bout\sof\s"
-    r"|[0-9]\s(?:\w+\s)?of\s|\bfrom\s)\Z",
-    re.IGNORECASE,
+    r"""
+    (?: [-+*/×÷^=]\s? | \d[ \t]? | \bthan\s | \bnot\s | n't\s | \bnever\s | \bfrom\s | \bout\sof\s
+      | \bat\s(?:least|most)\s | \bup\sto\s
+      | [0-9]\s(?:\w+\s)?of\s | \b(?:step|part|day|question|case)\s )\Z
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _DENIES = re.compile(r"(?:n't|\b(?:not|never|cannot))\s(?:be\s)?\Z")
 _DENIED = re.compile(r" (?:is|was|would be|are)(?: not|n't| too| wrong| incorrect| impossible)")
-_NEARBY = 80  # characters before a value in which its verb stands
 
 
 def settled(text: str, has_options: bool = False) -> tuple[int, int] | None:
@@ -74,9 +98,14 @@ def settled(text: str, has_options: bool = False) -> tuple[int, int] | None:
         return start, end
     if found := equation(text[start:end]):
         return start + found.start, start + found.end
+    if value(text[start:end]) is not None:
+        return start, end
     first = read(text, start)
-    if first is None or first.value is None or (isinstance(first.value, Symbols) and not _PROSE.match(text, first.end)):
-        return (start, end) if value(text[start:end]) is not None else None
+    if first is None:
+        found = stated(text[start:end])
+        return (start + found.start, start + found.end) if found else None
+    if first.value is None or (isinstance(first.value, Symbols) and not _PROSE.match(text, first.end)):
+        return None
     return first.start, min(first.end, end)
 
 
@@ -89,34 +118,35 @@ def lead_in(text: str) -> int:
 def stated(text: str) -> Reading | None:
     """The last value that a sentence or an equation of a plain text asserts, or that a clause concludes (`so …`)."""
     found = readings(text)
-    if found and (alone := _alone(text, found)):
+    if alone := _alone(text, found):
         return alone
-    clause = len(text) + 1  # where the concluding clause begins whose own assertions have been sought
-    waiting: Reading | None = None
-    for each in reversed(readings(text)):
-        if waiting is not None and each.start < clause:
-            return waiting
+    clause, concluded = 0, None  # the value that a clause concludes, if the clause asserts none
+    for each in reversed(found):
+        if concluded is not None and each.start < clause:
+            return concluded
         if is_asserted(text, each):
             return each
-        if (
-            waiting is None
-            and each.value is not None
-            and (so := _SO.search(text, max(0, each.start - _CLAUSE), each.start))
-        ):
-            clause, waiting = so.start(), each
-    return waiting
+        so = _SO.search(text, max(0, each.start - _CLAUSE), each.start) if concluded is None and each.value else None
+        if so is not None:
+            clause, concluded = so.start(), each
+    return concluded
+
+
+def sentence(text: str, found: Reading) -> tuple[int, int]:
+    """Start and end of the sentence of a plain text that a reading stands in."""
+    start = max(text.rfind(stop, 0, found.start) + 1 for stop in _BOUNDARIES)
+    ends = _SENTENCE_ENDS.search(text, found.end)
+    return start, ends.start() if ends else len(text)
 
 
 def _alone(text: str, found: Sequence[Reading]) -> Reading | None:
     """The value in the last sentence, where it is the only one there: whatever the verb, it is what is said."""
-    last = found[-1]
-    start = max(text.rfind(stop, 0, last.start) for stop in ("\n", ". ", "! ", "? ", "; ")) + 1
-    if last.value is None or (len(found) > 1 and found[-2].end > start):
+    if not found or found[-1].value is None or is_operand(text, found[-1]):
         return None
-    ends = _SENTENCE_ENDS.search(text, last.end)
-    if text[ends.end() if ends else len(text) :].strip() or not _TELLS.match(text, start, last.start):
-        return None
-    return None if is_operand(text, last) else last
+    start, end = sentence(text, found[-1])
+    others = len(found) > 1 and found[-2].end > start
+    is_last = not text[end:].strip(" \t\n.!?;")
+    return found[-1] if is_last and not others and _TELLS.match(text, start, found[-1].start) else None
 
 
 def is_operand(text: str, reading: Reading) -> bool:
@@ -126,6 +156,7 @@ def is_operand(text: str, reading: Reading) -> bool:
 
 
 def is_asserted(text: str, reading: Reading) -> bool:
+    """Whether a verb or an equals sign leads to a value, or what follows calls it the one."""
     if reading.value is None:
         return False
     before = text[max(0, reading.start - _NEARBY) : reading.start]
@@ -140,9 +171,9 @@ def _trimmed(text: str, start: int) -> tuple[int, int]:
 
 
 def _letter(text: str, start: int, has_options: bool) -> tuple[int, int] | None:
-    match = _LETTER.match(text, start) or _BOUNDED_LETTER.match(text, start)
+    match = _LETTER.match(text, start) or _SMALL_LETTER.match(text, start)
     if match is None and has_options:
-        match = _LOOSE_LETTER.match(text, start) or _NAMED_LETTER.match(text, start)
+        match = _OPTION.match(text, start)
     if match is None or _ARTICLE.match(text, start):
         return None
     return match.span(match.lastindex or 0)

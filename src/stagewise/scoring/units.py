@@ -9,6 +9,7 @@ is_unit_phrase("or 7 jars")   ->  False
 
 import re
 
+# A line for each unit, its name first; an empty line between dimensions.
 _SPELLINGS = """
 second seconds sec secs s
 minute minutes min mins
@@ -17,6 +18,7 @@ day days
 week weeks wk wks
 month months mo
 year years yr yrs
+
 millimeter millimeters millimetre millimetres mm
 centimeter centimeters centimetre centimetres cm
 kilometer kilometers kilometre kilometres km kms kph
@@ -25,12 +27,14 @@ inch inches in
 foot feet ft
 yard yards yd yds
 mile miles mi mph
+
 milligram milligrams mg
 kilogram kilograms kg kgs
 gram grams g
 tonne tonnes ton tons
 ounce ounces oz
 pound pounds lb lbs
+
 milliliter milliliters millilitre millilitres ml mL
 liter liters litre litres l L
 cup cups
@@ -39,23 +43,35 @@ quart quarts qt
 gallon gallons gal
 tablespoon tablespoons tbsp
 teaspoon teaspoons tsp
+
 cent cents ¢
 dollar dollars USD
 euro euros EUR
+
 degree degrees ° deg
 radian radians rad
+
 percent % pct
+
 watt watts W
 kilowatt kilowatts kW
+
 volt volts V
+
 newton newtons N
+
 joule joules J
 kilojoule kilojoules kJ
+
 pascal pascals Pa
+
 kelvin K
+
 hertz Hz
 """
-_NAMES = {name: line.split()[0] for line in _SPELLINGS.strip().splitlines() for name in line.split()}
+_DIMENSIONS = [dimension.strip().splitlines() for dimension in _SPELLINGS.split("\n\n")]
+_NAMES = {name: line.split()[0] for lines in _DIMENSIONS for line in lines for name in line.split()}
+_DIMENSION = {line.split()[0]: number for number, lines in enumerate(_DIMENSIONS) for line in lines}
 _KNOWN = "|".join(re.escape(name) for name in sorted(_NAMES, key=len, reverse=True))
 _LONG = "|".join(name for name in sorted(_NAMES, key=len, reverse=True) if len(name) > 2 and name.isalpha())
 _POWER = r"(?:\s?\^\s?\{?\s?[23]\s?\}?|[²³])?"
@@ -101,6 +117,11 @@ def unit(text: str, at: int) -> tuple[str, int] | None:
     if not match or _SMALL_WORD.match(text, at):
         return None
     return _NAMES.get(match[1]) or _NAMES[match[1].lower()], match.end()
+
+
+def contradicts(name: str, other: str) -> bool:
+    """Whether two units measure the same in different sizes: hours and minutes, not hours and miles."""
+    return name != other and _DIMENSION.get(name) == _DIMENSION.get(other, -1)
 
 
 def inches(text: str, at: int) -> int | None:

@@ -1,13 +1,18 @@
-r"""Options of a multiple-choice question, and an answer that is one of their letters.
+r"""What a prompt asks for: options by their letters, a scale, a unit; and in which ways an answer gives it.
 
-options("Which?\nA) a cat\nB) a dog")    ->  {"A": "a cat", "B": "a dog"}
-letter("**(B)**"), letter("B."), letter("a dog")    ->  "B", "B", None
+options("Which?\nA) a cat\nB) a dog")                 ->  {"A": "a cat", "B": "a dog"}
+letter("**(B)**"), letter("B."), letter("a dog")      ->  "B", "B", None
+as_asked("2 dozen", "2", "How many dozen eggs …?")    ->  ["2 dozen", "2 "]
+as_asked("72 minutes", "72", "How many hours …?")     ->  []
 """
 
 import re
 from functools import lru_cache
 
+from stagewise.scoring.forms import Number
 from stagewise.scoring.plain import undress
+from stagewise.scoring.units import contradicts, unit
+from stagewise.scoring.values import value
 
 _OPTION = re.compile(r"(?:^|(?<=[\s;,]))\(?([A-Z])(?:\)|[.:](?=\s))[ \t]*(?=\S)", re.MULTILINE)
 _LETTER = re.compile(
@@ -38,6 +43,7 @@ _ASKED_IN = re.compile(
 )
 
 
+_UNIT_ASKED = re.compile(r"\bhow\s+many\s+(?:more\s+|extra\s+|total\s+)?([a-z]+)\b|\bin\s+([a-z]+)\s*\?", re.IGNORECASE)
 _SHORT = {"thousand": "kK", "million": "mM", "billion": "bB"}
 
 
@@ -54,9 +60,12 @@ def accepted(expected: str, prompt: str) -> list[str]:
     return [expected, *said] if len(said) == 1 else [expected]
 
 
-def as_asked(answer: str, prompt: str) -> list[str]:
+def as_asked(answer: str, expected: str, prompt: str) -> list[str]:
     """An answer in all ways in which it says what was asked: each side of `10/3 ≈ 3.33`, and, where the prompt asks
-    `How many dozen …?` or `in millions`, the number without that word."""
+    `How many dozen …?` or `in millions`, the number without that word. None, where it is in another unit than asked and
+    `expected` names none."""
+    if _is_in_another_unit(answer, prompt) and not _has_unit(expected):
+        return []
     asked = {word.lower() for word in _ASKED_IN.findall(undress(prompt).text)}
     ways = [answer, *answer.split("≈")] if "≈" in answer else [answer]
     if asked:
@@ -65,6 +74,18 @@ def as_asked(answer: str, prompt: str) -> list[str]:
         without = re.sub(rf"\b(?:{'|'.join(sorted(asked))})s?\b{short}", "", answer, flags=re.IGNORECASE)
         ways += [without] if without != answer else []
     return ways
+
+
+def _is_in_another_unit(answer: str, prompt: str) -> bool:
+    asked = _UNIT_ASKED.findall(prompt)
+    wanted = unit(f" {asked[-1][0] or asked[-1][1]}", 0) if asked else None
+    found = value(answer) if wanted else None
+    return wanted is not None and isinstance(found, Number) and contradicts(found.unit, wanted[0])
+
+
+def _has_unit(text: str) -> bool:
+    found = value(text)
+    return isinstance(found, Number) and found.unit != ""
 
 
 def letter(text: str) -> str | None:
