@@ -254,11 +254,9 @@ class Forger:
         elif kind == "eval":
             inputs = evaluate.inputs_of(made["split"], made["train"])
         else:
-            trained = [self.sealed(each.manifest["inputs"]["runs"]["train"]["run_id"]) for each in made.values()]
-            first = next(iter(made.values()))
-            inputs = report.inputs_of(
-                [self.sealed(first.manifest["inputs"]["runs"]["split"]["run_id"]), *trained, *made.values()]
-            )
+            evaluated = [each for role, each in made.items() if role != "split"]
+            trained = [self.sealed(each.manifest["inputs"]["runs"]["train"]["run_id"]) for each in evaluated]
+            inputs = report.inputs_of([made["split"], *trained, *evaluated])
         part, machine, code = manifest["config"]["part"], manifest["machine"], manifest["code"]["step_sha256"]
         return digest_json(
             identity(kind, part, inputs, machine, code, deciding(kind, there["packages"]), there["python"])

@@ -113,7 +113,7 @@ def test_the_experiment_is_the_flags_else_the_environments_else_the_studys(
 
 
 def test_a_missing_config_is_one_line(store: Any) -> None:
-    is_a_users_mistake(in_a_process("main", "--config", "none.yaml"), "none.yaml: no such config file")
+    is_a_users_mistake(stagewise("main", "--config", "none.yaml"), "none.yaml: no such config file")
 
 
 def test_an_unknown_key_is_one_line(store: Any, write_config: Any) -> None:

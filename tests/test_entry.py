@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -97,11 +96,12 @@ def test_mlflow_run_of_a_git_address_writes_where_it_was_started(clone: Path, co
 
 
 def test_a_mistake_in_a_step_fails_the_whole_run_with_its_line(clone: Path, config: Path) -> None:
-    value = TINY | {"launcher": "project", "training": TINY["training"] | {"max_length": 8}}
+    stages = [*TINY["split"]["stages"], {"name": "d", "rules": [{"category": ["poetry"]}]}]
+    value = TINY | {"launcher": "project", "split": {"stages": stages}}
     config.write_text(yaml.safe_dump(value, sort_keys=False))
     done = mlflow_run(clone, ".", "--env-manager", "local", "-P", f"config={config}")
     assert done.returncode != 0
-    assert "longer than training.max_length 8" in done.stdout
+    assert "stage d gets no trace" in done.stdout
     assert "Traceback" not in done.stdout
     assert "RUNNING" not in statuses(clone)
 
@@ -157,17 +157,3 @@ def test_uv_makes_the_environment_of_conda_yaml(clone: Path, config: Path, tmp_p
     )
     assert done.returncode == 0, done.stdout
     assert statuses(clone) == ["FINISHED"] * 7
-
-
-def test_a_changed_working_tree_is_recorded_with_its_diff(clone: Path, config: Path) -> None:
-    config.write_text(config.read_text().replace("launcher: project", "launcher: inline"))
-    with (clone / "src" / "stagewise" / "errors.py").open("a") as file:
-        file.write("\n# changed\n")
-    done = mlflow_run(clone, ".", "--env-manager", "local", "-P", f"config={config}")
-    assert done.returncode == 0, done.stdout
-    with sqlite3.connect(clone / "mlflow.db") as database:
-        dirty: list[Any] = database.execute("select distinct value from tags where key='stagewise.dirty'").fetchall()
-    assert dirty == [("true",)]
-    diffs = list((clone / "mlruns").rglob("code.diff"))
-    assert len(diffs) == 7
-    assert "+# changed" in diffs[0].read_text()

@@ -213,7 +213,9 @@ def left_by(client: Any, study: str, owner: str, work: Path) -> str:
     return run_id
 
 
-@pytest.mark.parametrize("owner", [json.dumps(json.loads(owner_tag()) | {"host": "elsewhere"}), ""], ids=["elsewhere", "nobody"])
+@pytest.mark.parametrize(
+    "owner", [json.dumps(json.loads(owner_tag()) | {"host": "elsewhere"}), ""], ids=["elsewhere", "nobody"]
+)
 def test_a_folder_left_by_a_process_that_nobody_here_can_see_leaves_its_run_and_says_so(
     client: Any, study: str, tmp_path: Path, owner: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
