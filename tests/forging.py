@@ -32,8 +32,9 @@ from stagewise.tracking.runs import FINGERPRINT, NOTE, SEAL
 from stagewise.verification.bundle import Bundle
 from stagewise.verification.files import Known
 from stagewise.verification.findings import Verdict
+from stagewise.verification.names import Named
 from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, RunView, VersionView
-from stagewise.verification.walk import Named, verify
+from stagewise.verification.walk import verify
 
 MODEL_SEAL = "stagewise.manifest_sha256"
 
@@ -254,11 +255,9 @@ class Forger:
         elif kind == "eval":
             inputs = evaluate.inputs_of(made["split"], made["train"])
         else:
-            trained = [self.sealed(each.manifest["inputs"]["runs"]["train"]["run_id"]) for each in made.values()]
-            first = next(iter(made.values()))
-            inputs = report.inputs_of(
-                [self.sealed(first.manifest["inputs"]["runs"]["split"]["run_id"]), *trained, *made.values()]
-            )
+            evaluated = [each for role, each in made.items() if role != "split"]
+            trained = [self.sealed(each.manifest["inputs"]["runs"]["train"]["run_id"]) for each in evaluated]
+            inputs = report.inputs_of([made["split"], *trained, *evaluated])
         part, machine, code = manifest["config"]["part"], manifest["machine"], manifest["code"]["step_sha256"]
         return digest_json(
             identity(kind, part, inputs, machine, code, deciding(kind, there["packages"]), there["python"])

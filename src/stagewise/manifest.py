@@ -25,6 +25,10 @@ SCHEMA = "stagewise.manifest/3"
 FILE = "manifest.json"
 
 
+class OtherRelease(LineageError):
+    """A manifest of another release of stagewise, which reads it."""
+
+
 def build(
     *,
     kind: str,
@@ -81,7 +85,9 @@ def decode(data: bytes) -> dict[str, Any]:
         manifest = document(data, FILE)
         found = manifest.get("schema") if isinstance(manifest, dict) else None
         if found != SCHEMA:
-            raise LineageError(f"{FILE}: found schema {described(found)}, expected {SCHEMA!r}")
+            other = isinstance(found, str) and found.startswith(SCHEMA.rpartition("/")[0])
+            error = OtherRelease if other else LineageError
+            raise error(f"{FILE}: found schema {described(found)}, expected {SCHEMA!r}")
         schemas.check(manifest, "manifest", FILE)
     except DataError as error:
         raise LineageError(f"{FILE}: found what is no manifest ({error}), expected schema {SCHEMA}") from error

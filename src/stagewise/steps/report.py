@@ -40,7 +40,7 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
         module="steps.report",
         part=part_of(session.config),
         inputs=inputs_of([split, *trained, *evaluated]),
-        runs={f"eval {Target.of(each).checkpoint}": each for each in evaluated},
+        runs={"split": split, **{f"eval {Target.of(each).checkpoint}": each for each in evaluated}},
         machine=ONE_THREAD,
         tags={},
         body=body,

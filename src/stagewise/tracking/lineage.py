@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-from stagewise.errors import LineageError
+from stagewise.errors import LineageError, printable
 from stagewise.tracking.champion import ABSENT
 from stagewise.tracking.runs import KIND, Record, read
 
@@ -122,7 +122,7 @@ def _own(record: Record) -> Iterator[str]:
 
 
 def _drawn(node: Node, first: str = "", rest: str = "") -> Iterator[str]:
-    yield f"{first}{node.text}"
+    yield f"{first}{printable(node.text)}"
     for index, each in enumerate(node.below):
         last = index == len(node.below) - 1
         yield from _drawn(each, f"{rest}{'└─ ' if last else '├─ '}", f"{rest}{'   ' if last else '│  '}")

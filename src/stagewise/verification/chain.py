@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from stagewise.errors import LineageError
 from stagewise.hashing import canonical_json, sha256
-from stagewise.manifest import FILE, Sealed, check_facts, decode
+from stagewise.manifest import FILE, OtherRelease, Sealed, check_facts, decode
 from stagewise.verification.entries import SEAL
 from stagewise.verification.files import listed_files
 from stagewise.verification.findings import Finding, Node
@@ -94,7 +94,9 @@ class Chain:
             if canonical_json(manifest) != data:
                 node.findings.append(Finding(f"artifact {FILE}", "other bytes", "its canonical JSON"))
         except LineageError as error:
-            node.findings.append(Finding(f"artifact {FILE}", str(error), "a manifest"))
+            other = isinstance(error, OtherRelease)
+            expect = "one that this release reads; verify with the one that made it" if other else "a manifest"
+            node.findings.append(Finding(f"artifact {FILE}", str(error), expect, checked=not other))
             return node
         fetch = _fetcher(self.source, owner)
         self.sealed[run_id] = Sealed(run_id, view.experiment_id, manifest, node.digest, fetch)

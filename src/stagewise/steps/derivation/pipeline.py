@@ -4,7 +4,7 @@ parents; the copies of the report, the final scores; and that all arms of a seed
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stagewise import pipeline
+from stagewise import pipeline, training
 from stagewise.config import Config, OwnBudget, resolved
 from stagewise.manifest import Sealed
 from stagewise.steps import evaluate, split, train
@@ -74,6 +74,7 @@ def _steps(
     """Each step by this study's config, data and checkpoints: it may have been made for another."""
     yield from _asked("split", made_of, split.part_of(config))
     yield from _asked("report", report, report_step.part_of(config))
+    yield from same("report, its split", report.manifest["inputs"]["runs"].get("split"), made_of.reference)
     by_name = {Target.of(each).checkpoint: each for each in trained}
     for each in trained:
         target = Target.of(each)
@@ -131,7 +132,8 @@ def _where(what: str, sealed: Sealed, made: Sealed, config: Config, phase: int) 
 def _machine(sealed: Sealed, config: Config) -> dict[str, Any]:
     """The pipeline's, as far as the config and the code decide it."""
     told = sealed.manifest["machine"]
-    return train.machine(config) | {"device": told["device"], "threads": config.compute.threads or told["threads"]}
+    threads = config.compute.threads or told["threads"]
+    return {"device": told["device"], "threads": threads, "determinism": training.DETERMINISM}
 
 
 def _copies(sealed: Sealed, report: Sealed) -> Iterator[Finding]:

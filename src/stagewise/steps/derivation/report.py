@@ -19,10 +19,12 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     # Their order is the study's; a manifest names them by name.
     planned = list(dict.fromkeys(target.checkpoint for target in train.targets(config)))
     asked = sealed.manifest["inputs"]["runs"]
-    yield from same("manifest.json, inputs.runs", sorted(asked), sorted(f"eval {name}" for name in planned))
+    yield from same(
+        "manifest.json, inputs.runs", sorted(asked), sorted(["split", *(f"eval {name}" for name in planned)])
+    )
     evaluated = [chain.made_from(sealed, f"eval {name}") for name in planned]
     trained = [chain.made_from(each, "train") for each in evaluated]
-    made_of = chain.made_from(evaluated[0], "split")
+    made_of = chain.made_from(sealed, "split")
     checkpoints = step.read_checkpoints(trained, evaluated)
     yield from same("the checkpoints of the eval runs", [each.name for each in checkpoints], planned)
     compared = step.compare(config, checkpoints)
@@ -39,7 +41,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         part=step.part_of(config),
         artifacts=[*texts, *drawn],
         inputs=step.inputs_of([made_of, *trained, *evaluated]),
-        runs=dict.fromkeys(asked, "eval"),
+        runs=dict.fromkeys(asked, "eval") | {"split": "split"},
         parameters={"run_id": None},
     )
     yield from hold(sealed, chain, expected)
