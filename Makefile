@@ -6,7 +6,7 @@ export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 # `mlflow run` says `python`, and it must be this environment's.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test test-slow lint ui
+.PHONY: run test test-slow test-services lint ui
 
 STUDY = $(notdir $(basename $(CONFIG)))
 run: .venv/installed
@@ -19,6 +19,10 @@ test: .venv/installed
 test-slow: .venv/installed
 	pytest -q -m slow
 
+# On services that it starts for itself, once they are installed.
+test-services: .venv/services
+	pytest -q -m services tests/services
+
 lint: .venv/installed
 	ruff check
 	ruff format --check
@@ -30,4 +34,10 @@ ui: .venv/installed
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --editable ".[dev]"
+	touch $@
+
+.venv/services: .venv/installed
+	.venv/bin/pip install --quiet --editable ".[dev,services]"
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+		{ apt-get update && apt-get install --yes --no-install-recommends postgresql; }
 	touch $@

@@ -140,7 +140,7 @@ def harness(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int, ba
 
 
 def ours(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int, batch_size: int) -> Said:
-    engine = Decoder(loaded, Evaluation(max_new_tokens=longest))
+    engine = Decoder(loaded, Evaluation(max_new_tokens=longest), "select")
     return [(answer.text, answer.tokens) for answer in generate(engine, prompts, batch_size)]
 
 
@@ -190,7 +190,7 @@ def main() -> None:
     loaded.model.to(options.device, getattr(torch, options.dtype)).eval()
     items = read_items(options.data / "eval_v2.jsonl").rows[: options.items]
     texts = [f"{item.prompt}\n" for item in items]
-    ids = formatting.prompt_ids(loaded.tokenizer, "plain", [item.prompt for item in items])
+    ids = formatting.item_ids(loaded.tokenizer, Training(batch_size=1, learning_rate=1.0), items)
     prompts = [Prompt(item.id, *each, 0) for item, *each in zip(items, texts, ids, strict=True)]
     some = prompts[:: max(1, len(prompts) // options.alone)]
     ways: dict[str, Callable[[], Said]] = {"batch 1": lambda: alone(loaded, some, options.max_new_tokens)}

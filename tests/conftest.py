@@ -90,6 +90,29 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_database: bytes
 
 
 @pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> Iterator[str]:
+    """The address of a tracking server on SQLite, which keeps the artifacts too; all tests of a process share it."""
+    from helpers.servers import tracking_app
+
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "mlflow.db").write_bytes(fresh_database)
+    with tracking_app(folder, f"sqlite:///{folder / 'mlflow.db'}") as url:
+        yield url
+
+
+@pytest.fixture
+def proxy(tracking_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A proxy in front of it, named by the environment, and a work folder of the test's own."""
+    from helpers.proxy import Proxy
+
+    with Proxy(tracking_server) as made:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
+        monkeypatch.setenv("STAGEWISE_HOME", str(tmp_path / "home"))
+        monkeypatch.chdir(tmp_path)
+        yield made
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> Iterator[Any]:
     """The tiny study, finished: (store, config path, pipeline run id, client). Tests must not change it."""
     from stagewise import pipeline

@@ -99,5 +99,24 @@ def test_of_a_model_whose_logits_are_no_numbers(store: Any, tmp_path: Path) -> N
         made.model.lm_head.weight[4] = float("nan")
     modeling.save(made, tmp_path / "broken")
     line = fails(tmp_path, {}, {"model": {"path": "broken"}})
-    assert line.startswith("ModelError: item generated-2-")
-    assert "the model's logits are not finite at token 1 of the answer" in line
+    assert line == "ModelError: LlamaForCausalLM: its logits are not finite; the checkpoint is broken"
+
+
+@pytest.mark.parametrize("place", ["trace", "item"])
+def test_of_text_that_spells_a_special_token(store: Any, tmp_path: Path, place: str) -> None:
+    """Found before anything is trained, in the eval set too."""
+    prompts = ["What is one?", "What is <eos>?" if place == "trace" else "What is two?"]
+    lines = [trace_line(prompt, [Step("s", "x")], "1", {"category": "synthetic"}) for prompt in prompts]
+    item = ITEM | ({"prompt": "Is <pad> odd?"} if place == "item" else {})
+    (tmp_path / "traces.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    (tmp_path / "eval.jsonl").write_text(f"{json.dumps(item)}\n")
+    data = {"train": {"path": "traces.jsonl"}, "eval": {"path": "eval.jsonl"}}
+    split = {"stages": [{"name": "a", "rules": [{"category": ["synthetic"]}]}]}
+    line = fails(tmp_path, {}, {"data": data, "split": split})
+    where = {"trace": "stage a, source row 1", "item": "eval item e-1"}[place]
+    token = {"trace": "<eos>", "item": "<pad>"}[place]
+    assert line.startswith(f"DataError: {where}: the text spells the special token '{token}'; take it out, or set")
+    client = connect()
+    (experiment,) = [found for found in client.search_experiments() if found.name == "tiny"]
+    trained = [run for run in client.search_runs([experiment.experiment_id]) if run.data.params.get("arm.phase") == "1"]
+    assert trained == []

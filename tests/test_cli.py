@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from conftest import Finished
 
 from stagewise.cli import main
+from stagewise.tracking.store import connect
 
 ROOT = Path(__file__).parents[1]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
@@ -27,9 +28,7 @@ def stagewise(*arguments: str, **environment: str) -> Done:
     """The command in this process: starting one takes seconds, most of them torch's import."""
     before = dict(os.environ)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["stagewise", *arguments])
-            result = CliRunner(env=environment).invoke(main, arguments)
+        result = CliRunner(env=environment).invoke(main, arguments)
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -51,8 +50,8 @@ def of(finished: Finished, *arguments: str) -> Done:
     return stagewise(*arguments, **finished.store.environment)
 
 
-def is_a_users_mistake(done: Done, expected: str) -> None:
-    assert done.returncode == 2, done.stderr
+def is_a_users_mistake(done: Done, expected: str, code: int = 2) -> None:
+    assert done.returncode == code, done.stderr
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -68,7 +67,7 @@ def test_entry_points_and_commands_are_the_same_with_the_same_parameters() -> No
     for name, entry in MLPROJECT["entry_points"].items():
         command = cli.main.commands[name]
         options = {parameter.name: parameter for parameter in command.params}
-        assert set(options) == set(entry["parameters"])
+        assert set(options) - {"experiment_name"} == set(entry["parameters"])  # `mlflow run` has that one itself
         assert command.help
         for parameter, declared in entry["parameters"].items():
             assert declared["type"] == "string"
@@ -85,6 +84,32 @@ def test_help_comes_without_loading_torch() -> None:
     assert "The whole study" in in_a_process("--help").stdout
 
 
+def test_only_a_command_of_a_launcher_asks_for_its_run() -> None:
+    """The help of one comes without a server, whatever a scheduler exports."""
+    environment = {"MLFLOW_RUN_ID": "0" * 32, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    for name in MLPROJECT["entry_points"]:
+        assert stagewise(name, "--help", **environment).returncode == 0
+    assert stagewise("score", "none.jsonl", **environment).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "environment", "expected"),
+    [
+        ([], {}, "tiny"),
+        ([], {"MLFLOW_EXPERIMENT_NAME": "theirs"}, "theirs"),
+        (["--experiment-name", "mine"], {"MLFLOW_EXPERIMENT_NAME": "theirs"}, "mine"),
+    ],
+)
+def test_the_experiment_is_the_flags_else_the_environments_else_the_studys(
+    store: Any, write_config: Any, flag: list[str], environment: dict[str, str], expected: str
+) -> None:
+    done = stagewise("split", "--config", str(write_config()), *flag, **environment)
+    assert done.returncode == 0, done.stderr
+    client = connect()
+    (run,) = client.search_runs([client.get_experiment_by_name(expected).experiment_id])
+    assert run.info.run_id in done.stdout
+
+
 def test_a_missing_config_is_one_line(store: Any) -> None:
     is_a_users_mistake(in_a_process("main", "--config", "none.yaml"), "none.yaml: no such config file")
 
@@ -97,7 +122,7 @@ def test_a_server_that_is_not_there_is_one_line(write_config: Any, tmp_path: Pat
     done = stagewise(
         "main", "--config", str(write_config()), MLFLOW_TRACKING_URI="http://127.0.0.1:9", STAGEWISE_HOME=str(tmp_path)
     )
-    is_a_users_mistake(done, "tracking server http://127.0.0.1:9: cannot be reached")
+    is_a_users_mistake(done, "tracking server http://127.0.0.1:9: cannot be reached", code=6)
 
 
 def test_an_unknown_run_is_one_line(finished: Finished) -> None:

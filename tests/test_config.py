@@ -8,6 +8,7 @@ from conftest import TINY, merged
 from stagewise import config
 from stagewise.errors import ConfigError
 
+SERVER = {"url": "http://a/v1", "model": "m"}
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
@@ -44,9 +45,16 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"evaluation": {"extract": ["telepathy"]}}, "found 'telepathy': Input should be 'gsm8k', 'boxed'"),
         ({"evaluation": {"samples_per_item": 4}}, "needs a temperature above 0"),
         ({"evaluation": {"engine": "openai"}}, "engine openai and a server belong together"),
+        ({"evaluation": {"server": SERVER}}, "engine openai and a server belong together"),
         (
-            {"evaluation": {"server": {"url": "http://a/v1", "model": "m"}}},
-            "engine openai and a server belong together",
+            {
+                "evaluation": {
+                    "engine": "openai",
+                    "server": {"url": "http://a/v1", "model": "m"},
+                    "precision": "bfloat16",
+                }
+            },
+            "leave it out with openai",
         ),
         ({"evaluation": {"server": {"url": "http://a/v1?x=1", "model": "m"}}}, "evaluation.server.url"),
         ({"evaluation": {"server": {"url": "file:///etc/passwd", "model": "m"}}}, "evaluation.server.url"),

@@ -19,10 +19,12 @@ from conftest import TINY, Store
 from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import is_a_users_mistake, stagewise
+from tracking.test_launcher import made
 
 from stagewise import config, credentials
 from stagewise.errors import SecretError
 from stagewise.steps.export import FORMATS
+from stagewise.tracking.store import connect
 
 SECRET = "cAnArY0123456789abcdefXYZ"
 HELD = [
@@ -99,10 +101,27 @@ def test_a_config_with_a_token_is_refused_with_its_line_and_without_the_token() 
 
 def test_a_token_in_a_value_is_refused_with_the_advice_to_delete_what_mlflow_wrote(store: Store) -> None:
     value = f"https://me:{SECRET}@example.org/c.yaml"
-    done = stagewise("main", "--config", value, MLFLOW_RUN_ID="1234")
-    is_a_users_mistake(done, "mlflow runs delete --run-id 1234")
+    run_id = made(connect(), "0", ["main", "--config", value])
+    done = stagewise("main", "--config", value, MLFLOW_RUN_ID=run_id)
+    is_a_users_mistake(done, f"mlflow runs delete --run-id {run_id}")
     assert SECRET not in done.stderr + done.stdout
     is_a_users_mistake(stagewise("main", "--config", value), "give it by the environment")
+
+
+def test_nobody_is_told_to_delete_a_run_that_holds_no_token(store: Store) -> None:
+    mine = connect().create_run("0").info.run_id
+    done = stagewise("main", "--config", f"https://me:{SECRET}@example.org/c.yaml", MLFLOW_RUN_ID=mine)
+    assert done.returncode == 2
+    assert "delete" not in done.stderr
+    assert "give it by the environment" in done.stderr
+
+
+def test_the_words_of_the_process_around_the_command_are_not_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a notebook's, or another program's that calls `main`."""
+    monkeypatch.setattr(sys, "argv", ["theirs", f"https://me:{SECRET}@example.org/theirs"])
+    is_a_users_mistake(stagewise("main", "--config", "none.yaml"), "none.yaml: no such config file")
 
 
 # --- the canary ---------------------------------------------------------------------------------

@@ -106,18 +106,46 @@ def test_a_mistake_in_a_step_fails_the_whole_run_with_its_line(clone: Path, conf
     assert "RUNNING" not in statuses(clone)
 
 
-def test_without_conda_mlflow_says_so_and_the_next_start_closes_its_run(clone: Path, config: Path) -> None:
-    """The README tells of both."""
+def test_without_conda_mlflow_says_so_and_leaves_a_run_that_is_nobodys(clone: Path, config: Path) -> None:
+    """The README tells how it is deleted."""
     config.write_text(config.read_text().replace("launcher: project", "launcher: inline"))
     if shutil.which("conda"):
         pytest.skip("there is a conda here")
     done = mlflow_run(clone, ".", "-P", f"config={config}")
     assert "Could not find Conda executable at conda" in done.stdout
     assert statuses(clone) == ["RUNNING"]
-    done = mlflow_run(clone, ".", "--env-manager", "local", "-P", f"config={config}")
+    # No tag says whose it is: it might as well be another project's, on the same database and at work.
+    done = mlflow_run(clone, ".", "--env-manager", "local", "-e", "split", "-P", f"config={config}")
     assert done.returncode == 0, done.stdout
-    assert "was left RUNNING by a process that is gone; it is KILLED now" in done.stdout
-    assert statuses(clone) == ["FINISHED"] * 7 + ["KILLED"]
+    assert statuses(clone) == ["FINISHED", "RUNNING"]
+
+
+THEIRS = """
+name: theirs
+entry_points:
+  split:
+    parameters:
+      config: {type: string}
+    command: "echo prepared && PYTHONPATH=SOURCE python -m stagewise split --config {config}"
+"""
+
+
+def test_a_project_of_the_users_own_that_calls_a_step_keeps_its_run(clone: Path, config: Path, tmp_path: Path) -> None:
+    """Whether the step is done, or was done before."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "MLproject").write_text(THEIRS.replace("SOURCE", str(clone / "src")))
+    for own in (["FINISHED", "FINISHED"], ["FINISHED"] * 3):  # its run each time, and one split
+        done = mlflow_run(theirs, ".", "--env-manager", "local", "-e", "split", "-P", f"config={config}")
+        assert done.returncode == 0, done.stdout
+        assert "which this command leaves as it is: it was made for another project" in done.stdout
+        assert statuses(theirs) == own
+    with sqlite3.connect(theirs / "mlflow.db") as database:
+        names = {name for (name,) in database.execute("select name from runs")}
+        (kept,) = database.execute("select count(*) from tags where key='mlflow.project.entryPoint'").fetchone()
+    assert "split" in names
+    assert len(names) == 3
+    assert kept == 2
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_a_chat_template_is_the_tokenizers_own() -> None:
 def test_evaluation_gives_the_very_tokens_that_training_gave() -> None:
     words = tokenizer("bpe")
     (example,) = encode([trace()], words, settings(), "a").usable.values()
-    assert prompt_ids(words, "plain", ["What is 1+2?"]) == [list(example.ids[: example.prompt])]
+    assert prompt_ids(words, settings(), ["What is 1+2?"], str) == [list(example.ids[: example.prompt])]
 
 
 def test_eos_is_learned_also_where_padding_is_eos() -> None:

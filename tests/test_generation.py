@@ -13,7 +13,7 @@ from models import FAMILIES, loaded
 
 from stagewise.config import Evaluation
 from stagewise.errors import ModelError
-from stagewise.generation import Answer, Decoder, Prompt, generate, kept, seed_of
+from stagewise.generation import DECODING, Answer, Decoder, Decoding, Prompt, generate, kept, seed_of
 
 IDS = [[5, 9, 3], [7], [11, 4, 6, 8, 2, 10, 3, 3], [12, 5], [9, 9, 9, 9, 9]]
 
@@ -26,14 +26,27 @@ def settings(**changes: Any) -> Evaluation:
     return Evaluation(**({"max_new_tokens": 12} | changes))
 
 
-def answers(made: Any, asked: Sequence[Prompt] | None = None, batch_size: int = 4, **changes: Any) -> list[Answer]:
-    return generate(Decoder(made, settings(**changes)), prompts() if asked is None else asked, batch_size)
+def answers(
+    made: Any,
+    asked: Sequence[Prompt] | None = None,
+    batch_size: int = 4,
+    decoding: Decoding = "select",
+    **changes: Any,
+) -> list[Answer]:
+    decoder = Decoder(made, settings(**changes), decoding)
+    return generate(decoder, prompts() if asked is None else asked, batch_size)
 
 
 def with_ends(made: Any, count: int) -> Any:
     """The model with more ends, tokens that it says often, so that rows end at different times."""
     made.model.generation_config.eos_token_id = list(range(1, 1 + count))
     return made
+
+
+def mixed(seed: int) -> list[Prompt]:
+    """16 prompts of 1 to 9 tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    return prompts([torch.randint(2, 40, (1 + i % 9,), generator=generator).tolist() for i in range(16)])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -49,11 +62,40 @@ def test_a_batch_says_what_each_prompt_alone_says(family: str, seed: int) -> Non
 @pytest.mark.parametrize("seed", range(2))
 def test_rows_that_end_leave_the_batch_and_the_others_say_the_same(family: str, seed: int) -> None:
     made = with_ends(loaded(family, seed=seed), 12)
-    generator = torch.Generator().manual_seed(seed)
-    many = prompts([torch.randint(2, 40, (1 + i % 9,), generator=generator).tolist() for i in range(16)])
+    many = mixed(seed)
     together = answers(made, many, batch_size=16, max_new_tokens=24)
     assert together == answers(made, many, batch_size=1, max_new_tokens=24)
     assert len({answer.tokens for answer in together}) > 3
+
+
+@pytest.mark.parametrize("decoding", DECODING)
+def test_every_way_of_decoding_says_the_same(decoding: Decoding) -> None:
+    made = with_ends(loaded("gpt2"), 12)
+    asked: dict[str, Any] = {"stop": (made.tokenizer.decode([20]),), "max_new_tokens": 24}
+    for changes in ({}, {"temperature": 1.0, "top_p": 0.9}):
+        wanted = answers(made, mixed(0), batch_size=1, **asked, **changes)
+        assert answers(made, mixed(0), batch_size=16, decoding=decoding, **asked, **changes) == wanted
+        assert len({answer.tokens for answer in wanted}) > 3
+
+
+def test_a_models_own_generation_config_has_no_part_in_its_answers() -> None:
+    made = loaded()
+    wanted = answers(made)
+    made.model.generation_config.do_sample = True
+    made.model.generation_config.repetition_penalty = 5.0
+    published = made.model.generation_config
+    for decoding in DECODING:
+        assert answers(made, decoding=decoding) == wanted
+    assert made.model.generation_config is published
+
+
+@pytest.mark.parametrize("decoding", ["generate", "one_by_one"])
+def test_logits_that_are_no_numbers_are_one_line_in_the_models_own_loop_too(decoding: Decoding) -> None:
+    made = loaded()
+    with torch.no_grad():
+        made.model.lm_head.weight[4] = float("nan")
+    with pytest.raises(ModelError, match=r"item item-2: the model's logits are not finite at token 1 of the answer"):
+        answers(made, decoding=decoding)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -135,7 +177,7 @@ def test_a_stop_text_ends_real_generation() -> None:
 
 def test_every_prompt_has_its_answer_in_the_order_given() -> None:
     made, told = loaded(), list[int]()
-    given = generate(Decoder(made, settings()), prompts(), 2, on_batch=told.append)
+    given = generate(Decoder(made, settings(), "select"), prompts(), 2, on_batch=told.append)
     assert told == [2, 2, 1]
     assert given[3] == answers(made, [prompts()[3]])[0]
 
@@ -168,7 +210,7 @@ def test_samples_have_the_models_distribution(monkeypatch: pytest.MonkeyPatch) -
         return SimpleNamespace(logits=logits)
 
     def shares(top_p: float) -> dict[int, float]:
-        decoder = Decoder(made, settings(max_new_tokens=1, temperature=2.0, top_p=top_p))
+        decoder = Decoder(made, settings(max_new_tokens=1, temperature=2.0, top_p=top_p), "select")
         rows = [decoder._row(Prompt("", "", [5], seed)) for seed in range(4000)]
         decoder._decode(rows)
         said = [row.said[0] for row in rows]
@@ -215,7 +257,7 @@ def kill(size):
     if count >= 4:
         os.kill(os.getpid(), 9)
 
-generate(Decoder(loaded(), settings()), prompts(), 2, Path(sys.argv[1]), kill)
+generate(Decoder(loaded(), settings(), "select"), prompts(), 2, Path(sys.argv[1]), kill)
 """
 
 
@@ -226,7 +268,7 @@ def test_after_a_kill_only_what_is_not_on_the_disk_is_asked(tmp_path: Path) -> N
     assert kept(tmp_path) == 4
     (tmp_path / "000002.partial").write_text('{"prom')  # as a kill in the middle of a write leaves it
     asked = []
-    decoder = Decoder(loaded(), settings())
+    decoder = Decoder(loaded(), settings(), "select")
 
     def engine(batch: Sequence[Prompt]) -> list[Answer]:
         asked.extend(prompt.item for prompt in batch)

@@ -82,6 +82,21 @@ def test_a_log_that_the_harness_itself_wrote(tmp_path: Path) -> None:
     assert row["target_hash"] == sha256(row["target"].encode())
 
 
+# As versions before the named arguments wrote it: a list for each request, and two filters that it does not name.
+OLDER = {name: SAMPLE[name] for name in ("doc_id", "doc", "target", "resps", "filtered_resps", "exact_match")} | {
+    "arguments": [["Question: What is 2+2?\nAnswer:", {"until": ["Question:"], "do_sample": False}]]
+}
+
+
+def test_a_log_of_an_older_harness(written: Written) -> None:
+    second = {"doc_id": 1, "resps": [["5"]], "target": 5}
+    file = read(written(OLDER, OLDER | second, OLDER | {"filtered_resps": ["4"]}, OLDER | second))
+    assert file.outputs[0] == Output("0", 0, "What is 2+2?", "4", "2+2=4\n4", None, None, None, None)
+    assert [(output.text, output.expected) for output in file.outputs] == [("2+2=4\n4", "4"), ("5", "5")]
+    (unasked,) = read(written(OLDER | {"doc": {"a": 1}})).outputs
+    assert unasked.prompt == "Question: What is 2+2?\nAnswer:"
+
+
 def test_a_sample_without_a_question_is_asked_what_the_model_was(written: Written) -> None:
     (output,) = read(written(SAMPLE | {"doc": {"a": 1}, "target": "Paris"})).outputs
     assert (output.prompt, output.expected) == ("Question: What is 2+2?\nAnswer:", "Paris")
@@ -117,11 +132,16 @@ def test_an_eval_set_says_what_was_asked_and_expected(written: Written, row: dic
         ([ANSWER, ANSWER], "item x-1 stands twice, expected one output for each item"),
         ([made("4"), made("5")], "item x-1 stands twice"),
         ([SAMPLE, SAMPLE], "line 2: doc_id 0 stands twice"),
+        ([OLDER, OLDER, OLDER | {"doc_id": 1}], "line 3: doc_id 1 stands 1 times, expected 2, like the first"),
+        ([OLDER, OLDER | {"resps": [["5"]]}], "line 2: doc_id 0 stands twice"),
+        ([OLDER | {"arguments": [["Q"], 3]}], 'field "arguments.1": found the number 3'),
+        ([OLDER | {"arguments": [[{"until": []}]]}], 'field "arguments.0.0": found an object'),
+        ([OLDER | {"arguments": []}], 'field "arguments": found a list'),
         ([SAMPLE, SAMPLE | {"filter": "flexible-extract", "resps": [["5"]]}], "line 2: doc_id 0 stands twice"),
         ([SAMPLE | {"resps": [[["-1.5", "False"]]]}], 'line 1, field "resps.0.0": found a list, which must be string'),
         ([SAMPLE | {"resps": []}], 'line 1, field "resps": found a list, which must contain at least 1 items'),
         ([SAMPLE | {"resps": "4"}], 'line 1, field "resps": found the string "4", which must be array'),
-        ([SAMPLE | {"arguments": [["Q"]]}], 'line 1, field "arguments": found a list, which must be object'),
+        ([SAMPLE | {"arguments": "Q"}], 'field "arguments": found the string "Q", which must be object or array'),
         (
             [
                 made("4"),

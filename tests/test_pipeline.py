@@ -1,19 +1,23 @@
 """The record of a finished study, and what a second run of it does."""
 
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import yaml
 from conftest import TINY, Finished, merged
 
 from stagewise import pipeline, provenance
 from stagewise.data.traces import parse_traces
-from stagewise.errors import CodeError, ConfigError, DataError, ModelError
+from stagewise.errors import CodeError, ConfigError, DataError, ModelError, TrainingError
 from stagewise.hashing import sha256
+from stagewise.steps import verify
 from stagewise.tracking.runs import download, read
 from stagewise.tracking.store import connect
 
@@ -263,10 +267,60 @@ def test_a_mistake_fails_the_run_and_leaves_none_running(
 def test_a_phase_over_several_machines_is_left_to_its_own_command(store: Any, write_config: Any) -> None:
     config = write_config(arms=["flat"], training={"processes": 2, "machines": 2, "rendezvous": "localhost:1"})
     line = r"training\.machines: found 2, .* give `stagewise train --config \S+ --split-run \w+ --arm flat --phase 1 "
-    with pytest.raises(ConfigError, match=line + r"--seed 1 --init-run \w+` on each of them") as caught:
-        pipeline.run(config)
+    line += r"--seed 1 --init-run \w+ --experiment-name mine` on each of them"
+    with pytest.raises(ConfigError, match=line) as caught:
+        pipeline.run(config, experiment_name="mine")
     assert "\n" not in str(caught.value)
     assert statuses(connect()) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]  # split, base and its eval are made
+
+
+def below(client: Any, parent: str) -> list[Any]:
+    experiment_id = client.get_run(parent).info.experiment_id
+    return list(client.search_runs([experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"))
+
+
+def test_inside_a_run_of_the_callers_the_study_is_nested_there(store: Any, write_config: Any) -> None:
+    config, client = write_config(arms=["flat"]), connect()
+    mlflow.set_experiment("mine")
+    try:
+        with mlflow.start_run(run_name="all of it") as outer:
+            mlflow.log_param("config", "mine")
+            run_id = pipeline.run(config)
+            assert mlflow.active_run().info.run_id == outer.info.run_id
+            found = client.get_run(outer.info.run_id)
+            assert (found.info.status, found.info.run_name) == ("RUNNING", "all of it")
+            assert found.data.params == {"config": "mine"}
+            assert not [tag for tag in found.data.tags if tag.startswith("stagewise.")]
+    finally:
+        mlflow.tracking.fluent._active_experiment_id = None
+        os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    assert client.get_experiment(outer.info.experiment_id).name == "mine"
+    assert [run.info.run_id for run in below(client, outer.info.run_id)] == [run_id]
+    assert len(below(client, run_id)) == 6
+    assert verify.check(run_id).whole
+
+
+def test_in_another_thread_a_study_is_done_and_a_failed_one_is_closed(store: Any, write_config: Any) -> None:
+    """Python allows signal handlers in the main thread alone."""
+    with ThreadPoolExecutor(1) as pool:
+        assert verify.check(pool.submit(pipeline.run, write_config(arms=["flat"])).result()).whole
+        with pytest.raises(TrainingError, match="longer than"):
+            pool.submit(pipeline.run, write_config(arms=["flat"], training={"max_length": 8})).result()
+    assert statuses(connect()) == ["FAILED"] * 2 + ["FINISHED"] * 9
+
+
+def test_two_studies_of_one_name_are_told_so_at_the_start(
+    store: Any, write_config: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(arms=["flat"])
+    pipeline.run(config, experiment_name="one")
+    pipeline.run(config, experiment_name="one")
+    assert "!" not in capsys.readouterr().out.replace("! code.", "")
+    pipeline.run(config, experiment_name="two")
+    said = capsys.readouterr().out
+    line = "! experiment one has a study tiny too: both register models as models:/tiny"
+    assert said.index(line) < said.index("split")
+    assert "! alias models:/tiny@flat-s1 moved from version 1 (experiment one) to 2" in said
 
 
 def test_two_studies_at_once_on_a_fresh_store_both_finish(tmp_path: Path, write_config: Any) -> None:

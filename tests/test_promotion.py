@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import math
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -10,13 +12,15 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TINY, Finished, Store
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_cli import is_a_users_mistake, stagewise
 
 from stagewise.config import Promotion
 from stagewise.errors import PromotionError
+from stagewise.paired import paired_interval
 from stagewise.promotion import decide
+from stagewise.statistics import wilson
 from stagewise.steps.promote import promote
 from stagewise.tracking import champion
 from stagewise.tracking.store import connect
@@ -26,25 +30,85 @@ def rows(answers: str) -> list[dict[str, Any]]:
     return [{"flexible": float(each), "strict": 0.0} for each in answers]
 
 
-def test_the_first_champion_needs_no_comparison() -> None:
-    decision = decide(rows("10"), None, Promotion())
-    assert decision.holds
-    assert decision.reason == "flexible 50.0%, and there is no champion yet"
+@pytest.mark.parametrize(
+    ("right", "items", "floor", "holds", "reason"),
+    [
+        (
+            *(5, 10, 0.0, True),
+            "flexible 50.0% of 10 items, with nominal 97.5 % confidence at least 23.7 %; there is no champion yet, and "
+            "no floor is set (promotion.min)",
+        ),
+        (
+            *(50, 100, 0.4, True),
+            "flexible 50.0% of 100 items, with nominal 97.5 % confidence at least 40.4 %; there is no champion yet, "
+            "and promotion.min asks for 40.0 %",
+        ),
+        (50, 100, 0.41, False, "at least 40.4 %; there is no champion yet, and promotion.min asks for 41.0 %"),
+        (1, 1, 0.5, False, "flexible 100.0% of 1 items, with nominal 97.5 % confidence at least 20.7 %"),
+        (0, 250, 0.01, False, "flexible 0.0% of 250 items, with nominal 97.5 % confidence at least 0.0 %"),
+        (0, 250, 0.0, True, "no floor is set"),
+    ],
+)
+def test_the_first_champion_is_held_against_the_floor(
+    right: int, items: int, floor: float, holds: bool, reason: str
+) -> None:
+    decision = decide(rows("1" * right + "0" * (items - right)), None, Promotion(min=floor))
+    assert decision.holds is holds
+    assert reason in decision.reason
+    assert (decision.difference, decision.low) == (None, pytest.approx(wilson(right, items).low))
 
 
 @pytest.mark.parametrize(
     ("mine", "theirs", "margin", "holds"),
     [
-        ("1" * 50, "1" * 50, 0.0, True),  # nothing speaks against equals
+        ("1" * 50, "1" * 50, 0.05, False),  # equal answers to few items are no proof
+        ("1" * 72, "1" * 72, 0.05, False),
+        ("1" * 73, "1" * 73, 0.05, True),
+        ("0" * 73, "0" * 73, 0.05, True),
+        ("1", "1", 0.05, False),
+        ("1" * 5000, "1" * 5000, 0.0, False),  # no worse at all: nothing shows that it is not a little worse
         ("1" * 50, "0" * 50, 0.0, True),
         ("0" * 50, "1" * 50, 0.5, False),
         ("1" * 46 + "0" * 4, "1" * 50, 0.05, False),  # 8 points worse
-        ("1" * 99 + "0", "1" * 100, 0.05, True),  # 1 point worse of 5 allowed
+        ("1" * 99 + "0", "1" * 100, 0.05, False),  # 1 point worse of 5 allowed, on too few items
+        ("1" * 198 + "00", "1" * 200, 0.05, True),
         ("10" * 5, "01" * 5, 0.05, False),  # ten items that contradict each other show little
     ],
 )
 def test_the_gate_is_the_lower_end_of_the_paired_interval(mine: str, theirs: str, margin: float, holds: bool) -> None:
     assert decide(rows(mine), rows(theirs), Promotion(margin=margin)).holds is holds
+
+
+def test_the_line_says_what_is_nominal_and_how_many_items_it_takes() -> None:
+    alike = "1" * 238
+    held = decide(rows(alike + "1" * 7 + "0" * 5), rows(alike + "0" * 7 + "1" * 5), Promotion())
+    assert held.reason == (
+        "flexible 98.0% against 97.2% of the present champion, on 250 items of which 7 are right for the challenger "
+        "alone and 5 for the champion alone: +0.8 points, with nominal 97.5 % confidence at least -2.2; the margin "
+        "allows -5.0, which takes 73 items where both answer alike"
+    )
+    refused = decide(rows("1" * 38 + "10"), rows("1" * 38 + "01"), Promotion())
+    assert refused.reason.endswith(
+        "+0.0 points, with nominal 97.5 % confidence at least -10.8; the margin allows -5.0, which takes 73 items "
+        "where both answer alike and about 119 with answers like these"
+    )
+    worse = decide(rows("1" * 90 + "0" * 10), rows("1" * 100), Promotion())
+    assert worse.reason.endswith("both answer alike and more than any number with answers like these")
+    strict = decide(rows("1" * 10), rows("1" * 10), Promotion(margin=0.0))
+    assert "the margin allows +0.0, which takes a challenger that is better and more than any number" in strict.reason
+    close = decide(rows("1" * 73), rows("1" * 73), Promotion())
+    assert "at least -4.999; the margin allows -5.000" in close.reason
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(20, 400))
+def test_the_items_that_a_refusal_names_are_enough(only_a: int, only_b: int, items: int) -> None:
+    same = "1" * (items - only_a - only_b)
+    refused = decide(rows(same + "1" * only_a + "0" * only_b), rows(same + "0" * only_a + "1" * only_b), Promotion())
+    assume(not refused.holds and "more than any number" not in refused.reason)
+    needed = int(re.search(r"about ([\d,]+) with", refused.reason)[1].replace(",", ""))  # type: ignore[index]
+    assert needed > items
+    times = math.ceil(needed / items)
+    assert paired_interval(only_a * times, only_b * times, items * times).low >= -0.05
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40), st.floats(0, 0.5))
@@ -68,6 +132,14 @@ def study(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Finished(made, finished.config, finished.run_id, connect())
 
 
+@pytest.fixture
+def lenient(tmp_path: Path) -> Path:
+    """A gate that six items can pass."""
+    path = tmp_path / "lenient.yaml"
+    path.write_text(yaml.safe_dump(TINY | {"promotion": {"margin": 0.5}}))
+    return path
+
+
 def ids(study: Finished, kind: str) -> dict[str, str]:
     """Run ids by the first two letters of the run's name: c3, f1, …"""
     return {run.info.run_name[:2]: run.info.run_id for run in study.runs(kind)}
@@ -87,7 +159,7 @@ def run(study: Finished, *arguments: str) -> Any:
     return stagewise(*arguments, **study.store.environment)
 
 
-def test_a_champion_is_made_and_replaced_and_the_versions_tell(study: Finished) -> None:
+def test_a_champion_is_made_and_replaced_and_the_versions_tell(study: Finished, lenient: Path) -> None:
     evals = ids(study, "eval")
     done = run(study, "promote", "--run-id", evals["c3"], "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -98,7 +170,9 @@ def test_a_champion_is_made_and_replaced_and_the_versions_tell(study: Finished) 
     assert holder(study) == "1"
     assert "is version 1 (curriculum-3-s1) already" in run(study, "promote", "--run-id", evals["c3"]).stdout
     # Both know nothing, and are as good as each other; a train run with one eval run says which one is meant.
-    done = run(study, "promote", "--run-id", ids(study, "train")["f1"])
+    f1 = ids(study, "train")["f1"]
+    is_a_users_mistake(run(study, "promote", "--run-id", f1), "at least -39.0; the margin allows -5.0, which takes 73")
+    done = run(study, "promote", "--run-id", f1, "--config", str(lenient))
     assert "is version 2 (flat-1-s1), version 1 before: flexible 0.0% against 0.0%" in done.stdout, done.stderr
     assert holder(study) == "2"
     (first, second) = history(study, "1")
@@ -106,6 +180,7 @@ def test_a_champion_is_made_and_replaced_and_the_versions_tell(study: Finished) 
     assert (second["event"], second["by"]) == ("replaced", "2")
     (only,) = history(study, "2")
     assert (only["before"], only["against_eval_run"], only["difference"]) == ("1", evals["c3"], 0.0)
+    assert (only["margin"], only["min"], only["low"]) == (0.5, 0.0, pytest.approx(-0.39, abs=1e-3))
 
 
 def test_what_is_not_registered_or_unknown_is_refused(study: Finished) -> None:
@@ -139,11 +214,20 @@ def test_a_version_that_gives_other_files_is_not_promoted(study: Finished) -> No
     assert holder(study) is None
 
 
-def test_another_checkpoints_broken_eval_run_is_in_nobodys_way(study: Finished) -> None:
+def test_a_first_champion_below_the_floor_is_refused(study: Finished, lenient: Path) -> None:
+    lenient.write_text(yaml.safe_dump(TINY | {"promotion": {"min": 0.3}}))
+    with pytest.raises(
+        PromotionError, match=r"does not hold: flexible 0\.0% of 6 items.* promotion\.min asks for 30\.0 %"
+    ):
+        promote(ids(study, "eval")["c3"], lenient, False)
+    assert holder(study) is None
+
+
+def test_another_checkpoints_broken_eval_run_is_in_nobodys_way(study: Finished, lenient: Path) -> None:
     evals = ids(study, "eval")
     promote(evals["c3"], None, False)
     study.client.set_tag(evals["c1"], "stagewise.manifest_sha256", "0" * 64)
-    promote(evals["f1"], None, False)
+    promote(evals["f1"], lenient, False)
     assert holder(study) == "2"
 
 

@@ -46,6 +46,22 @@ def test_one_seed_claims_nothing_and_says_why() -> None:
     assert not words.limits(compared(study({"curriculum": [0.8, 0.7], "shuffled": [0.4, 0.5]})))[0].startswith("One")
 
 
+def test_intervals_lie_within_what_is_possible() -> None:
+    checkpoints = study({"curriculum": [0.8, 0.1], "shuffled": [0.1, 0.3]})
+    measures = [{"equations_true": float(number > 0), "lex_backward": 30.0 * (number == 0)} for number in range(3)]
+    short = [
+        replace(each, rows=[row | {"measures": found} for row, found in zip(each.rows[:3], measures, strict=True)])
+        for each in checkpoints
+    ]
+    found = compared(short)
+    (first, *_) = found["checkpoints"]
+    assert first["measures"]["equations_true"]["high"] == 1  # Student's own reaches 2.1
+    assert first["measures"]["lex_backward"]["low"] == 0
+    for each in compared(checkpoints)["contrasts"].values():
+        assert -1 <= each["test"]["interval"]["low"] <= each["test"]["interval"]["high"] <= 1
+        assert all(-1 <= pair["interval"]["low"] < pair["interval"]["high"] <= 1 for pair in each["pairs"])
+
+
 def test_a_study_without_its_control_claims_nothing() -> None:
     found = compared(study({"curriculum": [0.8, 0.7], "flat": [0.4, 0.5]}))
     assert found["verdict"].startswith("No claim about order: the primary contrast, curriculum against shuffled")
@@ -156,11 +172,11 @@ def test_a_measure_without_a_value_is_a_dash_and_no_number(tmp_path: Path) -> No
 
 def test_limits_count_what_the_record_counts() -> None:
     checkpoints = study({"curriculum": [0.5], "shuffled": [0.4]})
-    changed = {"near_ties": 2, "timed_out": True, "weights": "unverified"}
+    changed = {"near_ties": 2, "weights": "unverified"}
     last = checkpoints[-1]
     checkpoints[-1] = replace(last, rows=[row | changed for row in last.rows])
     said = "\n".join(words.limits(compared(checkpoints)))
-    assert "40 answers could not be compared in the time given" in said
+    assert "unscored" not in said
     assert "80 tokens were as likely as another" in said
     assert "Weights unverified" in said
 

@@ -123,6 +123,12 @@ def test_what_is_asked_is_what_the_config_says(fake: Fake) -> None:
     assert fake.bodies[1] | {"temperature": 0.5, "top_p": 0.9, "seed": 0} == fake.bodies[1]
 
 
+def test_a_prompt_that_spells_a_special_token_goes_as_tokens(fake: Fake) -> None:
+    (plain,) = asked("Hi")
+    client(fake.url, bos="<s>", concurrency=1)([plain._replace(text="<s>Say </s>", ids=[1, 9, 8], spells=True), plain])
+    assert [body["prompt"] for body in fake.bodies] == [[1, 9, 8], "Hi"]
+
+
 def test_each_checkpoint_is_asked_by_its_name(fake: Fake) -> None:
     client(fake.url, model="org/study-{checkpoint}:{x}")(asked("Hi"))
     assert fake.bodies[0]["model"] == "org/study-flat-1-s42:{x}"
@@ -286,7 +292,7 @@ def test_transformers_serve_says_what_the_checkpoint_says_here(tmp_path: Path) -
     modeling.save(made, tmp_path / "checkpoint")
     texts = ["12+30?", "Sort DCBA.", "a", "what is this 42"]
     questions = [Prompt(text, text, made.tokenizer(text)["input_ids"], 0) for text in texts]
-    here = generate(Decoder(made, Evaluation(max_new_tokens=12)), questions, 4)
+    here = generate(Decoder(made, Evaluation(max_new_tokens=12), "select"), questions, 4)
     model = str(tmp_path / "checkpoint")
     start = "import sys; from transformers.cli.transformers import main; sys.exit(main())"
     with serving(tmp_path / "log", "-c", start, "serve", model, "--device", "cpu") as url:

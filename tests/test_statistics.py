@@ -14,21 +14,19 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from stagewise.errors import DataError
+from stagewise.paired import Interval, paired_interval
 from stagewise.statistics import (
     ALPHA,
-    Interval,
     bootstrap,
     contrast,
     detectable_by_items,
     detectable_by_seeds,
     holm,
-    majority,
     mcnemar,
     mean_interval,
     paired_t,
     pass_at_k,
     sign_flip,
-    verdict,
     wilson,
 )
 
@@ -139,11 +137,9 @@ def test_a_contrast_is_the_mirror_of_its_reverse(both: tuple[dict[int, list[int]
     for here, there in zip(result.pairs, reverse.pairs, strict=True):
         assert (here.only_a, here.only_b, here.p) == (there.only_b, there.only_a, there.p)
         assert here.difference == (sum(both[0][here.seed]) - sum(both[1][here.seed])) / here.items
-        assert here.interval is None or here.interval.low <= here.difference <= here.interval.high
-    sentence = verdict(result)
-    assert sentence.startswith(("One seed: no claim", "No claim", "No effect visible", "Effect"))
-    assert "None" not in sentence
-    assert "nan" not in sentence
+        assert -1 <= here.interval.low <= here.difference <= here.interval.high <= 1
+        assert (here.interval.low, here.interval.high) == (-there.interval.high, -there.interval.low)
+    assert test.interval is None or -1 <= test.interval.low <= test.interval.high <= 1
 
 
 @given(arms())
@@ -202,13 +198,6 @@ def test_detectable_by_items_lies_within_the_discordance(items: int, share: floa
     assert found is not None or share * items < 20
 
 
-@given(st.lists(st.sampled_from(["7", "8", "9"]) | st.none(), max_size=9))
-def test_majority_is_a_most_frequent_answer(answers: list[str | None]) -> None:
-    votes = [answer for answer in answers if answer is not None]
-    assert votes.count(majority(answers) or "") == max(map(votes.count, votes), default=0)
-    assert (majority(answers) is None) == (not votes)
-
-
 @pytest.mark.parametrize("discordant", [[(8, 2)], [(8, 2), (3, 4), (6, 0)]])
 def test_the_bootstrap_draws_seeds_and_then_items(discordant: list[tuple[int, int]]) -> None:
     """Against the same done item by item."""
@@ -241,53 +230,18 @@ def test_one_seed_makes_no_claim_however_clear_it_looks() -> None:
     result = contrast(*rows((40, 1)))
     assert (result.test.p, result.test.interval, result.test.sd, result.bootstrap) == (None, None, None, None)
     assert result.pairs[0].p < 1e-9
-    assert verdict(result, "curriculum", "shuffled") == (
-        "One seed: no claim, since nothing shows how much another seed would differ; of the two checkpoints "
-        "of seed 0, curriculum minus shuffled is +39.0 points (40 items right in the first alone, 1 in the "
-        "second alone, of 100; exact McNemar p = 3.8e-11)."
-    )
 
 
 @pytest.mark.parametrize("counts", [(5, 2), (0, 0), (30, 30)])
 def test_equal_differences_are_no_certainty(counts: tuple[int, int]) -> None:
     result = contrast(*rows(counts, counts, counts))
     assert (result.test.sd, result.test.p, result.test.t) == (0.0, None, None)
-    assert "equal in all 3 seeds" in verdict(result)
+    assert "equal in all 3 seeds" in (result.test.reason or "")
 
 
 def test_differences_equal_but_for_rounding_are_equal() -> None:
     assert 0.3 - 0.2 != 0.2 - 0.1
     assert paired_t([0.3 - 0.2, 0.2 - 0.1]).p is None
-
-
-def test_an_effect_is_said_plainly() -> None:
-    result = contrast(*rows((12, 2), (13, 1), (11, 2), (12, 1), (14, 3)))
-    assert verdict(result, "curriculum", "shuffled") == (
-        "Effect: curriculum minus shuffled is +10.6 points (95 % interval +9.2 to +12.0, p = 3.2e-05, "
-        "d_z = 9.3, 5 seeds, 100 items)."
-    )
-    after_holm = verdict(result, adjusted=0.06)
-    assert after_holm.startswith("No effect visible: a minus b is +10.6 points")
-    assert "p = 3.2e-05, after Holm 0.06, d_z" in after_holm
-    assert after_holm.endswith("effect is about 1.9 points (power 0.8, before Holm).")
-
-
-def test_no_effect_is_said_as_plainly_with_what_could_be_seen() -> None:
-    result = contrast(*rows((5, 3), (3, 6), (7, 2)))
-    assert verdict(result, "curriculum", "shuffled") == (
-        "No effect visible: curriculum minus shuffled is +1.3 points (95 % interval -8.7 to +11.4, p = 0.63, "
-        "d_z = 0.33, 3 seeds, 100 items); the minimum detectable effect is about 13.2 points (power 0.8)."
-    )
-
-
-def test_an_effect_smaller_than_the_detectable_one_is_said_to_be() -> None:
-    result = contrast(*rows((8, 0), (3, 0), (9, 0), (4, 0), (1, 0)))
-    assert result.test.p == pytest.approx(0.0300, abs=1e-4)
-    assert verdict(result).endswith("effect is about 5.7 points (power 0.8), so a repeat may miss it.")
-
-
-def test_next_to_nothing_has_no_minus_sign() -> None:
-    assert "a minus b is +0.0 points" in verdict(contrast(*rows((0, 1), (1, 1), items=2000)))
 
 
 def test_a_difference_beyond_all_items_is_not_detectable() -> None:
@@ -298,11 +252,7 @@ def test_a_difference_beyond_all_items_is_not_detectable() -> None:
 def test_two_seeds_far_apart_can_detect_nothing() -> None:
     result = contrast(*rows((40, 0), (0, 40)))
     assert result.test.detectable is None
-    assert "no effect of any size is detectable" in verdict(result)
-
-
-def test_a_tie_goes_to_the_answer_given_first() -> None:
-    assert majority(["8", None, "7", "7", "8", "9"]) == "8"
+    assert result.test.interval == Interval(-1, 1)  # t's own reaches 508 points to either side
 
 
 @pytest.mark.parametrize(
@@ -333,18 +283,46 @@ def test_arms_that_cannot_be_compared_are_refused(
         lambda: wilson(1, 0),
         lambda: wilson(3, 2),
         lambda: wilson(-1, 2),
+        lambda: wilson(math.nan, 2),
+        lambda: wilson(1, 2, level=math.nan),
+        lambda: mean_interval([1, math.nan]),
+        lambda: mean_interval([math.nan]),
+        lambda: mean_interval([1, math.inf]),
+        lambda: mean_interval([[1, 2], [3, 4]]),
         lambda: paired_t([]),
         lambda: paired_t([0.1, math.nan]),
         lambda: paired_t([[0.1, 0.2]]),
+        lambda: paired_t([0.1, 0.2], level=math.nan),
+        lambda: sign_flip([]),
+        lambda: sign_flip([0.1, math.nan]),
+        lambda: sign_flip([[0.1, 0.2]]),
+        lambda: detectable_by_seeds(math.nan, 3),
+        lambda: detectable_by_seeds(-0.1, 3),
+        lambda: detectable_by_seeds(math.inf, 3),
+        lambda: detectable_by_seeds(0.1, 1),
+        lambda: detectable_by_items(math.nan, 9),
+        lambda: detectable_by_items(1.1, 9),
+        lambda: detectable_by_items(-0.1, 9),
+        lambda: detectable_by_items(0.1, 0),
+        lambda: mcnemar(-1, 3),
+        lambda: mcnemar(math.nan, 3),
+        lambda: bootstrap([(1, 2)], 9, level=math.nan),
+        lambda: bootstrap([], 9),
+        lambda: bootstrap([1, 2], 9),
+        lambda: bootstrap([(1, -1)], 9),
+        lambda: bootstrap([(5, 5)], 9),
+        lambda: bootstrap([(1, math.nan)], 9),
+        lambda: bootstrap([(0, 0)], 0),
         lambda: holm({"x": 1.1}),
         lambda: holm({"x": math.nan}),
         lambda: pass_at_k(3, 4, 1),
         lambda: pass_at_k(3, 1, 0),
         lambda: pass_at_k(3, 1, 4),
+        lambda: pass_at_k(math.nan, 1, 1),
     ],
 )
 def test_numbers_out_of_range_are_refused(call: Callable[[], object]) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  scipy's own words for some
+    with pytest.raises((ValueError, TypeError)):  # scipy's own words for some
         call()
 
 
@@ -443,15 +421,14 @@ def test_the_hierarchical_bootstrap_covers_as_much_as_seeds_are_alike(seeds: int
     assert held["seeds far apart"] < 0.95
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("items", "share"), [(100, 0.1), (100, 0.4), (500, 0.1)])
-def test_the_paired_bootstrap_of_one_seed_covers(items: int, share: float) -> None:
-    """For other items of the same kind, drawn at random: 65 % of the discordant ones go to a."""
+@pytest.mark.parametrize(("items", "share"), [(20, 0.1), (100, 0.1), (100, 0.4), (500, 0.1)])
+def test_tangos_interval_of_one_seed_covers(items: int, share: float) -> None:
+    """For other items of the same kind, drawn at random: 65 % of the discordant ones go to a. Few items hold more."""
     rng = np.random.default_rng(items)
     counts = rng.multinomial(items, [0.65 * share, 0.35 * share, 1 - share], 2000)[:, :2]
-    held = np.mean([covered(bootstrap([each], items), 0.3 * share) for each in counts])
-    print(f"\npaired bootstrap, {items} items, {share:.0%} discordant: holds {held:.1%}")
-    assert 0.92 <= held <= 0.97
+    held = np.mean([covered(paired_interval(*each, items), 0.3 * share) for each in counts.tolist()])
+    print(f"\nTango, {items} items, {share:.0%} discordant: holds {held:.1%}")
+    assert held >= 0.93
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10, 87])

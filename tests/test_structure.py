@@ -52,7 +52,7 @@ def truths(output: str) -> list[bool]:
         # no arithmetic, or no value
         ("x = 5", []),
         ("2x + 3 = 7 + 4", []),
-        ("5(5-3) = 10", []),
+        ("5(5-3) = 10", [True]),
         ("f(3 + 5) = 8", []),
         ("8 × 9 = 7 ×", []),
         ("1 / 0 = 5", []),
@@ -80,6 +80,8 @@ def test_shares_of_true_equations() -> None:
         ("d = 60 km/h × 2.5 h = 150 km", 0.0),
         ("71 × 7 = 497", 0.0),
         ("distance = speed × time", None),
+        ("दूरी = गति × समय\n71 × 7 = 497", 1.0),  # names that end in a vowel sign
+        ("x_1 = v_1 × t\n71 × 7 = 497", 1.0),
     ],
 )
 def test_a_formula_before_it_is_used(output: str, expected: float | None) -> None:
@@ -153,6 +155,10 @@ def test_rouge_l_is_what_the_table_of_dynamic_programming_gives(left: str, right
 def test_lexical_proxies_count_their_words(behaviour: str, text: str, count: int) -> None:
     words = len("".join(char if char.isalnum() or char == "_" else " " for char in text).split())
     assert lexicon.rate(behaviour, text) == pytest.approx(100 * count / words)
+
+
+def test_a_word_with_vowel_signs_is_one_word() -> None:
+    assert lexicon.rate("backtracking", "दूरी और गति wait") == pytest.approx(25)
 
 
 def test_every_measure_of_an_output() -> None:

@@ -1,4 +1,4 @@
-"""How the examples of an optimizer step go through the model: laid end to end, or in padded rows.
+"""How the examples of an optimizer step go through the model: laid end to end, in padded rows, or one at a time.
 
     batching = Batching("joined", limit=4096, loss_on="completion", pad=0)
     loss, loss_tokens, padding = backward(model, examples, batching, accelerator)
@@ -6,17 +6,20 @@
     joined   one row, positions restart      A B C D │ a b c │ x y     every position is a real token
     padded   a row each, longest decides     A B C D
                                              a b c ·                   · is computed and left out
+    single   a row each, on its own          A B C D                   for a model that padding changes
 
 `joined` attends within each example alone: attention is computed example by example, everything else at
 once. It wins on the CPU. On a GPU so many small attention kernels would cost more than a little padding
-does. The gradient of a step is a sum over its examples, so the two give the same, and so does any cut.
+does. The gradient of a step is a sum over its examples, so all give the same, and so does any cut.
+Which of them are right for a model, `selfcheck` finds by trying.
 """
 
+import inspect
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from accelerate import Accelerator
@@ -31,44 +34,61 @@ ATTENTION = "stagewise"
 # Families that mix positions by full causal attention alone, as tests hold. Another one may carry a state
 # along a row (convolutions, recurrences) or attend within a window: it keeps its own attention, and padding.
 FAMILIES = ("gemma", "gpt2", "llama")
+Layout = Literal["joined", "padded", "single"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+"""Fastest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batching:
     """How steps are cut and laid out."""
 
-    layout: Literal["joined", "padded"]
+    layout: Layout
     limit: int  # tokens in a micro-batch, padding included
     loss_on: str  # completion, all
     pad: int  # any token id
     precision: str = "float32"  # of the matrix products: float32, bfloat16
+    chooses: bool = True  # whether the model computes logits of given positions alone (`logits_to_keep`)
 
     @classmethod
-    def of(cls, model: Any, pad: int, settings: Training, accelerator: Accelerator) -> Self:
-        """The fastest that is right for this model. Compiled code would be made anew for every list of lengths."""
-        joined = accelerator.device.type == "cpu" and not settings.torch_compile and _known(model)
-        layout: Literal["joined", "padded"] = "joined" if joined else "padded"
-        return cls(layout, settings.micro_batch_tokens, settings.loss_on, pad, settings.precision)
+    def of(
+        cls, model: Any, pad: int, settings: Training, accelerator: Accelerator, layouts: Sequence[Layout] = LAYOUTS
+    ) -> Self:
+        layout = fastest(model, settings, accelerator.device.type == "cpu", layouts)
+        limit, chooses = settings.micro_batch_tokens, chooses_positions(model)
+        return cls(layout, limit, settings.loss_on, pad, settings.precision, chooses)
 
     def computed(self, batch: Sequence[Example]) -> int:
         """Tokens that go through the model, padding included."""
         lengths = [len(example.ids) for example in batch]
-        return sum(lengths) if self.layout == "joined" else len(lengths) * max(lengths)
+        return len(lengths) * max(lengths) if self.layout == "padded" else sum(lengths)
 
     def learned(self, example: Example) -> range:
         """The positions of the tokens that are learned. Nothing predicts the first, so it is never one of them."""
         return range(max(1, example.prompt) if self.loss_on == "completion" else 1, len(example.ids))
 
 
-def _known(model: Any) -> bool:
+def fastest(model: Any, settings: Training, on_cpu: bool, layouts: Sequence[Layout]) -> Layout:
+    """The fastest of `layouts`, which are right for the model, that suits device and settings. Compiled code would be
+    made anew for every list of lengths that are joined."""
+    joined = on_cpu and not settings.torch_compile and known(model)
+    return next(each for each in layouts if joined or each != "joined")
+
+
+def known(model: Any) -> bool:
+    """Whether examples may be joined, if that turns out right."""
     return model.config.model_type in FAMILIES and model.config._attn_implementation in ("sdpa", ATTENTION)
+
+
+def chooses_positions(model: Any) -> bool:
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
 @contextmanager
 def attending(model: Any) -> Iterator[None]:
     """A known family with the attention below for as long as the context lasts; another one as it is."""
     before = model.config._attn_implementation
-    if _known(model):
+    if known(model):
         model.set_attn_implementation(ATTENTION)
     try:
         yield
@@ -110,7 +130,8 @@ def micro_batches(examples: Sequence[Example], batching: Batching, processes: in
 def _cut(examples: Sequence[Example], batching: Batching) -> list[list[Example]]:
     batches: list[list[Example]] = []
     for example in examples:
-        if batches and batching.computed([*batches[-1], example]) <= batching.limit:
+        fits = batches and batching.computed([*batches[-1], example]) <= batching.limit
+        if fits and batching.layout != "single":
             batches[-1].append(example)
         else:
             batches.append([example])
@@ -144,12 +165,21 @@ def backward(
 
 def summed_loss(model: Any, batch: Sequence[Example], batching: Batching, accelerator: Accelerator) -> torch.Tensor:
     """Cross entropy summed over the loss tokens of a batch, in float32."""
+    logits, wanted = predicted(model, batch, batching, accelerator.device)
+    return cross_entropy(logits.float(), wanted, ignore_index=IGNORED, reduction="sum")
+
+
+def predicted(
+    model: Any, batch: Sequence[Example], batching: Batching, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (positions, vocabulary) of a batch, and the token that each should predict, or IGNORED."""
     inputs, targets = _joined(batch, batching) if batching.layout == "joined" else _padded(batch, batching)
-    moved = {name: _on(accelerator.device, value) for name, value in inputs.items()}
-    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=batching.precision == "bfloat16"):
+    moved = {name: _on(device, value) for name, value in inputs.items()}
+    later = None if batching.chooses else moved.pop("logits_to_keep")
+    with torch.autocast(device.type, torch.bfloat16, enabled=batching.precision == "bfloat16"):
         logits = model(**moved, use_cache=False).logits
-    wanted = _on(accelerator.device, targets)
-    return cross_entropy(logits.float().flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum")
+    logits = logits if later is None else logits[:, later]
+    return logits.flatten(0, 1), _on(device, targets)
 
 
 def _on(device: torch.device, value: Any) -> Any:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from stagewise.errors import TrainingError, UserError
+from stagewise.errors import DiskError, TrainingError, UserError
 from stagewise.hashing import folder_digests
 
 MODEL, OPTIMIZER, RNG, PROGRESS, DIGESTS = (
@@ -51,17 +51,29 @@ class Found:
 def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[str, Any], keep: int) -> None:
     """Writes the checkpoint of `step` below `folder` and removes all but the newest `keep`. Every process calls it.
 
-    Raises `TrainingError` where it cannot be written, on a full disk; the ones before are left as they were.
+    Raises `DiskError` where it cannot be written, on a full disk; the ones before are left as they were.
     """
+    save_state(folder, step, model, optimizer_state(optimizer), progress, keep)
+
+
+def save_state(
+    folder: Path,
+    step: int,
+    model: Any,
+    state: tuple[dict[str, torch.Tensor], dict[str, Any]],
+    progress: Mapping[str, Any],
+    keep: int,
+) -> None:
+    """`save`, with the optimizer's state as `optimizer_state` gives it."""
     weights = {name: _whole(tensor) for name, tensor in _weights(model).items()}
-    tensors, scalars = optimizer_state(optimizer)
+    tensors, scalars = state
     rng = _gathered_rng()
 
     def write() -> None:
         try:
             _write(folder, step, weights, tensors, rng, {**progress, "scalars": scalars}, keep)
         except (OSError, SafetensorError) as error:
-            raise TrainingError(
+            raise DiskError(
                 f"{folder}: step {step} cannot be saved: {error}; make room, and the same command goes on from the "
                 "last save"
             ) from error
@@ -209,9 +221,9 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _like(model: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-    """`whole`, where and as `model` lies: on its device, and in shards where it does."""
-    whole = whole.to(model.device)
+    """`whole`, in shards where `model` is, and then on its device; else what takes it moves it."""
     if isinstance(model, DTensor) and model.shape == whole.shape:
+        whole = whole.to(model.device)
         return distribute_tensor(whole, model.device_mesh, model.placements, src_data_rank=None)
     return whole
 
@@ -236,14 +248,15 @@ def optimizer_state(optimizer: Any) -> tuple[dict[str, torch.Tensor], dict[str, 
 
 
 def restore_optimizer(optimizer: Any, tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> None:
-    """Not by `load_state_dict`, which would cast a float32 state to the dtype of a bfloat16 parameter."""
+    """By torch's own path, which puts each value where this optimizer wants it: the step counters of a fused AdamW
+    on the weights' device, for one."""
     parameters = _parameters(optimizer)
+    state: dict[int, dict[str, Any]] = {}
     for name, value in (*tensors.items(), *scalars.items()):
         index, _, key = name.partition(".")
-        parameter = parameters[int(index)]
-        if isinstance(value, torch.Tensor) and value.ndim:  # counters stay where the optimizer keeps them, on the CPU
-            value = _like(parameter, value)
-        optimizer.state[parameter][key] = value
+        lying = _like(parameters[int(index)], value) if isinstance(value, torch.Tensor) else value
+        state.setdefault(int(index), {})[key] = lying
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
 def _parameters(optimizer: Any) -> list[Any]:

@@ -3,8 +3,7 @@
     stagewise main --config configs/quickstart.yaml
     stagewise train --config … --split-run <id> --arm curriculum --phase 1 --seed 42 --init-run <id>
 
-Exit codes: 0 done, 1 a failure of ours (with traceback), 2 a mistake of the user's (one line). `verify` also has 3, 4
-and 5, and `reproduce` 4 where what came out differs.
+Exit codes are in `errors`; `verify` also has 3, 4 and 5, and `reproduce` 4 where what came out differs.
 """
 
 import itertools
@@ -19,43 +18,73 @@ import click
 
 from stagewise import __version__
 from stagewise.credentials import kind_of, redact
-from stagewise.errors import SecretError, UserError
+from stagewise.errors import INTERRUPTED, SecretError, foreseen
+from stagewise.openmp import spin_little
 
 
 class Group(click.Group):
-    """Ends a command that found a user's mistake with its text on stderr and exit code 2."""
+    """Ends a command that failed in a way that was foreseen with one line on stderr and the error's exit code."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = list(args)  # as they were given; the process may be somebody else's, with other words in sys.argv
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        spin_little()  # no command has loaded torch yet
         try:
-            _refuse_credentials(sys.argv[1:])
+            _refuse_credentials(ctx.obj)
             return super().invoke(ctx)
-        except UserError as error:
-            click.echo(redact(f"{type(error).__name__}: {error}")[0], err=True)
-            ctx.exit(2)
         except KeyboardInterrupt as error:
             click.echo(f"Interrupted. {error}".strip(), err=True)
-            ctx.exit(130)
+            ctx.exit(INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception:
-            click.echo(redact(traceback.format_exc())[0], err=True)
-            ctx.exit(1)
+        except Exception as error:
+            said = foreseen(error)
+            text = f"{type(said).__name__}: {said}" if said else traceback.format_exc()
+            click.echo(redact(text)[0], err=True)
+            ctx.exit(said.exit_code if said else 1)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().main(*arguments, **options)
+        except SystemExit as end:
+            _leave(end.code)
+            raise
+
+
+def _leave(code: Any) -> None:
+    """Ends the process at once where a call of a server that hangs is under way: Python waits for some threads."""
+    calls = sys.modules.get("stagewise.tracking.calls")  # not imported for a command that asks no server
+    if calls is not None and calls.hanging():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _refuse_credentials(arguments: list[str]) -> None:
     """Raises `SecretError` for a value that MLflow's launcher has recorded as it stands."""
     for name, value in itertools.pairwise(["", *arguments]):
         if kind := kind_of(value):
-            run_id = os.environ.get("MLFLOW_RUN_ID")
-            remedy = (
-                f"MLflow has recorded it in run {run_id}: delete that run (mlflow runs delete --run-id {run_id}, then "
-                "mlflow gc), and change the password or token"
-                if run_id
-                else "give it by the environment"
-            )
+            remedy = "give it by the environment"
+            if launched := _launched(arguments):
+                run_id = launched.info.run_id
+                remedy = (
+                    f"MLflow has recorded it in run {run_id}: delete that run (mlflow runs delete --run-id {run_id}, "
+                    "then mlflow gc), and change the password or token"
+                )
             raise SecretError(
                 f"{name if name.startswith('--') else 'the command line'}: the value holds {kind}; {remedy}"
             )
+
+
+def _launched(arguments: list[str]) -> Any:
+    """The run that MLflow's launcher made for this command, where it did."""
+    if "MLFLOW_RUN_ID" not in os.environ:
+        return None  # nothing is to be asked, and mlflow takes seconds to load
+    from stagewise.tracking.launcher import claim
+
+    return claim(arguments)
 
 
 @click.group(cls=Group)
@@ -74,25 +103,39 @@ def config_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def experiment_option(command: Callable[..., None]) -> Callable[..., None]:
+    """`mlflow run` has it itself, so the entry points have not."""
+    return click.option(
+        "--experiment-name",
+        default="",
+        help="Experiment to record in, and to find finished steps in; else MLFLOW_EXPERIMENT_NAME or _ID, else the "
+        "study's name.",
+    )(command)
+
+
 # Each command imports what it needs: torch and mlflow take seconds, and `--help` should not.
 
 
 @main.command("main")
 @config_option
-def main_(config: Path) -> None:
+@experiment_option
+@click.pass_obj
+def main_(words: list[str], config: Path, experiment_name: str) -> None:
     """The whole study: split, train, evaluate, compare."""
     from stagewise import pipeline
 
-    pipeline.run(config)
+    pipeline.run(config, _launched(words), experiment_name)
 
 
 @main.command()
 @config_option
-def split(config: Path) -> None:
+@experiment_option
+@click.pass_obj
+def split(words: list[str], config: Path, experiment_name: str) -> None:
     """Split the traces into stages."""
     from stagewise.steps import common, split
 
-    session = common.open_session(config)
+    session = common.open_session(config, _launched(words), experiment_name)
     _done(common.perform(session, split.specify(session)))
 
 
@@ -103,15 +146,25 @@ def split(config: Path) -> None:
 @click.option("--phase", type=int, required=True, help="0 makes the base checkpoint.")
 @click.option("--seed", type=int, required=True, help="One of the study's.")
 @click.option("--init-run", default="", help="Train run that the phase starts from; none for phase 0.")
-def train(config: Path, split_run: str, arm: str, phase: int, seed: int, init_run: str) -> None:
+@experiment_option
+@click.pass_obj
+def train(
+    words: list[str],
+    config: Path,
+    split_run: str,
+    arm: str,
+    phase: int,
+    seed: int,
+    init_run: str,
+    experiment_name: str,
+) -> None:
     """Train one phase of one arm, or make the base checkpoint."""
     from stagewise.distributed import machine_rank
     from stagewise.steps import common, train
-    from stagewise.tracking.runs import read
 
-    session = common.open_session(config)
-    wanted = read(session.client, split_run, "split"), arm, phase, seed
-    parent = read(session.client, init_run, "train") if init_run else None
+    session = common.open_session(config, _launched(words), experiment_name)
+    wanted = common.given(session.client, split_run, "split"), arm, phase, seed
+    parent = common.given(session.client, init_run, "train") if init_run else None
     if machine_rank():
         train.join(session, *wanted, parent)
     else:
@@ -122,34 +175,41 @@ def train(config: Path, split_run: str, arm: str, phase: int, seed: int, init_ru
 @config_option
 @click.option("--split-run", required=True, help="Run of the split, which holds the eval set.")
 @click.option("--train-run", required=True, help="Train run whose checkpoint answers.")
-def eval_(config: Path, split_run: str, train_run: str) -> None:
+@experiment_option
+@click.pass_obj
+def eval_(words: list[str], config: Path, split_run: str, train_run: str, experiment_name: str) -> None:
     """Let one checkpoint answer the eval set."""
     from stagewise.steps import common, evaluate
-    from stagewise.tracking.runs import read
 
-    session = common.open_session(config)
-    split, trained = read(session.client, split_run, "split"), read(session.client, train_run, "train")
+    session = common.open_session(config, _launched(words), experiment_name)
+    split = common.given(session.client, split_run, "split")
+    trained = common.given(session.client, train_run, "train")
     _done(common.perform(session, evaluate.specify(session, split, trained)))
 
 
 @main.command()
 @click.option("--run-id", required=True, help="Pipeline run.")
-def report(run_id: str) -> None:
+@click.pass_obj
+def report(words: list[str], run_id: str) -> None:
     """Compare the checkpoints of a pipeline."""
     from stagewise.steps import common, report
+    from stagewise.tracking.lineage import check_standing
 
-    session = common.recorded_session(run_id)
-    _done(common.perform(session, report.specify(session, report.read_steps(session))))
+    session = common.recorded_session(run_id, _launched(words))
+    spec = report.specify(session, report.read_steps(session))
+    check_standing(*spec.runs.values())
+    _done(common.perform(session, spec))
 
 
 @main.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Everything, with the examples of each optimizer step.")
-def plan(config: Path, as_json: bool) -> None:
+@click.option("--probe", is_flag=True, help="Also find how the model has to be run, and time three updates.")
+def plan(config: Path, as_json: bool, probe: bool) -> None:
     """Show what would be trained, in which order, and what separates the arms."""
     from stagewise.steps import plan
 
-    click.echo(plan.show(config, as_json))
+    click.echo(plan.show(config, as_json, probe))
 
 
 @main.command()
@@ -197,7 +257,7 @@ def verify(context: click.Context, run_id: str, expect: str, json: bool) -> None
     """
     from stagewise.steps import verify as step
 
-    context.exit(step.verify(run_id, expect or None, json))
+    context.exit(step.verify(run_id, expect or None, json, _launched(context.obj)))
 
 
 @main.command()
@@ -212,11 +272,12 @@ def verify(context: click.Context, run_id: str, expect: str, json: bool) -> None
     show_default=True,
     help="Say what would be done, and change nothing.",
 )
-def promote(run_id: str, config: str, dry_run: bool) -> None:
+@click.pass_obj
+def promote(words: list[str], run_id: str, config: str, dry_run: bool) -> None:
     """Make a checkpoint the champion, if its record is whole and the gate holds."""
     from stagewise.steps import promote as step
 
-    step.promote(run_id, Path(config) if config else None, dry_run)
+    step.promote(run_id, Path(config) if config else None, dry_run, launched=_launched(words))
 
 
 @main.command()
@@ -239,20 +300,22 @@ def reproduce(ctx: click.Context, run_id: str, yes: bool) -> None:
     from stagewise.reproduction import DIFFERS
     from stagewise.steps import reproduce as step
 
-    ctx.exit(4 if step.reproduce(run_id, yes) == DIFFERS else 0)
+    ctx.exit(4 if step.reproduce(run_id, yes, _launched(ctx.obj)) == DIFFERS else 0)
 
 
 @main.command()
-@click.option("--run-id", required=True, help="Pipeline run; for a bundle any.")
-@click.option("--format", required=True, help="provenance, bundle, ro-crate or slsa.")
+@click.option("--run-id", required=True, help="Pipeline run; for a bundle any, for a model a train run or models:/….")
+@click.option("--format", required=True, help="provenance, bundle, model, ro-crate or slsa.")
 @click.option("--out", default="", help="Folder to make; left out, one of its own in the working directory.")
 @click.option("--key", default="", help="PEM file of the private key that signs; slsa alone.")
 @click.option("--weights", type=bool, default="true", show_default=True, help="With the weights; bundle alone.")
-def export(run_id: str, format: str, out: str, key: str, weights: bool) -> None:
+@click.pass_obj
+def export(words: list[str], run_id: str, format: str, out: str, key: str, weights: bool) -> None:
     """Write a finished study in a format that others read, or as a folder that verify reads: docs/export.md."""
     from stagewise.steps import export as step
 
-    step.export(run_id, format, Path(out) if out else None, Path(key).expanduser() if key else None, weights)
+    signed_by = Path(key).expanduser() if key else None
+    step.export(run_id, format, Path(out) if out else None, signed_by, weights, _launched(words))
 
 
 @main.command()

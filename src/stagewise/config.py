@@ -218,7 +218,8 @@ class FolderModel(Section):
     path: str
     """A folder as `save_pretrained` writes it: safetensors weights, config, tokenizer."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the weights are held in; `auto` keeps the model's own."""
+    """What the base checkpoint is held in; `auto` keeps the model's own. Training converts it to float32, and all
+    trained checkpoints stay that: `stagewise export --format model` rounds one to this dtype."""
 
 
 class HubModel(Section):
@@ -257,7 +258,9 @@ class Training(Section):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the rate falls after its warm-up: to zero, linearly or along a cosine, or not at all."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of steps in which the rate rises linearly from zero."""
+    """The share of steps in which the rate rises linearly, rounded up to whole steps as transformers' Trainer does:
+    any share above 0 is one step at least. Over a warm-up of n steps the rates are 1/(n+1), 2/(n+1) … n/(n+1) of
+    `learning_rate`, so the first update is above zero, and the step after the warm-up has the full rate."""
     schedule_scope: Literal["per_phase", "continuous"] = "per_phase"
     """`per_phase`: schedule and optimizer start afresh in each phase; `continuous`: both go on."""
     optimizer: Literal["adamw", "adafactor"] = "adamw"
@@ -270,13 +273,16 @@ class Training(Section):
     template: Literal["plain", "gsm8k", "chat"] = "plain"
     """How a trace becomes text: `plain` is prompt, steps, answer, a line each; `gsm8k` ends in
     `#### answer`; `chat` is the tokenizer's own chat template."""
+    special_tokens_in_text: Literal["error", "text"] = "error"
+    """What happens to a trace or an eval item whose text spells a special token of the tokenizer (`<eos>`,
+    `<|im_end|>`), which would become that token: an error that names it, or it is written letter by letter."""
     loss_on: Literal["completion", "all"] = "completion"
     max_length: Annotated[int, Field(strict=True, ge=4)] = 512
     """The longest example, in tokens, EOS included."""
     too_long: Literal["error", "drop", "truncate"] = "error"
     """What happens to a longer one. Dropped and truncated examples are counted; EOS is kept."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What the matrix products are computed in (autocast); the weights keep the model's dtype."""
+    """What the matrix products are computed in (autocast); the weights are float32."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass and do not keep them: less memory, a third more work."""
     torch_compile: bool = False
@@ -322,7 +328,21 @@ class Training(Section):
 
 # The names in scoring's registries, in their order; a test holds the two together. They stand here so that
 # training, which reads this module too, does not depend on how answers are scored.
-Extractor = Literal["gsm8k", "boxed", "inspect", "answer_is", "last_line", "restated", "statement", "last_number"]
+Extractor = Literal[
+    "gsm8k",
+    "boxed",
+    "inspect",
+    "tagged",
+    "answer_is",
+    "option",
+    "last_line",
+    "emphasised",
+    "yes_no",
+    "restated",
+    "statement",
+    "last_number",
+    "named",
+]
 Matcher = Literal["exact", "normalised", "number", "math_verify"]
 CHECKPOINT = "{checkpoint}"  # in a server's name of the model: the checkpoint's name
 
@@ -352,6 +372,9 @@ class Evaluation(Section):
     engine: Literal["transformers", "openai"] = "transformers"
     """`transformers`: the checkpoint itself, in this process; `openai`: `server` answers."""
     server: Server | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the weights are converted to before they answer, and computed in; the same for every checkpoint, whatever
+    it is held in. Of engine `transformers` alone."""
     batch_size: Annotated[int, Field(strict=True, ge=1)] = 64
     """Prompts answered at once; what a killed evaluation has answered is kept batch by batch."""
     max_new_tokens: Annotated[int, Field(strict=True, ge=1)] = 128
@@ -378,6 +401,8 @@ class Evaluation(Section):
     def _fits(self) -> Self:
         if (self.engine == "openai") != (self.server is not None):
             raise ValueError("engine openai and a server belong together: give both or neither")
+        if self.server is not None and self.precision != type(self).model_fields["precision"].default:
+            raise ValueError("precision is of engine transformers alone: leave it out with openai, which has its own")
         if self.samples_per_item > 1 and not self.temperature:
             raise ValueError("samples_per_item above 1 needs a temperature above 0, or all samples are equal")
         return self
@@ -401,7 +426,11 @@ class Promotion(Section):
     metric: Literal["flexible", "strict"] = "flexible"
     margin: Annotated[float, Field(ge=0, le=1)] = 0.05
     """The challenger may be worse by so much, as a share of the items: the lower end of the 95 % interval of
-    the paired difference must not lie below it."""
+    the paired difference (Tango 1998) must not lie below it. 0.05 takes 73 items where both answer alike, and more the
+    more items they differ on; 0 takes a challenger that is better."""
+    min: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The first champion has nothing to be held against: the lower end of the 95 % interval (Wilson 1927) of the share
+    that it has right must not lie below this."""
 
     @field_validator("alias")
     @classmethod

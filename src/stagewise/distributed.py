@@ -31,9 +31,11 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stagewise import modeling, training
+from stagewise.batching import LAYOUTS, Layout
 from stagewise.config import Compute, Training
-from stagewise.errors import ConfigError, TrainingError, UserError
+from stagewise.errors import FAILED, INTERRUPTED, ConfigError, DiskError, TrainingError, foreseen
 from stagewise.formatting import Example
+from stagewise.openmp import spin_little
 from stagewise.plan import Instance, Step
 from stagewise.training import OptimizerState, Outcome, Schedule, StepReport
 
@@ -42,7 +44,6 @@ TRACEBACK = "traceback-"  # and the number of the process
 STOP = "stop"  # made by the process that waits, where it cannot go on
 PR_SET_PDEATHSIG = 1  # of prctl.h
 MEETING = 600  # seconds in which all machines have to come
-INTERRUPTED = 130  # exit code
 SAVED = "the processes saved; the same command goes on from there"
 GRACE = 600  # seconds in which a process that is told to stop ends its step and saves
 
@@ -62,6 +63,7 @@ class Job:
     seed: int
     optimizer_state: OptimizerState | None
     identity: Mapping[str, str] = field(default_factory=dict)  # of the step: what its saves must have been made by
+    layouts: tuple[Layout, ...] = LAYOUTS  # that are right for the model
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -81,6 +83,7 @@ class Job:
             "seed": self.seed,
             "scalars": scalars,
             "identity": dict(self.identity),
+            "layouts": self.layouts,
         }
         (folder / JOB).write_text(json.dumps(values))
 
@@ -102,6 +105,7 @@ class Job:
             values["seed"],
             state,
             values["identity"],
+            tuple(values["layouts"]),
         )
 
     def run(
@@ -120,7 +124,12 @@ class Job:
             training.Saving.of(self.settings, self.saves, end, self.identity),
             self.optimizer_state,
             on_step,
+            self.layouts,
         )
+
+    def save_end(self, model: Any, outcome: Outcome, state: OptimizerState) -> None:
+        """Saves what `run` or `train` returned, where it could not be recorded."""
+        training.save_end(model, outcome, state, training.Saving.of(self.settings, self.saves, None, self.identity))
 
 
 # --- the process that waits ---------------------------------------------------------------------
@@ -186,6 +195,7 @@ def launch(settings: Training, folder: Path, name: str) -> None:
         max_restarts=0,
         shutdown_timeout=GRACE,
     )
+    spin_little()
     with _handlers_restored():
         try:
             elastic_launch(config, sys.executable)("-m", "stagewise.distributed", str(folder))
@@ -213,8 +223,9 @@ def _where(settings: Training) -> dict[str, Any]:
 
 
 def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseException:
-    if (folder / FAULT).is_file():  # a mistake of the user's, as the process found it
-        return TrainingError((folder / FAULT).read_text())
+    if (folder / FAULT).is_file():  # what was foreseen, as the process found it
+        disk = any(failure.exitcode == FAILED for failure in error.failures.values())
+        return (DiskError if disk else TrainingError)((folder / FAULT).read_text())
     # One that was killed is the cause: the others fail for want of it, maybe seen at the same time.
     rank, failure = min(error.failures.items(), key=lambda each: (each[1].exitcode >= 0, each[1].timestamp))
     if failure.exitcode == INTERRUPTED:  # on another machine; its processes tell these
@@ -232,8 +243,9 @@ def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseE
 
 @contextmanager
 def _handlers_restored() -> Iterator[None]:
-    """The launcher leaves handlers of its own behind."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    """The launcher leaves handlers of its own behind, where Python allows any: in the main thread."""
+    here = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) if here else ()
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
@@ -287,14 +299,15 @@ def main(folder: Path) -> None:
     code = 0
     try:
         _train(job, folder)
-    except UserError as error:
-        (folder / FAULT).write_text(str(error))
-        code = 2
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except Exception:
-        (folder / f"{TRACEBACK}{dist.get_rank()}").write_text(traceback.format_exc())  # told where it is the cause
+    except Exception as error:
         code = 1
+        if said := foreseen(error):
+            code = said.exit_code
+            (folder / FAULT).write_text(str(said))
+        else:
+            (folder / f"{TRACEBACK}{dist.get_rank()}").write_text(traceback.format_exc())  # told where it is the cause
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # no teardown: threads of gloo's that outlive it abort a process that is done, or wait for ever
@@ -312,7 +325,7 @@ def _train(job: Job, folder: Path) -> None:
             if (folder / STOP).exists():
                 signal.raise_signal(signal.SIGTERM)
 
-        job.run(modeling.load(job.checkpoint).model, accelerator, folder / END, on_step)
+        job.run(modeling.load(job.checkpoint, training.WEIGHTS).model, accelerator, folder / END, on_step)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,31 @@
-"""What a user did wrong, each as one readable line.
+"""What ends a command in one readable line, and with which exit code.
 
-A subclass of `UserError` is a mistake that its reader can mend: `cli` prints its text without a
-traceback and exits with code 2. Anything else is a failure of ours and keeps its traceback.
+A subclass of `UserError` is something that its reader can mend: `cli` prints its text without a traceback and exits
+with the class's `exit_code`. Anything else is a failure of ours and keeps its traceback.
 
     DataError: traces.jsonl: line 3, field "steps": found a string, expected a list of steps
+
+Exit codes, the same for every command:
+
+    0    done
+    1    a failure of ours, with a traceback
+    2    a mistake, a permission or a credential: the user changes something first
+    6    the tracking server, the artifact store or a disk failed: give the same command again
+    130  interrupted (Ctrl-C, SIGTERM): give the same command again
 """
+
+import errno
+
+FAILED = 6
+INTERRUPTED = 130
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+"""What a disk answers that is full, broken or mounted read-only."""
 
 
 class UserError(Exception):
     """A mistake of the user's: where, what was found, what was expected, what to do."""
+
+    exit_code = 2
 
     def __str__(self) -> str:
         return printable(super().__str__(), keep="\n")
@@ -31,7 +48,21 @@ class LineageError(UserError):
 
 
 class TrackingError(UserError):
-    """The tracking server cannot be reached or refuses."""
+    """The tracking server or the artifact store fails: it does not answer, or answers what cannot be."""
+
+    exit_code = FAILED
+
+
+class AccessError(TrackingError):
+    """The tracking server or the artifact store refuses: an address, a credential or a permission is not right."""
+
+    exit_code = 2
+
+
+class DiskError(UserError):
+    """A disk of this machine is full, broken or read-only."""
+
+    exit_code = FAILED
 
 
 class TrainingError(UserError):
@@ -55,7 +86,28 @@ class ExportError(UserError):
 
 
 class ServerError(UserError):
-    """The server that answers prompts refuses, stalls, or does not say what was asked."""
+    """The server that answers prompts fails: it stalls, or does not say what was asked."""
+
+    exit_code = FAILED
+
+
+class RefusalError(ServerError):
+    """The server that answers prompts refuses the request as it is."""
+
+    exit_code = 2
+
+
+def foreseen(error: BaseException) -> UserError | None:
+    """The error as its reader gets it: itself, or a disk's failure in words; None for a failure of ours."""
+    if isinstance(error, UserError):
+        return error
+    full = "No space left on device" in str(error)  # safetensors and torch tell of it in their own classes
+    if full or (isinstance(error, OSError) and error.errno in DISK):
+        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        said = (isinstance(error, OSError) and error.strerror) or str(error)
+        remedy = "make room or repair it, and give the same command again: it goes on from the last save"
+        return DiskError(f"{where}{said}; {remedy}")
+    return None
 
 
 def listed(findings: list[str], limit: int = 20) -> str:

@@ -11,11 +11,13 @@ prompt tokens that it is given in evaluation.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
-from stagewise.config import Training
-from stagewise.data.traces import Trace
+from stagewise.config import Config, Training
+from stagewise.data.traces import Item, Trace
 from stagewise.errors import ModelError, TrainingError, listed
+from stagewise.special_tokens import Where, filled_ids, text_ids
 
 IGNORED = -100  # the label that torch's cross entropy leaves out
 
@@ -76,12 +78,22 @@ class Encoded:
     truncated: int
 
 
-def prompt_ids(tokenizer: Any, template: str, prompts: Sequence[str]) -> list[list[int]]:
-    """The tokens that stand before a completion, BOS first where the tokenizer wants one."""
-    texts = [TEMPLATES[template].prompt(tokenizer, prompt) for prompt in prompts]
-    # A chat template writes its own BOS.
-    start = [] if template == "chat" else _bos(tokenizer)
-    return [start + ids for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+def prompt_ids(tokenizer: Any, settings: Training, prompts: Sequence[str], where: Where) -> list[list[int]]:
+    """The tokens that stand before a completion, BOS first where the tokenizer wants one. `where` names a prompt.
+
+    Raises `DataError` for a prompt that spells a special token, unless that is to be text.
+    """
+    template, mode = TEMPLATES[settings.template], settings.special_tokens_in_text
+    if settings.template == "chat":  # which writes its own BOS
+        return filled_ids(tokenizer, partial(template.prompt, tokenizer), prompts, mode, where)
+    start = _bos(tokenizer)
+    texts = [template.prompt(tokenizer, prompt) for prompt in prompts]
+    return [start + ids for ids in text_ids(tokenizer, texts, mode, where)]
+
+
+def item_ids(tokenizer: Any, settings: Training, items: Sequence[Item]) -> list[list[int]]:
+    """The tokens that the model is given for each eval item. Raises as `prompt_ids` does."""
+    return prompt_ids(tokenizer, settings, [item.prompt for item in items], lambda i: f"eval item {items[i].id}")
 
 
 def answering(tokenizer: Any, settings: Training) -> dict[str, Any]:
@@ -107,14 +119,19 @@ def encode(traces: Sequence[Trace], tokenizer: Any, settings: Training, name: st
     """The traces of stage `name` as tokens, each ended by EOS.
 
     Raises `TrainingError` naming each trace over `max_length` under `too_long: error`, and each whose
-    prompt leaves no room for a completion under `truncate`; `ModelError` for a tokenizer without EOS.
+    prompt leaves no room for a completion under `truncate`; `DataError` naming each that spells a special
+    token, unless that is to be text; `ModelError` for a tokenizer without EOS.
     """
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no EOS token, so the model could not learn to stop; set eos_token in it")
     template = TEMPLATES[settings.template]
-    prompts = prompt_ids(tokenizer, settings.template, [trace.prompt for trace in traces])
+
+    def where(index: int) -> str:
+        return f"stage {name}, source row {traces[index].row}"
+
+    prompts = prompt_ids(tokenizer, settings, [trace.prompt for trace in traces], where)
     texts = [template.completion(trace) for trace in traces]
-    completions = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    completions = text_ids(tokenizer, texts, settings.special_tokens_in_text, where)
     usable: dict[tuple[str, int], Example] = {}
     findings, truncated, dropped, limit = [], 0, 0, settings.max_length
     for position, (trace, prompt, completion) in enumerate(zip(traces, prompts, completions, strict=True)):
@@ -151,6 +168,18 @@ def check_lengths(stages: Mapping[str, Encoded], positions: int | None) -> None:
                 f"stage {name}, line {position + 1}: found {len(example.ids)} tokens, expected at most the {positions} "
                 f"that the model is made for; set training.max_length to {positions}, and training.too_long to drop or "
                 "truncate"
+            )
+
+
+def check_prompts(tokenizer: Any, config: Config, items: Sequence[Item], positions: int | None) -> None:
+    """Raises `DataError` for an eval item that spells a special token, and `ModelError` for one that leaves the model
+    no room for an answer: both before anything is trained."""
+    settings = config.evaluation
+    for item, ids in zip(items, item_ids(tokenizer, config.training, items), strict=True):
+        if settings.server is None and positions is not None and len(ids) + settings.max_new_tokens > positions:
+            raise ModelError(
+                f"item {item.id}: {len(ids)} tokens and evaluation.max_new_tokens {settings.max_new_tokens} are more "
+                f"than the {positions} that the model is made for"
             )
 
 

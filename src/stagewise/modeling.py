@@ -7,6 +7,7 @@ load(folder)                                                              # the 
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,10 @@ from stagewise.errors import ModelError
 from stagewise.hashing import sha256_file
 
 transformers.utils.logging.disable_progress_bar()  # one a shard, for files that are read in a moment
+# Recurrent families ask at each start for kernels that only a GPU could run.
+if not torch.cuda.is_available():
+    for handler in logging.getLogger("transformers").handlers:
+        handler.addFilter(lambda record: "is falling back to its reference" not in record.getMessage())
 
 EOS, PAD, UNKNOWN = "<eos>", "<pad>", "<unk>"
 # A digit and a capital letter are tokens of their own, so that sums and spelling see characters.
@@ -78,7 +83,7 @@ def parameters(model: Any) -> int:
 def positions(model: Any) -> int | None:
     """Tokens of the longest sequence that the model is made for; None where it has no such limit."""
     found: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return found
+    return found if found is not None and found > 0 else None  # -1 is some families' word for none
 
 
 # --- from scratch -------------------------------------------------------------------------------

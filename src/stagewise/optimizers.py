@@ -1,4 +1,4 @@
-"""The optimizers, as the config names them.
+"""The optimizers, as the config names them, for weights in float32.
 
 optimizer = of(model, settings)     # of parameters as they lie: whole, or in shards
 """
@@ -61,7 +61,7 @@ class BlockedAdafactor(Adafactor):  # type: ignore[misc]
 
         by_row, by_column = [], torch.zeros(columns, device=parameter.device)
         for _, gradient in blocks:
-            squares = gradient.float().square()
+            squares = gradient.square()
             by_row.append(squares.mean(1))
             by_column += squares.sum(0)
         old = 1.0 - state["step"] ** group["decay_rate"]
@@ -71,15 +71,13 @@ class BlockedAdafactor(Adafactor):  # type: ignore[misc]
 
         by_row_factor, by_column_factor = (row / row.mean()).rsqrt(), column.rsqrt()
         weights = by_column_factor.square()
-        lengths = torch.cat([gradient.float().square() @ weights for _, gradient in blocks])
+        lengths = torch.cat([gradient.square() @ weights for _, gradient in blocks])
         rms = (lengths @ by_row_factor.square() / parameter.numel()).sqrt()
         by_row_factor *= group["lr"] / (rms / group["clip_threshold"]).clamp(min=1.0)
 
         for (block, gradient), factor in zip(blocks, by_row_factor.split(size), strict=True):
-            whole = block.float()
-            whole.mul_(1 - group["weight_decay"] * group["lr"])
-            whole.addcmul_(gradient.float() * by_column_factor, factor[:, None], value=-1)
-            block.copy_(whole)
+            block.mul_(1 - group["weight_decay"] * group["lr"])
+            block.addcmul_(gradient * by_column_factor, factor.unsqueeze(1), value=-1)
 
 
 class _ShardedAdafactor(BlockedAdafactor):

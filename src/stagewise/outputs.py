@@ -13,6 +13,7 @@
 Of a file that is not read to its end nothing is returned.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,23 +119,33 @@ def _one_scoring(name: str, rows: list[dict[str, Any]]) -> Mapping[str, Any]:
 
 
 def _one_an_item(rows: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    """lm-evaluation-harness writes a row for each item and filter; the outputs are the same in each."""
+    """lm-evaluation-harness writes a row for each item and filter; the outputs are the same in each. Older versions do
+    not name the filter: there every item has as many rows as the first."""
     kept: dict[str, tuple[str, dict[str, Any]]] = {}
     filters: set[tuple[str, str]] = set()
+    seen: Counter[str] = Counter()
     for where, row in rows:
         item, its_filter = str(row.get("doc_id")), str(row.get("filter"))
         _, first = kept.setdefault(item, (where, row))
-        if (item, its_filter) in filters or row.get("resps") != first.get("resps"):
+        seen[item] += 1
+        again = (item, its_filter) in filters and "filter" in row
+        if again or row.get("resps") != first.get("resps"):
             raise DataError(f"{where}: doc_id {item} stands twice, expected one output for each item")
         filters.add((item, its_filter))
+    often = next(iter(seen.values()))
+    for item, count in seen.items():
+        if count != often and "filter" not in kept[item][1]:
+            where = kept[item][0]
+            raise DataError(f"{where}: doc_id {item} stands {count} times, expected {often}, like the first")
     return list(kept.values())
 
 
 def _sample(row: Mapping[str, Any], where: str) -> Output:
     schemas.check(row, "sample", where)
-    doc, asked = row["doc"], row["arguments"]["gen_args_0"]["arg_0"]
+    doc, arguments = row["doc"], row["arguments"]
+    asked = arguments[0][0] if isinstance(arguments, list) else arguments["gen_args_0"]["arg_0"]
     question = next((doc[name] for name in ("question", "prompt") if isinstance(doc.get(name), str)), asked)
-    expected = row["target"].rpartition(RESULT)[2].strip()  # GSM8K's target is the whole solution
+    expected = str(row["target"]).rpartition(RESULT)[2].strip()  # GSM8K's target is the whole solution
     groups = {name: doc.get(name) for name in GROUPS}
     identity = str(doc.get("id", row["doc_id"]))
     return Output(identity, row["doc_id"], question, expected, row["resps"][0][0], None, **groups)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewise import progress
+from stagewise import openmp, progress
 from stagewise.config import CHECKPOINT, Config, resolved
 from stagewise.credentials import without_home
 from stagewise.errors import ConfigError
@@ -26,10 +26,11 @@ from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
 from stagewise.steps.common import Session, Spec, find, link, open_session, perform, record_setup
 from stagewise.steps.train import Target
+from stagewise.tracking import store
 from stagewise.tracking.launcher import launch
-from stagewise.tracking.models import register
+from stagewise.tracking.models import claim, register
 from stagewise.tracking.owners import close_abandoned
-from stagewise.tracking.runs import PARENT, ActiveRun, Record, open_run
+from stagewise.tracking.runs import PARENT, ActiveRun, Launched, Record, open_run, studies_elsewhere
 from stagewise.tracking.views import address, page, run_page, save_view
 
 Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]
@@ -59,18 +60,33 @@ def project(session: Session, spec: Spec, parameters: Mapping[str, str]) -> Reco
 LAUNCHERS: Mapping[str, Launcher] = {"inline": inline, "project": project}
 
 
-def run(config_path: Path) -> str:
-    """Runs the study; returns the id of the pipeline's run."""
+def run(config_path: Path, launched: Launched | None = None, experiment_name: str = "") -> str:
+    """Runs the study; returns the id of the pipeline's run.
+
+    Its run is the `launched` one, or a new one in the experiment that is named, by default the study's own; inside
+    `with mlflow.start_run():` it is nested there. It may be called in any thread.
+    """
     started = time.perf_counter()
-    session = open_session(config_path)
+    session = open_session(config_path, launched, experiment_name)
     config = session.config
+    if not openmp.spin_little() and config.launcher == "inline" and train.machine(config)["threads"] > 1:
+        progress.say(f"! {openmp.TOO_LATE}")
     _check_server(config)
     if config.require_clean:
         check_clean()
-    with open_run(session.client, session.experiment_id, "pipeline", config.study) as run:
+    claim(session.client, config.study)
+    with open_run(
+        session.client, session.experiment_id, "pipeline", config.study, session.parent, session.launched
+    ) as run:
         for run_id in close_abandoned(session.client):
             progress.say(f"! run {run_id} was left RUNNING by a process that is gone; it is KILLED now")
-        session = dataclasses.replace(session, parent=run.id)
+        run.tag(study=config.study, config_sha256=session.config_sha256)
+        for name in studies_elsewhere(session.client, config.study, session.experiment_id):
+            progress.say(
+                f"! experiment {name} has a study {config.study} too: both register models as models:/{config.study}, "
+                "and an alias goes to the study that ends last; give one of them another name"
+            )
+        session = dataclasses.replace(session, parent=run.id, launched=None)
         progress.say(f"▸ {config.study}: arms {', '.join(config.arms)}, seeds {', '.join(map(str, config.seeds))}")
         with tempfile.TemporaryDirectory() as folder:
             # First, so that a study which fails has left its config and code too.
@@ -154,7 +170,9 @@ class _Study:
         """A phase over several machines is done by its own command, on each: nobody starts a process there."""
         machines = self.session.config.training.machines
         if machines > 1 and int(parameters.get("phase", 0)):
-            given = [word for name, value in parameters.items() for word in (f"--{name.replace('_', '-')}", value)]
+            experiment = store.experiment_name(self.session.client, self.session.experiment_id)
+            named = {**parameters, "experiment_name": experiment}
+            given = [word for name, value in named.items() for word in (f"--{name.replace('_', '-')}", value)]
             raise ConfigError(
                 f"training.machines: found {machines}, and main starts nothing on the others; give "
                 f"`{shlex.join(['stagewise', 'train', *given])}` on each of them, and then main again, which finds "
@@ -183,7 +201,6 @@ def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, 
     (out / report_step.STEPS).write_text(json.dumps(study.steps, indent=1))
     registered = dict(_register(session, record) for record in study.trained if Target.of(record).is_final)
     runs = runs_of(study.split, study.report, study.trained, study.evaluated)
-    run.tag(study=session.config.study, config_sha256=session.config_sha256)
     run.metrics(finals(compared))
     run.describe(describe(compared, registered, runs))
     digest = run.seal(
@@ -237,7 +254,7 @@ def finals(compared: Mapping[str, Any]) -> dict[str, float]:
     return {
         f"final/{each['name']}": each["measures"]["flexible"]["mean"]
         for each in compared["checkpoints"]
-        if each["final"]
+        if each["final"] and "flexible" in each["measures"]
     }
 
 

@@ -9,7 +9,7 @@ alone, so they are the same on every platform and for every version of Python:
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -119,19 +119,19 @@ def _chunks(instances: Sequence[Instance], sizes: Sequence[int]) -> list[Step]:
 def _deal(instances: Sequence[Instance], sizes: Sequence[int], salt: str) -> list[Step]:
     """The instances at random over steps of these sizes, no example twice in a step.
 
-    A random deal leaves a few repeats in large studies; each is swapped with an instance, the next in a
-    random order, whose step and whose own place it fits.
+    A random deal leaves a few repeats in large studies; each is swapped with an instance, drawn afresh for it, whose
+    step and whose own place it fits. One order of candidates for all would send them to the same steps, and repeats
+    of an example would stand in neighbouring steps more often than in a uniform deal.
     """
     dealt = _shuffled(instances, salt)
     step_of = [step for step, size in enumerate(sizes) for _ in range(size)]
     held = [Counter[tuple[str, int]]() for _ in sizes]
     for place, instance in enumerate(dealt):
         held[step_of[place]][instance.example] += 1
-    candidates = _shuffled(range(len(dealt)), f"{salt}/swap")
     for place, instance in enumerate(dealt):
         step = step_of[place]
         if held[step][instance.example] > 1:
-            for other in candidates:
+            for other in _drawn(len(dealt), f"{salt}/swap/{place}"):
                 there, partner = step_of[other], dealt[other]
                 if not held[there][instance.example] and not held[step][partner.example]:
                     break
@@ -146,6 +146,15 @@ def _deal(instances: Sequence[Instance], sizes: Sequence[int], salt: str) -> lis
             held[there][partner.example] -= 1
             held[there][instance.example] += 1
     return _chunks(dealt, sizes)
+
+
+def _drawn(count: int, salt: str) -> Iterator[int]:
+    """The numbers below `count` in a random order, one after the other (Fisher and Yates), as few as are asked for."""
+    moved: dict[int, int] = {}
+    for index in range(count):
+        drawn = index + int(sha256(f"{salt}/{index}".encode())[:16], 16) % (count - index)
+        yield moved.get(drawn, drawn)
+        moved[drawn] = moved.get(index, index)
 
 
 def _phases(steps: Sequence[Step], counts: Sequence[int], stages: Sequence[tuple[str, ...]]) -> tuple[Phase, ...]:

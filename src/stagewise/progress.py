@@ -25,6 +25,11 @@ def confirmed(question: str) -> bool | None:
     return click.confirm(printable(question), default=False) if sys.stdin.isatty() else None
 
 
+def warn(line: str) -> None:
+    """On stderr: what a person has to know at once, and a program that reads the output must not get."""
+    click.echo(line, err=True)
+
+
 @contextmanager
 def step(name: str, doing: str) -> Iterator[list[str]]:
     """Says that a step starts and, with what its body appended to the yielded list, that it has ended."""

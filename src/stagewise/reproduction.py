@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from stagewise.predictions import scored
 from stagewise.statistics import wilson
 
 BITS, PREDICTIONS, TOLERANCE, DIFFERS = "bit-identical", "identical predictions", "within tolerance", "differs"
@@ -129,7 +130,8 @@ def _metric_allows(
     if before is None or after is None:
         return DIFFERS
     if name in RATES:
-        interval = wilson(sum(int(row[RATES[name]]) for row in rows), len(rows))
+        known = scored(rows, RATES[name])  # some, as there is a metric
+        interval = wilson(sum(known), len(known))
         return TOLERANCE if all(interval.low <= value <= interval.high for value in (before, after)) else DIFFERS
     if name == "train/loss_last":
         return rounding if _near(before, after) else DIFFERS

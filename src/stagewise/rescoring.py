@@ -32,11 +32,12 @@ class Group:
     """`all`, `section`, `category` or `difficulty`."""
     value: str
     items: int
+    """That are scored: of the others, how many is told with the file."""
     right: int
-    flexible: float
-    low: float
-    high: float
-    """Wilson's interval of `flexible`, 95 %."""
+    flexible: float | None
+    low: float | None
+    high: float | None
+    """Wilson's interval of `flexible`, 95 %. None, like `flexible`, where no item is scored."""
     strict: float | None
     """None where the file does not say why generation ended."""
 
@@ -86,40 +87,44 @@ def grouped(outputs: Sequence[Output], scores: Sequence[Score]) -> Iterator[Grou
 
 
 def _group(name: str, value: str, pairs: Sequence[tuple[Output, Score]]) -> Group:
-    count, right = len(pairs), sum(score.flexible for _, score in pairs)
+    verdicts = [score.flexible for _, score in pairs if score.flexible is not None]
+    strictly = [score.strict for output, score in pairs if output.finish_reason and score.strict is not None]
+    count, right = len(verdicts), sum(verdicts)
+    known = all(output.finish_reason for output, _ in pairs) and strictly
+    strict = sum(strictly) / len(strictly) if known else None
+    if not count:
+        return Group(name, value, 0, 0, None, None, None, strict)
     interval = wilson(right, count)
-    known = all(output.finish_reason for output, _ in pairs)
-    strict = sum(score.strict for _, score in pairs) / count if known else None
     return Group(name, value, count, right, right / count, interval.low, interval.high, strict)
 
 
 def _text(file: OutputFile, scores: Sequence[Score], groups: Sequence[Group]) -> str:
     rows = [["group", "value", "right", "flexible", "95 %", "strict"]]
     for each in groups:
-        interval = f"{each.low:.0%}–{each.high:.0%}"
-        strict = "–" if each.strict is None else f"{each.strict:.1%}"
-        rows.append([each.group, each.value, f"{each.right}/{each.items}", f"{each.flexible:.1%}", interval, strict])
+        interval = "–" if each.low is None else f"{each.low:.0%}–{each.high:.0%}"
+        flexible, strict = ("–" if rate is None else f"{rate:.1%}" for rate in (each.flexible, each.strict))
+        rows.append([each.group, each.value, f"{each.right}/{each.items}", flexible, interval, strict])
     said = [f"{file.name}: {groups[0].right} of {groups[0].items} right, read as {file.format}"]
-    if groups[0].strict is None:
+    if not all(output.finish_reason for output in file.outputs):
         said.append(
             "Why generation ended is not known (--finish-reason): every end counts as cut, and strict is not known."
         )
     if file.samples > 1:
         said.append(f"An item has up to {file.samples} samples, of which the first alone is scored.")
     if late := sum(score.timed_out for score in scores):
-        said.append(f"{late} comparisons took too long; they count as wrong.")
+        said.append(f"{late} items are unscored, as a comparison took too long; rates are of the others.")
     return "\n".join([*said, "", aligned(rows)])
 
 
 def _everything(file: OutputFile, scores: Sequence[Score], groups: Sequence[Group]) -> dict[str, Any]:
     return {
-        "schema": "stagewise.score/1",
+        "schema": "stagewise.score/2",
         "file": file.name,
         "sha256": file.sha256,
         "format": file.format,
         "scoring": file.scoring or DEFAULT,
         "samples": file.samples,  # of which the first alone is scored
         "groups": [asdict(group) for group in groups],
-        "timed_out": sum(score.timed_out for score in scores),
+        "unscored": sum(score.timed_out for score in scores),
         "items": [{"item": output.item, **asdict(score)} for output, score in zip(file.outputs, scores, strict=True)],
     }

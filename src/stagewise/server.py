@@ -19,7 +19,7 @@ from time import sleep
 from typing import Any
 
 from stagewise.config import Evaluation, Server
-from stagewise.errors import ServerError
+from stagewise.errors import RefusalError, ServerError
 from stagewise.generation import Answer, Prompt, cut
 
 KEY = "OPENAI_API_KEY"
@@ -62,7 +62,8 @@ class Client:
         settings = self.settings
         body = {
             "model": self.model,
-            "prompt": prompt.text.removeprefix(self.bos),  # servers put one before every prompt themselves
+            # Servers put a BOS before every text themselves, and read special tokens in it.
+            "prompt": list(prompt.ids) if prompt.spells else prompt.text.removeprefix(self.bos),
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
         }
@@ -81,7 +82,7 @@ class Client:
             except urllib.error.HTTPError as error:
                 problem = f"HTTP {error.code} {error.reason}: {_said(error)}"
                 if error.code not in PASSING:
-                    raise self._failed(item, problem) from None
+                    raise RefusalError(str(self._failed(item, problem))) from None
             except TimeoutError:
                 problem = f"no answer within {self.server.timeout:g} s"
             except (OSError, http.client.HTTPException, ValueError) as error:

@@ -3,18 +3,16 @@
     curriculum = {42: np.array([1, 1, 0, 1, …]), 43: …, 44: …}     a seed → one 0 or 1 per eval item
     result = contrast(curriculum, shuffled)                        the other arm likewise
     result.test       Contrast(seeds=3, mean=0.0133, sd=0.0404, interval=Interval(-0.087, 0.114, 0.95), …)
-    verdict(result, "curriculum", "shuffled")
-        "No effect visible: curriculum minus shuffled is +1.3 points (95 % interval -8.7 to +11.4, p = 0.6…"
+    result.pairs[0]   Pair(seed=42, items=100, only_a=5, only_b=3, interval=Interval(-0.041, 0.085, 0.95), …)
 
 Every difference is a minus b, as a share of the items: 0.03 is 3 points. Whatever cannot be said is None,
-never NaN, so that a result goes into JSON as it stands. docs/statistics.md says which test answers what, and
-how each did in simulations.
+never NaN, so that a result goes into JSON as it stands, and what is no number is an error. docs/statistics.md
+says which test answers what, and how each did in simulations.
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,18 +21,12 @@ from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from stagewise.errors import DataError
+from stagewise.paired import LEVEL, Interval, check_counts, check_level, paired_interval
 
-LEVEL, ALPHA, POWER = 0.95, 0.05, 0.8
+ALPHA, POWER = 0.05, 0.8
 DRAWS = 10_000  # of a bootstrap: the ends of a 95 % interval then move by about 1 % of its width
 FLIPS = 2**15  # sign patterns: all of them up to 15 seeds, as many at random above
 SAME = 1e-12  # differences closer than this are equal: one item is a far larger step, rounding a smaller
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    low: float
-    high: float
-    level: float = LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +38,7 @@ class Contrast:
     sd: float | None = None
     """Standard deviation of the differences between seeds (n - 1); None with one seed."""
     interval: Interval | None = None
+    """Within -1 to 1 in a `Result`: no share of the items differs by more."""
     t: float | None = None
     p: float | None = None
     """Two-sided."""
@@ -69,8 +62,8 @@ class Pair:
     difference: float
     p: float
     """Exact McNemar, two-sided."""
-    interval: Interval | None
-    """Paired bootstrap over the items; None where no item is discordant."""
+    interval: Interval
+    """Tango's, over the items."""
     detectable: float | None
     """The smallest difference McNemar finds with power 0.8 at this discordance; None: it finds none."""
 
@@ -84,7 +77,8 @@ class Result:
     pairs: tuple[Pair, ...]
     """By rising seed."""
     bootstrap: Interval | None
-    """Hierarchical, seeds and items: a description, too narrow where seeds differ. None with one seed."""
+    """Hierarchical, seeds and items: a description, too narrow where seeds differ, or few items do. None with one
+    seed."""
     sign_flip: float | None
     """Description likewise: n seeds cannot give less than 2 / 2^n. None with one seed."""
 
@@ -96,29 +90,36 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
 
 
 def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval | None:
-    """Student's (1908) t interval for the mean of a measure over items, shape (items,).
+    """Student's (1908) t interval for the mean of a measure over items, shape (items,); ValueError if not finite.
 
     None for fewer than two values and where all are equal: a few equal values are no certainty.
     """
-    data = np.asarray(values, dtype=float)
+    data = _finite("values", values)
     if len(data) < 2 or np.ptp(data) < SAME:
         return None
-    limits = stats.ttest_1samp(data, 0.0).confidence_interval(level)
+    limits = stats.ttest_1samp(data, 0.0).confidence_interval(check_level(level))
     return Interval(float(limits.low), float(limits.high), level)
+
+
+def _finite(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    data = np.asarray(values, dtype=float)
+    if data.ndim != 1 or not np.isfinite(data).all():
+        raise ValueError(f"{name}: found {values!r}, expected a row of finite numbers")
+    return data
 
 
 # --- across seeds -------------------------------------------------------------------------------
 
 
 def paired_t(differences: ArrayLike, level: float = LEVEL) -> Contrast:
-    """Student's (1908) paired t over the differences, one per seed, shape (seeds,); ValueError if not finite.
+    """Student's (1908) paired t over the differences, one per seed, shape (seeds,); ValueError if not finite, or none.
 
     One seed gives no test. Neither do differences that are all equal: t is then infinite or 0 / 0, and a few
     equal counts are no certainty. Both say so in `reason`.
     """
-    values = np.asarray(differences, dtype=float)
-    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
-        raise ValueError(f"differences: found {differences!r}, expected one finite number per seed")
+    values = _finite("differences", differences)
+    if not values.size:
+        raise ValueError("differences: found none, expected one per seed")
     seeds, mean = len(values), float(values.mean())
     if seeds == 1:
         return Contrast(1, mean, reason="nothing shows how much another seed would differ")
@@ -126,7 +127,7 @@ def paired_t(differences: ArrayLike, level: float = LEVEL) -> Contrast:
         reason = f"the difference is equal in all {seeds} seeds: there is no spread to test against"
         return Contrast(seeds, mean, 0.0, reason=reason)
     test = stats.ttest_1samp(values, 0.0)
-    limits = test.confidence_interval(level)
+    limits = test.confidence_interval(check_level(level))
     sd = float(values.std(ddof=1))
     return Contrast(
         seeds,
@@ -141,8 +142,11 @@ def paired_t(differences: ArrayLike, level: float = LEVEL) -> Contrast:
 
 
 def sign_flip(differences: ArrayLike) -> float:
-    """Fisher's (1935, §21) two-sided p of the mean, shape (seeds,), under random signs; exact to 15 seeds."""
-    data = (np.asarray(differences),)
+    """Fisher's (1935, §21) two-sided p of the mean under random signs, shape (seeds >= 2,); exact to 15 seeds.
+
+    ValueError if not finite.
+    """
+    data = (_finite("differences", differences),)
     test = stats.permutation_test(data, np.mean, permutation_type="samples", n_resamples=FLIPS, rng=0)
     return float(test.pvalue)
 
@@ -152,7 +156,10 @@ def detectable_by_seeds(sd: float, seeds: int, power: float = POWER, alpha: floa
 
     `sd` is that of the differences between seeds. Such a test rejects with `power` where the noncentral t has
     that much above the critical value (Cohen 1988, §2.3; G*Power does the same); the far tail is left out.
+    ValueError for one seed, and for an sd that is none.
     """
+    if seeds < 2 or not 0 <= sd < math.inf:
+        raise ValueError(f"seeds {seeds}, sd {sd}: expected two seeds at least, and a finite sd of 0 or more")
     critical = stats.t.isf(alpha / 2, seeds - 1)
     # statsmodels' TTestPower fails here at 73, 87, 92 … seeds: it searches through the NaNs of scipy's nct.
     effect = sd * float(special.nctdtrinc(seeds - 1, 1 - power, critical)) / math.sqrt(seeds)
@@ -163,18 +170,26 @@ def detectable_by_seeds(sd: float, seeds: int, power: float = POWER, alpha: floa
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided p of McNemar's (1947) test, exact: under the null the discordant items are fair coins."""
+    """Two-sided p of McNemar's (1947) test, exact: under the null the discordant items are fair coins.
+
+    ValueError for a count that is none.
+    """
+    check_counts(only_a, only_b, max(1, only_a + only_b))
     return float(_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 
 def bootstrap(discordant: ArrayLike, items: int, level: float = LEVEL, rng: int = 0) -> Interval | None:
     """Percentile interval of the mean difference; `discordant`: (only_a, only_b) per seed, shape (seeds, 2).
 
-    Seeds are drawn with replacement, then the items of each (Davison & Hinkley 1997, §3.8); with one seed
-    it is the paired bootstrap over items. As an item's difference is +1, -1 or 0, drawing all items is one
-    multinomial draw of these three counts. None without a discordant item: a bootstrap of zeros is a point.
+    Seeds are drawn with replacement, then the items of each (Davison & Hinkley 1997, §3.8). As an item's
+    difference is +1, -1 or 0, drawing all items is one multinomial draw of these three counts. None without a
+    discordant item: a bootstrap of zeros is a point. ValueError for counts that are none, and without an item.
     """
     counts = np.asarray(discordant)
+    if counts.ndim != 2 or counts.shape[1] != 2 or not len(counts):
+        raise ValueError(f"discordant: found {discordant!r}, expected two counts per seed, and a seed at least")
+    for only_a, only_b in counts:
+        check_counts(only_a, only_b, items)
     if not counts.any():
         return None
     shares = np.column_stack([counts, items - counts.sum(axis=1)]) / items
@@ -182,7 +197,7 @@ def bootstrap(discordant: ArrayLike, items: int, level: float = LEVEL, rng: int 
     seeds = generator.integers(len(counts), size=(DRAWS, len(counts)))
     drawn = generator.multinomial(items, shares[seeds])
     means = (drawn[..., 0] - drawn[..., 1]).mean(axis=1) / items
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, [(1 - check_level(level)) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level)
 
 
@@ -190,8 +205,11 @@ def detectable_by_items(share: float, items: int, power: float = POWER, alpha: f
     """The smallest difference that exact McNemar finds, given the share of items that are discordant.
 
     Its unconditional power (Duffy 1984) is the power at each number of discordant items, weighted by that
-    number's binomial probability. None where even a difference of `share` is not found.
+    number's binomial probability. None where even a difference of `share` is not found. ValueError for a share
+    outside 0 to 1, and without an item.
     """
+    if items < 1 or not 0 <= share <= 1:
+        raise ValueError(f"share {share} of {items} items: expected a share of 0 to 1, and an item at least")
     if not share:
         return None
     number = stats.binom(items, share)
@@ -223,7 +241,7 @@ def pair(seed: int, a: ArrayLike, b: ArrayLike) -> Pair:
         only_b,
         (only_a - only_b) / items,
         mcnemar(only_a, only_b),
-        bootstrap([(only_a, only_b)], items),
+        paired_interval(only_a, only_b, items),
         detectable_by_items((only_a + only_b) / items, items),
     )
 
@@ -252,9 +270,10 @@ def contrast(a: Mapping[int, ArrayLike], b: Mapping[int, ArrayLike]) -> Result:
         raise DataError(f"seeds with {sorted(sizes)} items, expected one eval set for all seeds")
     items, several = sizes.pop(), len(pairs) > 1
     differences = [each.difference for each in pairs]
+    test = paired_t(differences)
     return Result(
         items,
-        paired_t(differences),
+        replace(test, interval=test.interval and test.interval.within(-1, 1)),
         pairs,
         bootstrap([(each.only_a, each.only_b) for each in pairs], items) if several else None,
         sign_flip(differences) if several else None,
@@ -273,45 +292,6 @@ def holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
     return {name: None if each is None else float(adjusted[name]) for name, each in p.items()}
 
 
-def verdict(result: Result, a: str = "a", b: str = "b", adjusted: float | None = None) -> str:
-    """One sentence for people; `adjusted` is Holm's p, which then decides, for a secondary contrast."""
-    test = result.test
-    difference = f"{a} minus {b} is {_points(test.mean)} points"
-    if test.seeds == 1:
-        return _one_seed(result, difference)
-    if test.p is None or test.interval is None:
-        return f"No claim: {difference}; {test.reason}."
-    p = test.p if adjusted is None else adjusted
-    span = f"{_points(test.interval.low)} to {_points(test.interval.high)}"
-    evidence = (
-        f"({100 * test.interval.level:g} % interval {span}, p = {test.p:.2g}"
-        f"{'' if adjusted is None else f', after Holm {adjusted:.2g}'}, d_z = {test.d_z:.2g}, "
-        f"{test.seeds} seeds, {result.items} items)"
-    )
-    least = "no effect of any size is detectable"
-    if test.detectable is not None:
-        least = f"the minimum detectable effect is about {100 * test.detectable:.1f} points"
-    least += f" (power {POWER}{'' if adjusted is None else ', before Holm'})"
-    if p >= ALPHA:
-        return f"No effect visible: {difference} {evidence}; {least}."
-    if test.detectable is None or abs(test.mean) < test.detectable:
-        return f"Effect: {difference} {evidence}; {least}, so a repeat may miss it."
-    return f"Effect: {difference} {evidence}."
-
-
-def _one_seed(result: Result, difference: str) -> str:
-    only = result.pairs[0]
-    return (
-        f"One seed: no claim, since {result.test.reason}; of the two checkpoints of seed {only.seed}, "
-        f"{difference} ({only.only_a} items right in the first alone, {only.only_b} in the second alone, "
-        f"of {only.items}; exact McNemar p = {only.p:.2g})."
-    )
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+z.1f}"
-
-
 # --- several samples an item --------------------------------------------------------------------
 
 
@@ -320,12 +300,3 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
     if not (0 <= right <= samples and 1 <= k <= samples):
         raise ValueError(f"pass@{k} of {samples} samples, {right} right: expected both within the samples")
     return 1 - math.comb(samples - right, k) / math.comb(samples, k)
-
-
-def majority(answers: Sequence[str | None]) -> str | None:
-    """The answer most samples give (Wang et al. 2023); samples without an answer do not vote.
-
-    Of equally frequent answers the first given wins, which is a fair draw as samples are exchangeable.
-    """
-    votes = Counter(answer for answer in answers if answer is not None)
-    return votes.most_common(1)[0][0] if votes else None

@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,13 +28,16 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from stagewise import checkpoints, optimizers
-from stagewise.batching import Batching, attending, backward
+from stagewise.batching import LAYOUTS, Batching, Layout, attending, backward
 from stagewise.config import Compute, Training
 from stagewise.errors import ConfigError, TrainingError
 from stagewise.formatting import Example
+from stagewise.hashing import seed_of
 from stagewise.plan import Instance, Step
 
-SPACING = 1_000_003  # between the seeds of the processes
+WEIGHTS = "float32"
+"""What weights are trained and saved in, whatever the base model is held in. At fine-tuning rates most updates are
+smaller than half a unit in the last place of a bfloat16 weight, and would be rounded away one by one."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 OptimizerState = tuple[dict[str, torch.Tensor], dict[str, Any]]  # named tensors, named plain values
 
@@ -153,24 +157,29 @@ def train(
     saving: Saving,
     optimizer_state: OptimizerState | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
+    layouts: Sequence[Layout] = LAYOUTS,
 ) -> tuple[Outcome, OptimizerState]:
-    """Trains `model` in place on `steps`; `examples` maps (stage, position) to tokens, `pad` is any token id.
+    """Trains `model`, in float32 (`WEIGHTS`), in place on `steps`; `examples` maps (stage, position) to tokens, `pad`
+    is any token id, `layouts` are those that are right for the model.
 
     Goes on from the newest whole checkpoint in `saving.folder`, to the same bits as without the break; the
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
-    they end it (`KeyboardInterrupt`). Raises `TrainingError` at the first loss or gradient that is not finite.
+    they end it (`KeyboardInterrupt`), and so does what `on_step` raises. Raises `TrainingError` at the first
+    loss or gradient that is not finite.
     """
+    dtypes = {parameter.dtype for parameter in model.parameters()}
+    assert dtypes == {getattr(torch, WEIGHTS)}, f"found weights in {dtypes}; load the model in {WEIGHTS} to train it"
     with _made_ready(model, settings):
         network = _spread(model, settings, accelerator)
         optimizer = optimizers.of(model, settings)  # of parameters as they are spread
         stepping = accelerator.prepare_optimizer(optimizer)
         network.train()
-        batching = Batching.of(model, pad, settings, accelerator)
+        batching = Batching.of(model, pad, settings, accelerator, layouts)
         stepper = _Stepper(network, stepping, examples, settings, batching, accelerator)
         if settings.torch_compile:
             stepper.warm_up(steps[0])
-        torch.manual_seed(seed + SPACING * accelerator.process_index)  # dropout
-        if optimizer_state is not None:  # only now: to prepare an optimizer casts its state to the weights' dtype
+        torch.manual_seed(seed_of("dropout", seed, accelerator.process_index))
+        if optimizer_state is not None:
             checkpoints.restore_optimizer(optimizer, *optimizer_state)
         outcome = _resumed(model, optimizer, saving)
         for report in outcome.curve:
@@ -204,7 +213,12 @@ def _run(
             report = stepper.take(steps[index], index + 1, rate)
             outcome.consumed.extend(steps[index])
             outcome.curve.append(report)
-            on_step(report)
+            try:
+                on_step(report)
+            except Exception:  # a server that is gone, say: the step itself is done
+                if stepper.accelerator.num_processes == 1:  # else the others would have to save too
+                    save(index + 1)
+                raise
             due = every is not None and (index + 1) % every == 0 and index + 1 < len(steps)
             stop = _any(interrupted(), stepper.accelerator)
             if due or stop:
@@ -316,6 +330,12 @@ def _progress(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def save_end(model: Any, outcome: Outcome, state: OptimizerState, saving: Saving) -> None:
+    """Saves a phase that was trained to its end, for a process that could not do with it what it had to."""
+    progress = _progress(outcome) | {"identity": dict(saving.identity)}
+    checkpoints.save_state(saving.folder, len(outcome.curve), model, state, progress, saving.keep)
+
+
 def ended(model: Any, settings: Training, end: Path) -> tuple[Outcome, OptimizerState]:
     """What `train` returned in the processes that saved their phase's end there; its weights go into `model`."""
     optimizer = optimizers.of(model, settings)
@@ -348,8 +368,14 @@ def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str
 
 @contextmanager
 def _deferred_signals() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C wait for the end of the step, so that what is saved is whole; a second one does not."""
+    """SIGTERM and Ctrl-C wait for the end of the step, so that what is saved is whole; a second one does not.
+
+    In another than the main thread Python allows no handler, and delivers no signal.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         # Of Ctrl-C alone: a launcher that gets one too sends SIGTERM after it.
@@ -366,10 +392,15 @@ def _deferred_signals() -> Iterator[Callable[[], bool]]:
 
 
 def learning_rate(settings: Training, step: int, total: int) -> float:
-    """The rate of 0-based `step` of `total`: a linear rise over the warm-up, then the schedule's fall."""
-    warmup = round(settings.warmup * total)
+    """The rate of 0-based `step` of `total`: a linear rise over the warm-up, then the schedule's fall.
+
+    The warm-up is counted as transformers' Trainer counts it, and from its end on the rates are the Trainer's. The
+    Trainer's first update has the rate zero and changes nothing; here the rise is of as many equal parts and one more,
+    so that no update is lost and a warm-up of one step is one.
+    """
+    warmup = math.ceil(total * settings.warmup)
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
+        return settings.learning_rate * (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, total - warmup)
     share = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
     return settings.learning_rate * share[settings.schedule]

@@ -197,6 +197,34 @@ def test_gsm8k_solution_lines_are_the_steps():
     assert (trace.prompt, trace.final_answer, trace.category) == (GSM8K["question"], "1,024", None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x << 2 and y >> 1",
+        "x<<2 and y>>1",
+        "a << 2 == b >> 1 = c",
+        "if (x<<2==y>>1)",
+        "1 << 3 = 8, 16 >> 1 = 8",
+        "cout << a=b >> c",
+        "a <<b>> c",
+        "a <<>> c",
+        "<<x=3>> is HTML-like",
+        "<<=3>>",
+        "<<3=>>",
+        "<<48/2=24",
+        "48/2=24>>",
+    ],
+)
+def test_only_a_calculators_mark_is_left_out(text):
+    """What is no expression with its result is text, and stays."""
+    row = {
+        "question": "q",
+        "answer": f"{text}\n{text} so 48/2 = <<48/2=24>>24 and <<3/4=3/4>>3/4 of $<<(1+2)*.5=-1.5>>\n#### 24",
+    }
+    (trace,) = parse_traces(encoded(row), "x", "gsm8k").rows
+    assert [step.content for step in trace.steps] == [text, f"{text} so 48/2 = 24 and 3/4 of $"]
+
+
 def test_gsm8k_items_take_their_row_as_id():
     rows = parse_items(encoded(GSM8K, GSM8K), "x", "gsm8k").rows
     assert [(item.id, item.expected_answer) for item in rows] == [("gsm8k-0", "1,024"), ("gsm8k-1", "1,024")]

@@ -3,6 +3,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from stagewise.cli import main
@@ -62,6 +63,37 @@ def test_an_example_that_the_model_has_no_room_for_is_one_line(write_config: Any
         r"TrainingError: stage \w, line \d+: found \d+ tokens, expected at most the 40 that the model .*",
         done.stderr.strip(),
     )
+
+
+def test_text_that_spells_a_special_token_is_found_here_already(write_config: Any, store: Any, tmp_path: Any) -> None:
+    item = {"id": "e-7", "prompt": "Is <eos> a word?", "expected_answer": "no"}
+    (tmp_path / "eval.jsonl").write_text(json.dumps(item) + "\n")
+    config = yaml.safe_load(write_config().read_text())
+    config["data"]["eval"] = {"path": "eval.jsonl"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    done = plan(tmp_path / "config.yaml")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("DataError: eval item e-7: the text spells the special token '<eos>'; ")
+    config["training"]["special_tokens_in_text"] = "text"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert plan(tmp_path / "config.yaml").exit_code == 0
+
+
+def test_a_probe_tries_the_model_and_times_three_updates(write_config: Any, store: Any) -> None:
+    config = write_config(arms=["flat"])
+    done = plan(config, "--probe")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[-6] == "self-check: LlamaForCausalLM, decoding select, training joined"
+    assert [line.split()[:2] for line in lines[-4:-1]] == [["flat", f"1.{number}"] for number in (1, 2, 3)]
+    total = lines[1].split()[6]
+    assert re.fullmatch(
+        rf"training: about [\d.]+ min for {total} tokens at [\d,]+ tokens/s, in one process on cpu.*", lines[-1]
+    )
+    probed = json.loads(plan(config, "--probe", "--json").output)
+    assert probed["plan"] == json.loads(plan(config, "--json").output)
+    assert probed["probe"]["self_check"]["decoding"] == "select"
+    assert len(probed["probe"]["updates"]) == 3
 
 
 @pytest.mark.parametrize(

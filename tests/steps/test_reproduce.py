@@ -216,8 +216,8 @@ def test_a_command_that_fails_is_one_line_and_leaves_no_run_running(study: Finis
     from stagewise.tracking.launcher import run_elsewhere
 
     experiment = study.experiment_id
-    with pytest.raises(UserError, match=r"`stagewise main` ended with exit code 2: .*|its output stands above"):
-        run_elsewhere(study.client, experiment, "x", ["main", "--config", "none.yaml"], {}, tmp_path)
+    with pytest.raises(UserError, match="x: its process ended with exit code 2, and says why above"):
+        run_elsewhere(study.client, experiment, "x", ["main", "--config", "none.yaml"], ROOT / "src", tmp_path)
     assert study.client.search_runs([experiment], "attributes.status = 'RUNNING'") == []
 
 

@@ -19,7 +19,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from stagewise import modeling, pipeline, training
 from stagewise.cli import main
-from stagewise.errors import TrackingError
+from stagewise.errors import TrackingError, UserError
 from stagewise.steps import common, split, train
 from stagewise.tracking.runs import Record
 from stagewise.tracking.store import connect
@@ -124,18 +124,25 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_nothing_chains_on_it(write_
     assert statuses() == ["FINISHED", "FAILED"]
 
 
-def test_an_example_that_the_model_has_no_room_for_fails_the_run_before_it_trains(
-    write_config: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"model": {"scratch": {"max_positions": 40}}},
+            r"^stage \w, line \d+: found \d+ tokens, expected at most the 40 ",
+        ),
+        (
+            {"evaluation": {"max_new_tokens": 500}},
+            r"^item generated-2-\d+: \d+ tokens and evaluation.max_new_tokens 500 are more than the 512 ",
+        ),
+    ],
+)
+def test_what_the_model_has_no_room_for_fails_before_there_is_a_base_model(
+    write_config: Any, store: Any, changes: dict[str, Any], line: str
 ) -> None:
-    config = write_config(model={"scratch": {"max_positions": 40}})
-    stages, parent = base(config)
-    monkeypatch.setattr(training, "train", None)  # nothing is trained
-    done = commanded(config, stages, parent.run_id, "flat", 1)
-    assert done.exit_code == 2, done.output
-    assert re.fullmatch(
-        r"TrainingError: stage \w, line \d+: found \d+ tokens, expected at most the 40 .*\n", done.stderr
-    )
-    assert statuses() == ["FINISHED", "FAILED"]
+    with pytest.raises(UserError, match=line):
+        base(write_config(**changes))
+    assert statuses() == ["FAILED"]
 
 
 # --- bad input ----------------------------------------------------------------------------------

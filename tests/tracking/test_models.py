@@ -20,11 +20,13 @@ from conftest import TINY, Store
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stagewise import modeling, pipeline
+from stagewise.config import Training
 from stagewise.errors import LineageError
+from stagewise.formatting import prompt_ids
 from stagewise.hashing import folder_digests
-from stagewise.tracking.models import fetch_checkpoint
+from stagewise.tracking.models import claim, fetch_checkpoint, register
 from stagewise.tracking.runs import download, open_run, read
-from stagewise.tracking.store import connect
+from stagewise.tracking.store import connect, experiment
 
 URI = "models:/spoken@flat-s1"
 STOP = "a"  # it stands in some of the answers
@@ -97,6 +99,22 @@ def test_pyfunc_gives_the_recorded_answers(spoken: Spoken) -> None:
     assert loaded.predict(spoken.prompts, params={"max_new_tokens": 24, "stop": [STOP]}) == spoken.answers
 
 
+CHAT = "{% for m in messages %}<|turn|>{{ m.content }}<|end|>{% endfor %}<|turn|>"
+
+
+@pytest.mark.parametrize("template", ["plain", "chat"])
+def test_a_prompt_that_spells_a_special_token_is_text_as_in_the_study(spoken: Spoken, template: Any) -> None:
+    served = mlflow.pyfunc.load_model(URI).unwrap_python_model()
+    if template == "chat":
+        served.tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>", "<|end|>"]})
+        served.tokenizer.chat_template = CHAT
+        served.special |= set(served.tokenizer.all_special_ids)
+        served.settings = served.settings | {"chat": True}
+    settings = Training(batch_size=1, learning_rate=1.0, template=template, special_tokens_in_text="text")
+    for prompt in ("Say <eos>.", "<pad>", "<|end|>", "What is 12 + 30?"):
+        assert [served._ids(prompt)] == prompt_ids(served.tokenizer, settings, [prompt], str)
+
+
 def test_a_prompt_without_room_for_an_answer_is_refused(spoken: Spoken) -> None:
     with pytest.raises(ValueError, match="leaves no room"):
         mlflow.pyfunc.load_model(URI).predict(["1" * 3000])
@@ -152,6 +170,42 @@ def test_an_altered_file_is_named_when_the_checkpoint_is_fetched(spoken: Spoken,
             fetch_checkpoint(run, record, tmp_path / "parent")
     finally:
         (folder / name).write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("delete", "whose"),
+    [
+        (None, "experiment one"),
+        ("delete_run", "experiment one, of a run that is deleted"),
+        ("delete_logged_model", "experiment one"),
+    ],
+)
+def test_an_alias_that_moves_says_from_where(
+    delete: str | None, whose: str, store: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, ids = connect(), []
+    for name in ("one", "two"):
+        study = experiment(client, name)
+        run_id = client.create_run(study).info.run_id
+        ids.append((run_id, client.create_logged_model(study, name, run_id).model_id))
+    (run_id, first), (_, second) = ids
+
+    claim(client, "mine")
+
+    def registered(model_id: str) -> str:
+        lock = store.folder / "lock"
+        return str(register(client, lock, "mine", model_id, "flat-s1", {"arm": "flat"}, "a note").version)
+
+    assert (registered(first), registered(first)) == ("1", "1")
+    assert capsys.readouterr().out == ""
+    if delete:
+        getattr(client, delete)(run_id if delete == "delete_run" else first)
+    client.delete_model_version_tag("mine", "1", "arm")
+    assert registered(second) == "2"
+    assert capsys.readouterr().out == f"! alias models:/mine@flat-s1 moved from version 1 ({whose}) to 2\n"
+    if not delete:
+        assert registered(first) == "1"  # the same version again, with what was taken from it
+        assert client.get_model_version("mine", "1").tags == {"arm": "flat"}
 
 
 @pytest.mark.entry

@@ -1,14 +1,22 @@
+import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tracking.test_owners import ended
 
 from stagewise import manifest
-from stagewise.errors import DataError, LineageError
-from stagewise.tracking import runs
+from stagewise.errors import DataError, LineageError, TrackingError
+from stagewise.hashing import sha256
+from stagewise.tracking import lineage, runs
+from stagewise.tracking.models import lost
+from stagewise.tracking.owners import OWNER, owner_tag
 from stagewise.tracking.store import connect, experiment
+from stagewise.tracking.stored import Files
 
 
 @pytest.fixture
@@ -32,13 +40,20 @@ EMPTY: dict[str, Any] = {name: {} for name in ("runs", "datasets", "artifacts", 
 }
 
 
-def finished(client: Any, study: str, folder: Path, kind: str = "split") -> str:
+def finished(client: Any, study: str, folder: Path, kind: str = "split", **made_from: str) -> str:
+    """The id of a run that was sealed, made from the runs of these ids."""
     folder.mkdir(exist_ok=True)
     (folder / "file.txt").write_text("content")
+    references = {name: lineage.record_of(client, run_id).reference for name, run_id in made_from.items()}
     with runs.open_run(client, study, kind, "a run") as run:
-        run.tag(fingerprint="f" * 64)
-        run.seal(kind=kind, **EMPTY | {"artifacts": run.upload(folder)})
+        run.tag(fingerprint=sha256(kind.encode()))
+        run.seal(kind=kind, **EMPTY | {"artifacts": run.upload(folder), "runs": references})
     return run.id
+
+
+def find(client: Any, study: str, kind: str = "split") -> str | None:
+    found = runs.find_finished(client, study, kind, sha256(kind.encode()), lambda record: not lost(record))
+    return found and found.run_id
 
 
 def status(client: Any, run_id: str) -> str:
@@ -76,15 +91,55 @@ def test_an_altered_file_is_found_when_it_is_read(client: Any, study: str, tmp_p
 
 
 def test_a_finished_step_is_found_unless_it_lost_something(client: Any, study: str, tmp_path: Path) -> None:
-    first, second = (finished(client, study, tmp_path / "out") for _ in range(2))
-    found = runs.find_finished(client, study, "split", "f" * 64, lambda record: True)
-    assert found is not None
-    assert found.run_id == first
+    first, second, third = (finished(client, study, tmp_path / "out") for _ in range(3))
+    assert find(client, study) == first
     artifact(client, first, "file.txt").unlink()
-    found = runs.find_finished(client, study, "split", "f" * 64, lambda record: True)
-    assert found is not None
-    assert found.run_id == second
-    assert runs.find_finished(client, study, "split", "0" * 64, lambda record: True) is None
+    assert find(client, study) == second
+    artifact(client, second, "manifest.json").unlink()
+    assert find(client, study) == third
+    client.delete_run(third)
+    assert find(client, study) is None
+    assert runs.find_deleted(client, study, sha256(b"split")) == third
+    client.restore_run(third)
+    assert find(client, study) == third
+    assert find(client, study, "train") is None
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_one_that_lost_the_file(
+    client: Any, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a step of days would be done again for an expired key."""
+    finished(client, study, tmp_path / "out")
+
+    def refused(*_: Any) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Files, "read", refused)
+    with pytest.raises(TrackingError, match=r"artifact manifest\.json cannot be fetched: .*Permission denied"):
+        find(client, study)
+
+
+def test_a_deleted_run_is_refused_with_what_restores_it(client: Any, study: str, tmp_path: Path) -> None:
+    run_id = finished(client, study, tmp_path / "out")
+    client.delete_run(run_id)
+    line = f"^run {run_id} is deleted: mlflow runs restore --run-id {run_id}$"
+    for read in (lambda: runs.read(client, run_id, "split"), lambda: lineage.record_of(client, run_id)):
+        with pytest.raises(LineageError, match=line):
+            read()
+
+
+def test_a_run_stands_on_all_that_it_was_made_from(client: Any, study: str, tmp_path: Path) -> None:
+    source = finished(client, study, tmp_path / "out")
+    parent = finished(client, study, tmp_path / "out", "train", split=source)
+    record = lineage.record_of(client, finished(client, study, tmp_path / "out", "eval", split=source, train=parent))
+    lineage.check_standing(record)
+    client.delete_run(source)
+    with pytest.raises(LineageError, match=f"run {source} is deleted: mlflow runs restore"):
+        lineage.check_standing(record)
+    client.restore_run(source)
+    artifact(client, source, "file.txt").unlink()
+    with pytest.raises(LineageError, match=f"run {source}: its artifact file.txt is gone from the artifact store"):
+        lineage.check_standing(record)
 
 
 @pytest.mark.parametrize(
@@ -108,15 +163,18 @@ def test_a_signal_closes_the_run_and_says_how_to_go_on(client: Any, study: str, 
     assert status(client, run.id) == "KILLED"
 
 
-def test_the_launchers_run_is_taken_once(client: Any, study: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    launched = client.create_run(study).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", launched)
-    with (
-        runs.open_run(client, study, "pipeline", "outer") as outer,
-        runs.open_run(client, study, "split", "in") as inner,
-    ):
-        assert outer.id == launched
-        assert inner.id != launched
+def test_a_run_in_another_thread_is_closed_as_well(client: Any, study: str) -> None:
+    """Python allows no signal handler there."""
+
+    def work(error: Exception | None) -> str:
+        with suppress(ValueError), runs.open_run(client, study, "split", "a run") as run:
+            if error:
+                raise error
+        return run.id
+
+    with ThreadPoolExecutor(1) as pool:
+        ended, failed = (pool.submit(work, error).result() for error in (None, ValueError("ours")))
+    assert (status(client, ended), status(client, failed)) == ("FINISHED", "FAILED")
 
 
 def test_params_are_dotted_and_over_long_values_are_named_by_digest(client: Any, study: str) -> None:
@@ -134,11 +192,10 @@ def test_params_are_dotted_and_over_long_values_are_named_by_digest(client: Any,
 def test_a_folder_left_by_a_killed_run_closes_it_and_keeps_what_it_saved(
     client: Any, study: str, tmp_path: Path
 ) -> None:
-    earlier = client.create_run(study).info.run_id
+    earlier = left_by(client, study, ended(), tmp_path / "work")
     (tmp_path / "work" / "checkpoints").mkdir(parents=True)
     (tmp_path / "work" / "out").mkdir()
     (tmp_path / "work" / "out" / "half").touch()
-    (tmp_path / "work" / "run").write_text(earlier)
     with runs.open_run(client, study, "train", "again") as run:
         with runs.work_folder(tmp_path / "work", run) as (work, found):
             assert found == earlier
@@ -146,3 +203,22 @@ def test_a_folder_left_by_a_killed_run_closes_it_and_keeps_what_it_saved(
             assert list((work / "out").iterdir()) == []
         assert not (tmp_path / "work").exists()
     assert status(client, earlier) == "KILLED"
+
+
+def left_by(client: Any, study: str, owner: str, work: Path) -> str:
+    """A run that is RUNNING in the record, and the folder that it worked in."""
+    run_id = str(client.create_run(study, tags={OWNER: owner} if owner else {}).info.run_id)
+    work.mkdir()
+    (work / "run").write_text(run_id)
+    return run_id
+
+
+@pytest.mark.parametrize("owner", [json.dumps(json.loads(owner_tag()) | {"host": "elsewhere"}), ""])
+def test_a_folder_left_by_a_process_that_nobody_here_can_see_leaves_its_run_and_says_so(
+    client: Any, study: str, tmp_path: Path, owner: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = left_by(client, study, owner, tmp_path / "work")
+    with runs.open_run(client, study, "train", "again") as run, runs.work_folder(tmp_path / "work", run) as (_, found):
+        assert found == earlier
+    assert status(client, earlier) == "RUNNING"
+    assert f"if it is: mlflow runs delete --run-id {earlier}" in capsys.readouterr().out

@@ -1,8 +1,11 @@
 """Items as MLflow traces: whole, paired across checkpoints, counted, and gone with their run."""
 
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from conftest import Finished
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -27,7 +30,7 @@ def rows(count: int, output: str = "2+2=4\n4") -> list[dict[str, Any]]:
 
 def is_whole(trace: Any, row: dict[str, Any]) -> None:
     (span,) = trace.data.spans
-    assert span.inputs == row["arguments"]["gen_args_0"]["arg_0"]
+    assert span.inputs == {"prompt": row["arguments"]["gen_args_0"]["arg_0"]}
     assert span.outputs == row["resps"][0][0]
     assert trace.info.trace_metadata["stagewise.item"] == row["item"]
     said = {each.name: each.value for each in trace.info.assessments}
@@ -56,6 +59,26 @@ def test_the_items_of_two_checkpoints_pair(finished: Finished) -> None:
     record = read(finished.client, runs[0].info.run_id, "eval")
     assert record.facts["traces"] == {"logged": 6, "of": 6, "seed": 0}
     assert runs[0].data.tags["stagewise.traces"] == "6 of 6"
+
+
+def test_an_evaluation_dataset_of_mlflows_is_made_of_a_records_traces(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompt and expected answer of every item, for MLflow's own scorers."""
+    (*_, run) = finished.runs("eval")
+    rows = predictions.decode(download(finished.client, run.info.run_id, predictions.FILE))
+    shutil.copy(finished.store.folder / "mlflow.db", tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    connect()
+    dataset = mlflow.genai.datasets.create_dataset(name="items", experiment_id=[finished.experiment_id])
+    logged = mlflow.search_traces(locations=[finished.experiment_id], run_id=run.info.run_id)
+    dataset.merge_records(logged)
+    made = {record["inputs"]["prompt"]: record for record in dataset.to_df().to_dict("records")}
+    assert set(made) == {row["arguments"]["gen_args_0"]["arg_0"] for row in rows}
+    for row in rows:
+        record = made[row["arguments"]["gen_args_0"]["arg_0"]]
+        assert record["expectations"] == {"expected_response": row["target"]}
+        assert record["outputs"] == row["resps"][0][0]
 
 
 def test_of_more_items_a_sample_is_logged_and_the_run_says_so(store: Any, write_config: Any) -> None:

@@ -32,8 +32,8 @@ Layout = Literal["traces", "gsm8k"]
 RESULT = "####"
 # GSM8K marks arithmetic as `<<48/2=24>>` for its authors' calculator, which forces the next tokens to be
 # the result; without that calculator the marks are noise. See "Calculation Annotations" in the README of
-# openai/grade-school-math.
-ANNOTATION = re.compile(r"<<[^<>]*>>")
+# openai/grade-school-math. All of its 27,998 are an expression and a result; `x << 2` is text.
+ANNOTATION = re.compile(r"<<[\d+\-*/().,%$]+=[\d+\-*/().,%$]+>>")
 
 
 @dataclass(frozen=True, slots=True)

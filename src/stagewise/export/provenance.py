@@ -181,11 +181,11 @@ def _evaluation(study: Study) -> dict[str, Any]:
 
 
 def _evaluated(compared: dict[str, Any], record: Sealed) -> dict[str, Any]:
-    interval = wilson(compared["right"], compared["items"])
+    interval = wilson(compared["right"], compared["scored"]) if compared["scored"] else None
     return {
         "checkpoint": compared["name"],
-        **{key: compared[key] for key in ("items", "right")},
-        "flexible_95": [round(interval.low, 6), round(interval.high, 6)],
+        **{key: compared[key] for key in ("items", "scored", "right")},
+        "flexible_95": interval and [round(interval.low, 6), round(interval.high, 6)],
         "metrics": record.manifest["recorded"]["metrics"],
         "predictions": record.manifest["outputs"]["artifacts"]["predictions.jsonl"],
         "run_id": record.run_id,

@@ -9,20 +9,22 @@ compared["checkpoints"][0]["measures"]["flexible"]    {"mean": 0.356, "low": 0.2
 taken from it, and each of its checkpoints names the runs that its numbers come from.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stagewise import predictions, statistics
+from stagewise import predictions
 from stagewise.config import Primary
 from stagewise.errors import DataError
+from stagewise.paired import Interval
 from stagewise.report import words
 from stagewise.separations import in_words, is_control
-from stagewise.statistics import Interval, Result, contrast, holm, mean_interval, wilson
-from stagewise.structure import RATES
+from stagewise.statistics import Result, contrast, holm, mean_interval, wilson
+from stagewise.structure import RATES, SHARES
 
-SCHEMA = "stagewise.comparison/2"
-SCORES = ("flexible", "strict")
+SCHEMA = "stagewise.comparison/3"
+SCORES = predictions.SCORES
 GROUPS = ("section", "category", "difficulty")
 DIGITS = 9  # significant: two machines may differ in the last bits of a t distribution
 
@@ -45,7 +47,12 @@ class Checkpoint:
 
     @property
     def right(self) -> int:
-        return sum(int(row["flexible"]) for row in self.rows)
+        return sum(predictions.scored(self.rows, "flexible"))
+
+    @property
+    def scored(self) -> int:
+        """Items of which `flexible` is known."""
+        return len(predictions.scored(self.rows, "flexible"))
 
     @property
     def is_final(self) -> bool:
@@ -82,7 +89,7 @@ def comparison(study: str, primary: Primary, checkpoints: Sequence[Checkpoint]) 
 
 def _compare(checkpoint: Checkpoint) -> dict[str, Any]:
     rows = checkpoint.rows
-    scores = {name: [row[name] for row in rows] for name in SCORES}
+    scores = {name: found for name in SCORES if (found := predictions.scored(rows, name))}
     structure = predictions.measured(rows)
     return {
         "name": checkpoint.name,
@@ -95,8 +102,9 @@ def _compare(checkpoint: Checkpoint) -> dict[str, Any]:
         "eval_run": checkpoint.eval_run,
         "weights": rows[0]["weights"],
         "items": len(rows),
+        "scored": checkpoint.scored,
         "right": checkpoint.right,
-        "right_by_item": [int(row["flexible"]) for row in rows],
+        "right_by_item": [None if row["flexible"] is None else int(row["flexible"]) for row in rows],
         "measures": {name: _measure(name, values) for name, values in (scores | structure).items()},
         "metrics": predictions.metrics(rows),
         "trained_on": dict(checkpoint.counted),
@@ -106,16 +114,20 @@ def _compare(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _measure(name: str, values: Sequence[float]) -> dict[str, Any]:
-    """A mean over the items that have a value, with Wilson's interval of a rate, Student's of any other."""
+    """A mean over the items that have a value, with Wilson's interval of a rate, of any other what is possible of
+    Student's."""
     is_rate = name in SCORES or name in RATES
     interval = wilson(round(sum(values)), len(values)) if is_rate else mean_interval(values)
+    if interval is not None:
+        interval = interval.within(0, 1 if name in SHARES else math.inf)
     return {"mean": sum(values) / len(values), "items": len(values), **_ends(interval)}
 
 
 def _by(rows: Sequence[Mapping[str, Any]], group: str) -> dict[str, dict[str, Any]]:
     counts = predictions.by(rows, group)
     return {
-        name: {"right": right, "items": items, **_ends(wilson(right, items))} for name, (right, items) in counts.items()
+        name: {"right": right, "items": items, **_ends(wilson(right, items) if items else None)}
+        for name, (right, items) in counts.items()
     }
 
 
@@ -125,11 +137,11 @@ def _ends(interval: Interval | None) -> dict[str, float | None]:
 
 def _best_in_words(checkpoints: Sequence[Checkpoint]) -> str:
     finals = [each for each in checkpoints if each.is_final]
-    most = max(each.right for each in finals)
-    tied = [each for each in finals if each.right == most]
+    shares = {each.name: each.right / each.scored if each.scored else 0.0 for each in finals}
+    tied = [each for each in finals if shares[each.name] == max(shares.values())]
     names = ", ".join(each.name for each in tied)
     who = f"Best final checkpoint: {names}" if len(tied) == 1 else f"Best final checkpoints, tied: {names}"
-    return f"{who}, {most} of {len(tied[0].rows)} right."
+    return f"{who}, {tied[0].right} of {tied[0].scored} right."
 
 
 # --- what can be concluded ----------------------------------------------------------------------
@@ -140,10 +152,9 @@ def _contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str,
     contrast are secondary, and Holm's p is over them."""
     finals = _finals(checkpoints)
     arms = _comparable(primary, finals)
-    scores = {
-        arm: {seed: [int(row[primary.measure]) for row in each.rows] for seed, each in finals[arm].items()}
-        for arm in ([primary.arm, *arms] if arms else [])
-    }
+    scores = _scores(primary, finals, arms)
+    arms = arms if any(map(len, scores[primary.arm].values())) else []
+    left_out = len(checkpoints[0].rows) - max(map(len, scores[primary.arm].values()), default=0)
     results = {arm: contrast(scores[primary.arm], scores[arm]) for arm in arms}
     baselines = {arm: [each for each in (primary.arm, arm) if not _is_control(finals[each])] for arm in arms}
     adjusted = holm({arm: result.test.p for arm, result in results.items() if arm != primary.against})
@@ -153,8 +164,9 @@ def _contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str,
             "against": arm,
             "primary": arm == primary.against,
             "order_alone": not baselines[arm],
-            "sentence": words.caveat(baselines[arm]) + statistics.verdict(result, primary.arm, arm, adjusted.get(arm)),
-            "sensitivity": words.sensitivity(result),
+            "left_out": left_out,
+            "sentence": words.caveat(baselines[arm]) + words.verdict(result, primary.arm, arm, adjusted.get(arm)),
+            "sensitivity": words.sensitivity(result, adjusted.get(arm)),
             "p_holm": adjusted.get(arm),
             "eval_runs": {
                 str(each.seed): [finals[which][each.seed].eval_run for which in (primary.arm, arm)]
@@ -164,6 +176,18 @@ def _contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str,
         }
         for arm, result in results.items()
     }
+
+
+def _scores(
+    primary: Primary, finals: Mapping[str, Mapping[int, Checkpoint]], arms: Sequence[str]
+) -> dict[str, dict[int, list[int]]]:
+    """Of the primary arm and those compared with it, by seed; an item that is unscored in one is left out of all."""
+    compared = [(arm, seed, each) for arm in (primary.arm, *arms) for seed, each in finals.get(arm, {}).items()]
+    found = predictions.paired([each.rows for _, _, each in compared], primary.measure)
+    scores: dict[str, dict[int, list[int]]] = {primary.arm: {}}
+    for (arm, seed, _), each in zip(compared, found, strict=True):
+        scores.setdefault(arm, {})[seed] = each
+    return scores
 
 
 def _finals(checkpoints: Sequence[Checkpoint]) -> dict[str, dict[int, Checkpoint]]:

@@ -25,6 +25,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # 
 # Of seeds, in the order of the study. Their numbers have no common divisor, so 28 seeds look different.
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "v", "P", "X", "*")
+_UNSCORED = " Grey: unscored, as a comparison took too long."
 SMOOTH = 50  # a loss is averaged over this part of its arm's steps
 
 
@@ -58,7 +59,7 @@ def _figures(compared: Compared) -> dict[str, tuple[str, Callable[[Compared], Fi
         ),
         "items.png": (
             "Which items each checkpoint got right (filled). Items from those that most checkpoints got right, left, "
-            "to those that none did.",
+            f"to those that none did.{_UNSCORED if _any_unscored(compared) else ''}",
             _items,
         ),
     }
@@ -183,16 +184,21 @@ def _of_seeds(styles: Mapping[int, Mapping[str, Any]]) -> list[Line2D]:
     return [Line2D([], [], label=f"seed {seed}", color="grey", **style) for seed, style in styles.items()]
 
 
+def _any_unscored(compared: Compared) -> bool:
+    return any(None in each["right_by_item"] for each in compared["checkpoints"])
+
+
 # --- items and contrasts ------------------------------------------------------------------------
 
 
 def _items(compared: Compared) -> Figure:
     checkpoints = compared["checkpoints"]
-    right = np.array([each["right_by_item"] for each in checkpoints])
-    order = np.argsort(-right.sum(axis=0), kind="stable")
+    right = np.array([each["right_by_item"] for each in checkpoints], dtype=float)  # NaN: unscored
+    order = np.argsort(-np.nansum(right, axis=0), kind="stable")
     figure = Figure(figsize=(11, 0.6 + 0.24 * len(checkpoints)), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(right[:, order], aspect="auto", cmap="Blues", vmin=0, vmax=1.3, interpolation="nearest")
+    colours = matplotlib.colormaps["Blues"].with_extremes(bad="0.6")
+    axes.imshow(right[:, order], aspect="auto", cmap=colours, vmin=0, vmax=1.3, interpolation="nearest")
     axes.set(xlabel=f"the {right.shape[1]:,} items", xticks=[])
     axes.set_yticks(range(len(checkpoints)), [each["name"] for each in checkpoints], fontsize=8)
     axes.set_yticks(np.arange(0.5, len(checkpoints) - 1), minor=True)

@@ -28,7 +28,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 ENVIRONMENT = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-ENVIRONMENT.filters |= {"points": tables.points, "span": tables.span}
+ENVIRONMENT.filters |= {"points": words.points, "probability": words.probability, "span": tables.span}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ def _question(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answer(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "flexible": bool(row["flexible"]),
-        "strict": bool(row["strict"]),
+        "flexible": None if row["flexible"] is None else bool(row["flexible"]),
+        "strict": None if row["strict"] is None else bool(row["strict"]),
         "extracted": row["filtered_resps"][0] if row["extraction"] else None,
         "finish": row["finish_reason"],
     }

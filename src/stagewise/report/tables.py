@@ -8,7 +8,8 @@ aligned(rows)            the same with its columns under one another
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stagewise.report import SCORES
+from stagewise.paired import Interval
+from stagewise.report import SCORES, words
 from stagewise.structure import NAMES, RATES
 
 Rows = list[list[str]]
@@ -18,14 +19,14 @@ def checkpoints(compared: Mapping[str, Any]) -> Rows:
     rows = [["checkpoint", "right", "flexible", "95 %", "strict", "stopped", "tokens out", "examples", "steps"]]
     for each in compared["checkpoints"]:
         measures = each["measures"]
-        flexible = measures["flexible"]
+        flexible, strict = measures.get("flexible"), measures.get("strict")
         rows.append(
             [
                 each["name"],
-                f"{each['right']}/{each['items']}",
-                f"{flexible['mean']:.1%}",
-                f"{flexible['low']:.0%}–{flexible['high']:.0%}",
-                f"{measures['strict']['mean']:.1%}",
+                f"{each['right']}/{each['scored']}",
+                f"{flexible['mean']:.1%}" if flexible else "–",
+                f"{flexible['low']:.0%}–{flexible['high']:.0%}" if flexible else "–",
+                f"{strict['mean']:.1%}" if strict else "–",
                 f"{measures['eos']['mean']:.0%}",
                 f"{measures['tokens']['mean']:.1f}",
                 f"{each['trained_on']['examples']:,}",
@@ -87,7 +88,8 @@ def by_group(compared: Mapping[str, Any], group: str) -> Rows:
 
 def counted(count: Mapping[str, Any]) -> tuple[str, str]:
     """Right of all, and the 95 % interval of the share."""
-    return f"{count['right']}/{count['items']}", f"{100 * count['low']:.0f} to {100 * count['high']:.0f} %"
+    interval = "" if count["low"] is None else f"{100 * count['low']:.0f} to {100 * count['high']:.0f} %"
+    return f"{count['right']}/{count['items']}", interval
 
 
 def pairs(contrast: Mapping[str, Any]) -> Rows:
@@ -100,22 +102,18 @@ def pairs(contrast: Mapping[str, Any]) -> Rows:
                 str(each["seed"]),
                 str(each["only_a"]),
                 str(each["only_b"]),
-                points(each["difference"]),
+                words.points(each["difference"]),
                 span(each["interval"]),
-                f"{each['p']:.2g}",
+                words.probability(each["p"]),
                 "–" if detectable is None else f"{100 * detectable:.1f}",
             ]
         )
     return rows
 
 
-def points(share: float) -> str:
-    return f"{100 * share:+z.1f}"
-
-
 def span(interval: Mapping[str, float] | None) -> str:
     """Both ends in points."""
-    return "–" if interval is None else f"{points(interval['low'])} to {points(interval['high'])}"
+    return "–" if interval is None else words.span(Interval(**interval))
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

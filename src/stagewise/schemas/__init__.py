@@ -1,6 +1,6 @@
 """What is read and written, held against the JSON Schemas (draft 7) that stand beside this file.
 
-check({"schema": "stagewise.predictions/1", "doc_id": -1, …}, "predictions", "p.jsonl: line 3")
+check({"schema": "stagewise.predictions/2", "doc_id": -1, …}, "predictions", "p.jsonl: line 3")
 ->  DataError: p.jsonl: line 3, field "doc_id": found the number -1, which must be bigger than or equal to 0
 """
 

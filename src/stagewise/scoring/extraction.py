@@ -1,123 +1,74 @@
 r"""The answer in an output, by conventions that each say where they come from.
 
-    EXTRACTORS["gsm8k"]("48/2 = 24\n#### 72")                       ->  "72", span (15, 17)
+    EXTRACTORS["gsm8k"]("48/2 = 24\n#### 72")                            ->  "72", span (15, 17)
     EXTRACTORS["restated"]("15 + 27 = 42, I think", "What is 15 + 27?")  ->  "42", span (10, 12)
 
-All are pure functions of an output; the one that looks for the question's own words reads its prompt too.
+All are pure functions of an output; some read its prompt too. Those of `MARKED` are what an output says of itself.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
+from stagewise.scoring.forms import Reading, Several
+from stagewise.scoring.grammar import readings
+from stagewise.scoring.marks import Extraction, answer_is, boxed, extraction, gsm8k, inspect, option, tagged
+from stagewise.scoring.options import letter, options
+from stagewise.scoring.plain import undress
+from stagewise.scoring.settling import equation, is_asserted, is_operand, stated
 from stagewise.scoring.text import tokens
-from stagewise.scoring.values import CURRENCY, DIGITS, LONGEST_TEXT, WORDS, value
+from stagewise.scoring.values import LONGEST_TEXT, value
 
 LONGEST_LINE = 5  # words; what is longer is a sentence
 LONGEST_SUBJECT = 30  # tokens; what is longer is a story, and no output says it again
-
-
-@dataclass(frozen=True, slots=True)
-class Extraction:
-    text: str
-    rule: str
-    """The name in `EXTRACTORS` of what found it."""
-    span: tuple[int, int]
-    """Where `text` stands in the output."""
 
 
 class Extractor(Protocol):
     def __call__(self, output: str, prompt: str = "") -> Extraction | None: ...
 
 
-# Atomic, and never from the middle of a number: a model can loop on one digit for thousands of characters.
-_NUMBER = rf"(?:(?<!\w)[-−])?[{CURRENCY}]?(?<!\d)(?>{DIGITS})"
-# Where a number ends for good: no digit, per cent or operator follows that would make it part of more.
-_END = (
-    r"(?![.,]?\d)(?!\s*\\?%)(?!\s*(?:[+*/×÷^=]|\$?\\(?:times|cdot|div)))(?!\s*[-−x]\s*[\d$])(?!-\w)(?!\()"
-    r"(?!\s+of\s+[\d$])"
-)
-_VALUE = (
-    rf"(?:{_NUMBER}(?:\s?/\s?(?>{DIGITS}))?(?:\s?\\?%(?!\s+of\s+[\d$])|\s?percent\b)?{_END}"
-    rf"|\b(?i:{'|'.join(WORDS)})\b(?![-\w]))"
+_LABEL = re.compile(r"(?:\w+ ){0,2}\w+:\s+|[>•*–-][ \t]+|\|.*\|\s*(?=[^|\n]+\|?\Z)")
+# A question, a heading, an equation, a calculation, a sentence by its verb, a sentence about a number.
+_NO_ANSWER = re.compile(
+    r"\?|:(?!\S)|=|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
+    r"|(?=.*\d).*\b[A-Za-z]{2,}\b.*\b[A-Za-z]{2,}\b|<[a-z]+>|^[#>•|-]|[\u4e00-\u9fff].*\d"
 )
 _NAME = (
     r"\b(?!(?:A|An|And|But|He|Hence|It|No|She|So|That|The|Then|There|Therefore|They|This|Thus|Which|Yes)\b)"
     r"[A-Z]\w*(?: [A-Z]\w*){0,3}\b"
 )
-
-_GSM8K = re.compile(r"####[ \t]*([^\n]*)")
-_INSPECT = re.compile(r"\bANSWER[ \t]*:[ \t]*([^\n]+)")
-_ANSWER = re.compile(
-    r"\banswer\b[ \t*]*(?::|\bis\b)[ \t:*]*([^\s*:][^\n]*)|(?<!\S)([^\s*]+) is the (?:final )?answer\b",
+_BOLD = re.compile(r"\*\*([^*\n]{1,100})\*\*")
+_IS_NAME = re.compile(rf"\b(?:is|was|are|were)\s({_NAME})(?=[.!\s]*\Z)")
+_IN_BRACKETS = re.compile(r"[A-Za-z]{2}\s\(([A-Z])\)(?!\s(?:is|are)(?:n't|\s(?:not|wrong|incorrect|false)))")
+_IS_WORD = re.compile(r"\b(?:is|was|are|were)\s(?:an?\s|the\s)?([a-z]+)(?=[.!\s]*\Z)")
+_CLOSED = re.compile(
+    r"(?:^|[.!?:\n]\s*)(?:is|are|was|were|do|does|did|can|could|will|would|has|have|should)\b[^.?\n]*\?\s*\Z"
+    r"|\b(?:true\sor\sfalse|yes\sor\sno)\b",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"(?:[^.;]|\.(?=\d))+")
-_STARTS_WITH_VALUE = re.compile(rf"\$?({_VALUE})")
-_LABEL = re.compile(r"(?:\w+ ){0,2}\w+:\s+")
-# A question, a heading, an equation, a calculation, a sentence by its verb, a sentence about a number.
-_NO_ANSWER = re.compile(
-    r"\?|:(?!\S)|=|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
-    r"|(?=.*\d).*\b[A-Za-z]{2,}\b.*\b[A-Za-z]{2,}\b"
+_YES_NO = re.compile(
+    r"(?:^|[.!?:]\s+|\n\s*)(yes|no|true|false)(?=[,.!;\s]|\Z)|\b(?:is|are)\s(true|false)\b", re.IGNORECASE
 )
-_STATEMENT = re.compile(
-    r"(?:[=≈]|\b(?i:result|total|answer):|\b(?:is|are|was|were|has|have|equals?|gives?|makes?|measures|needs?)\b)\s*\$?"
-    rf"({_VALUE})|({_VALUE})(?= is the\b)"
-)
-# No operand, no member of a row, and nothing that is said not to be it.
-_ASSERTED = re.compile(
-    rf"(?<![-+*/×÷^=]\s)(?<![-+*/×÷^=\d])(?<!\d[ \t])(?<!than\s)(?<!not\s)({_VALUE})(?! (?:is|was)(?: not|n't))"
-)
-_ANY_NUMBER = re.compile(_NUMBER)
+_HOW_MANY = re.compile(r"\bhow\s+many\s+(?:(?:more|other|extra|total|full|whole)\s+)?([a-z]{3,})", re.IGNORECASE)
+_WHEN = re.compile(r"\b(?:when|(?:what|which)(?:\s+is\s+the)?\s+time)\b", re.IGNORECASE)
 _FRAME = re.compile(r"\b(?:what(?:'s| is| are)|who is|calculate|compute|evaluate|find)\b:?|:\s", re.IGNORECASE)
-_SPELLINGS = {"×": r"(?:[×*x]|\\times)", "*": r"(?:[×*x]|\\times)", "÷": r"(?:[÷/]|\\div)", "/": "[÷/]"}
-
-
-def gsm8k(output: str, prompt: str = "") -> Extraction | None:
-    """`#### 72`: the result line of GSM8K's solutions (openai/grade-school-math)."""
-    return _last("gsm8k", _GSM8K, output)
-
-
-def boxed(output: str, prompt: str = "") -> Extraction | None:
-    r"""The last `\boxed{…}`, braces balanced: MATH's convention (hendrycks/math `last_boxed_only_string`)."""
-    start = output.rfind(r"\boxed{") + len(r"\boxed{")
-    depth = 1 if start >= len(r"\boxed{") else 0
-    for end in range(start, len(output) if depth else start):
-        depth += {"{": 1, "}": -1}.get(output[end], 0)
-        if not depth:
-            return _found("boxed", output, (start, end))
-    return None
-
-
-def inspect(output: str, prompt: str = "") -> Extraction | None:
-    """`ANSWER: 72`, in capitals, to the end of its line: `answer("line")` of UKGovernmentBEIS/inspect_ai."""
-    return _last("inspect", _INSPECT, output)
-
-
-def answer_is(output: str, prompt: str = "") -> Extraction | None:
-    """`Answer: 72` (openai/simple-evals), `the answer is 72` (Wei et al. 2022), `72 is the answer`."""
-    matches = list(_ANSWER.finditer(output))
-    if not matches:
-        return None
-    start, end = matches[-1].span(1 if matches[-1][1] else 2)
-    number = _STARTS_WITH_VALUE.match(output, start, end)
-    if number:
-        return _found("answer_is", output, number.span(1))
-    start = max(start, output.rfind("=", start, end) + 1)
-    clause = _CLAUSE.match(output, start, end)
-    return _found("answer_is", output, clause.span()) if clause else None
+_SPELLINGS = {"×": "[×*x]", "*": "[×*x]", "÷": "[÷/]", "/": "[÷/]"}
 
 
 def last_line(output: str, prompt: str = "") -> Extraction | None:
     """The last line, its label aside, where it is an answer: the original experiment's format."""
-    line = last_lines(output)
-    if line is None or _is_answer(line.text):
-        return line
-    label = _LABEL.match(line.text)
-    if label is None or not _is_answer(line.text[label.end() :]):
+    plain = undress(output)
+    end = len(plain.text.rstrip(" \t\n\r!|"))  # no factorial, but joy
+    start = plain.text.rfind("\n", 0, end) + 1
+    line = plain.text[start:end]
+    label = _LABEL.match(line)
+    if _is_answer(line) and not (label and line[0] == "-"):
+        return extraction("last_line", output, plain, start, end)
+    if label is None or not _is_answer(line[label.end() :]):
         return None
-    return _found("last_line", output, (line.span[0] + label.end(), line.span[1]))
+    return extraction("last_line", output, plain, start + label.end(), end)
 
 
 def last_lines(output: str, count: int = 1) -> Extraction | None:
@@ -125,71 +76,141 @@ def last_lines(output: str, count: int = 1) -> Extraction | None:
     end = start = len(output.rstrip())
     for _ in range(count):
         start = output.rfind("\n", 0, max(start, 0))
-    return _found("last_line", output, (start + 1, end))
+    text = output[start + 1 : end].strip()
+    start = end - len(output[start + 1 : end].lstrip())
+    return Extraction(text, "last_line", (start, start + len(text))) if text else None
+
+
+def emphasised(output: str, prompt: str = "") -> Extraction | None:
+    """The one value in bold on the last line: `After giving away 12 jars, **60** remain.`"""
+    end = len(output.rstrip())
+    start = output.rfind("\n", 0, end) + 1
+    bold = [match for match in _BOLD.finditer(output, start, end) if value(match[1]) is not None]
+    if len(bold) != 1:
+        return None
+    plain = undress(output)
+    first = bisect_left(plain.starts, bold[0].start(1))
+    return extraction("emphasised", output, plain, first, bisect_left(plain.starts, bold[0].end(1)))
+
+
+def yes_no(output: str, prompt: str = "") -> Extraction | None:
+    """`Yes, 7 is prime.`, `The statement is true.`: the last of such verdicts, where the prompt asks for one."""
+    if not _CLOSED.search(prompt.strip()):
+        return None
+    plain = undress(output)
+    match = next(reversed(list(_YES_NO.finditer(plain.text))), None)
+    return extraction("yes_no", output, plain, *match.span(match.lastindex or 0)) if match else None
 
 
 def restated(output: str, prompt: str = "") -> Extraction | None:
     """The question's own words completed: `15 + 27 = 42`, `Paris is the capital of France` (rule 1)."""
-    subject = _subject(prompt)
-    if subject is None:
+    patterns = _restating(prompt)
+    if patterns is None:
         return None
-    # Not the end of a longer word, number or calculation.
-    words = rf"(?:the\s+)?(?<![\w.])(?<![-+*/×÷^]\s)(?<![-+*/×÷^]){subject}"
-    answer = rf"({_VALUE}|{_NAME})"
-    subject_is = rf"(?i:{words}\s*(?:=|\bis\b|\bequals\b))\s*\$?{answer}"
-    is_subject = rf"(?<!of\s)(?<![-+*/×÷^=]\s){answer} is (?i:{words})"
-    return _last("restated", re.compile(rf"{subject_is}|{is_subject}"), output)
+    plain = undress(output)
+    text = plain.text
+    starts = {each.start: each.end for each in readings(text) if each.value is not None}
+    ends = {end: start for start, end in starts.items()}
+    names = {match.start(): match.end() for match in re.finditer(_NAME, text)}
+    spans = []
+    for match in patterns[0].finditer(text):
+        end = starts.get(match.end()) or names.get(match.end())
+        spans += [(match.end(), end)] if end else []
+    before = {**ends, **{end: start for start, end in names.items()}}
+    for match in patterns[1].finditer(text):
+        start = before.get(match.start())
+        torn = start is not None and re.search(r"(?:of\s|[-+*/×÷^=]\s)\Z", text[max(0, start - 3) : start])
+        spans += [(start, match.start())] if start is not None and not torn else []
+    return extraction("restated", output, plain, *max(spans)) if spans else None
 
 
 def statement(output: str, prompt: str = "") -> Extraction | None:
-    """The last number that a sentence or an equation asserts: `so it has 6 sides`, `= 6` (rule 1)."""
-    return _last("statement", _STATEMENT, output)
+    """The last value that a sentence or an equation asserts: `so it has 6 sides`, `= 6` (rule 1)."""
+    plain = undress(output)
+    found = stated(plain.text)
+    if found is not None:
+        return extraction("statement", output, plain, found.start, found.end)
+    start = plain.text.rstrip().rfind("\n") + 1
+    found = equation(plain.text[start:])  # 42 = 14 + 28
+    return extraction("statement", output, plain, start + found.start, start + found.end) if found else None
 
 
 def last_number(output: str, prompt: str = "") -> Extraction | None:
     """The last number, the `flexible-extract` of lm-evaluation-harness's gsm8k task, where it asserts anything.
 
-    In a calculation, a row of numbers or a comparison it does not (rule 4).
+    In a calculation, a row of numbers or a comparison it does not (rule 4). Of several in the last sentence, the one
+    that counts what the prompt asks for comes first: `12 days to read 240 pages` of `How many days …?`
     """
-    numbers = list(_ANY_NUMBER.finditer(output))
-    asserted = _ASSERTED.match(output, numbers[-1].start()) if numbers else None
-    return _found("last_number", output, asserted.span(1)) if asserted else None
+    plain = undress(output)
+    numbers = [each for each in readings(plain.text) if not plain.text[each.start].isalpha()]
+    if counted := _counted(plain.text, numbers, prompt):
+        return extraction("last_number", output, plain, counted.start, counted.end)
+    if not numbers or numbers[-1].value is None or is_operand(plain.text, numbers[-1]):
+        return None
+    start, end = numbers[-1].start, numbers[-1].end
+    is_heading = plain.text.startswith("#", plain.text.rfind("\n", 0, start) + 1)
+    return None if is_heading else extraction("last_number", output, plain, start, end)
 
 
-def _last(rule: str, pattern: re.Pattern[str], output: str) -> Extraction | None:
-    """The group that took part in the last match of `pattern`."""
-    matches = list(pattern.finditer(output))
-    return _found(rule, output, matches[-1].span(matches[-1].lastindex or 0)) if matches else None
+def named(output: str, prompt: str = "") -> Extraction | None:
+    """A name, or a word that the prompt offers, at the end: `I think it is Paris.`, `The function is odd.`; of listed
+    options the last whose letter stands in brackets behind it: `but Canberra (B) is the capital`."""
+    plain = undress(output)
+    listed = [match for match in _IN_BRACKETS.finditer(plain.text) if match[1] in options(prompt)]
+    if listed:
+        return extraction("named", output, plain, *listed[-1].span(1))
+    name = _IS_NAME.search(plain.text)
+    word = _IS_WORD.search(plain.text)
+    if name is None and word and re.search(rf"\b{word[1]}\b", prompt):
+        name = word
+    return extraction("named", output, plain, *name.span(1)) if name else None
 
 
-def _found(rule: str, output: str, span: tuple[int, int]) -> Extraction | None:
-    text = output[slice(*span)]
-    start = span[0] + len(text) - len(text.lstrip())
-    text = text.strip()
-    return Extraction(text, rule, (start, start + len(text))) if text else None
+def _counted(text: str, numbers: Sequence[Reading], prompt: str) -> Reading | None:
+    asked = _HOW_MANY.findall(prompt)
+    start = max(text.rfind(stop, 0, numbers[-1].start) for stop in ("\n", ". ", "! ", "? ")) + 1 if numbers else 0
+    last = [each for each in numbers if each.start >= start and each.value is not None and not is_operand(text, each)]
+    if _WHEN.search(prompt):
+        found = [each for each in last if isinstance(each.value, Several) and each.value.form == "time"]
+    else:
+        noun = asked[-1].lower()[:-1] if asked else "\n"
+        found = [each for each in last if text[each.start : each.end + len(noun) + 12].lower().find(noun, 1) >= 0]
+    return found[0] if len(found) == 1 else None
 
 
 def _is_answer(line: str) -> bool:
-    """A number with its unit, or a few words that neither ask, nor calculate, nor introduce."""
+    """A value with its unit, a letter, or a few words that neither ask, nor calculate, nor introduce."""
     if value(line) is not None:
+        return "=" not in line
+    if letter(line):
         return True
     short = len(line.split()) <= LONGEST_LINE and len(line) <= LONGEST_TEXT
-    return short and not _NO_ANSWER.search(line)
+    return short and not _NO_ANSWER.search(line) and not any(is_asserted(line, each) for each in readings(line))
 
 
-def _subject(prompt: str) -> str | None:
-    """A pattern for what the prompt asks the value of: `15 + 27` of `What is 15 + 27?`."""
+@lru_cache(maxsize=4096)
+def _restating(prompt: str) -> tuple[re.Pattern[str], re.Pattern[str]] | None:
+    """Patterns for what the prompt asks the value of, `15 + 27` of `What is 15 + 27?`: before its value, and after."""
+    prompt = undress(prompt).text
     question = re.findall(r"[^?]*\?", prompt)[-1:] or [prompt]
     text = _FRAME.split(re.sub(r"\([^()]*\)", "", question[0]))[-1]
     words = tokens(text.rstrip("?=. \n"))
     words = words[words[:1] == ["the"] :]
     if not 0 < len(words) <= LONGEST_SUBJECT:
         return None
-    return r"\s*".join(_SPELLINGS.get(word, re.escape(word)) for word in words)
+    subject = r"\s*".join(_SPELLINGS.get(word, re.escape(word)) for word in words)
+    # Not the end of a longer word, number or calculation.
+    subject = rf"(?:the\s+)?(?<![\w.])(?<![-+*/×÷^]\s)(?<![-+*/×÷^]){subject}"
+    before = re.compile(rf"(?:{subject})\s*(?:=|\bis\b|\bequals\b)\s*\$?", re.IGNORECASE)
+    return before, re.compile(rf" is (?:{subject})", re.IGNORECASE)
 
 
 # In the order of the default chain: marked answers first, then formats, then assertions.
 EXTRACTORS: Mapping[str, Extractor] = {
     function.__name__: function
-    for function in (gsm8k, boxed, inspect, answer_is, last_line, restated, statement, last_number)
+    for function in (
+        *(gsm8k, boxed, inspect, tagged, answer_is, option),
+        *(last_line, emphasised, yes_no, restated, statement, last_number, named),
+    )
 }
+MARKED = ("gsm8k", "boxed", "inspect", "tagged", "answer_is", "option")

@@ -4,18 +4,24 @@ r"""Whether an extracted answer is the expected one, by declared rules.
     MATCHERS["number"]("$1,000", "1000.0")          ->  True
     MATCHERS["math_verify"](r"x^2 + 1", "1 + x^2")  ->  True
 
-Each is a pure function of the two texts.
+Each is a pure function of the two texts, and symmetric.
 """
 
 import re
-import string
 from collections.abc import Callable, Mapping
 
-from stagewise.scoring.values import CURRENCY, is_percent, plain, value
+from stagewise.scoring.forms import same
+from stagewise.scoring.options import letter, lettered
+from stagewise.scoring.plain import undress
+from stagewise.scoring.values import bare, value
 from stagewise.scoring.verifier import equal_by_math_verify
 
-_PUNCTUATION = str.maketrans("", "", string.punctuation + CURRENCY + "’‘“”°")
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+# An article has a word behind it: the `A` of `vitamin A`, of `A, B` and of `A or B` is none.
+_ARTICLES = re.compile(r"(?:^(?:A|An|The)|\b(?:a|an|the))\s+(?=\w\w)(?!(?:and|or|is|was)\b)")
+_QUOTES = re.compile(r"[\"'`]")
+_STOPS = re.compile(r"[.,;:!?](?=\s|\Z)|(?<=[^\W\d_])[-](?=[^\W\d_]{2})|(?<=\s)[-](?=\s)(?<![\d)]\s-)")
+_AROUND_SIGNS = re.compile(r"\s*(?=\\)|\s*([-+*/×÷^=<>≤≥&|,(){}\[\]])\s*")
+_WORD = re.compile(r"[^\W\d_]{2}")
 
 
 def exact(answer: str, expected: str) -> bool:
@@ -24,31 +30,34 @@ def exact(answer: str, expected: str) -> bool:
 
 
 def normalised(answer: str, expected: str) -> bool:
-    """Equal words, without case, punctuation, articles (SQuAD's normalisation) and currency signs.
+    """Equal words, without case, dressing, quotes, stops and articles (after SQuAD's normalisation).
 
-    Beside a digit punctuation says what it is worth (`-5`, `3:15`), so there only what ends the text goes.
+    Signs that carry a meaning stay (`-5`, `x < y`, `[2,5)`, `A+`). `(B)` and `B.` are B, and `B. a dog` is `(B) A dog`.
     """
-    return _words(answer) == _words(expected) != []
+    left, right = letter(answer), letter(expected)
+    if left or right:
+        return left == right
+    option, expected_option = lettered(answer), lettered(expected)
+    if option and expected_option:
+        return option[0] == expected_option[0] and _words(option[1]) == _words(expected_option[1])
+    words = _words(answer)
+    return words == _words(expected) != ""
 
 
-def _words(text: str) -> list[str]:
-    text = plain(text).lower()
-    text = text.strip(" \t\r\n.,;:'\"") if re.search(r"\d", text) else text.translate(_PUNCTUATION)
-    return _ARTICLES.sub(" ", text).split()
+def _words(text: str) -> str:
+    text = bare(undress(text).text)
+    if _WORD.search(text):
+        text = _ARTICLES.sub("", _STOPS.sub(" ", _QUOTES.sub("", text)))
+    return " ".join(_AROUND_SIGNS.sub(r"\1", text).casefold().split())
 
 
 def number(answer: str, expected: str) -> bool:
-    """Equal values. Against a number without a sign, 50 % is 50, and it is the share 0.5.
+    """Equal values of one form: numbers, and compounds, ranges, times, ratios and lists of them.
 
-    A share is at most 1, so 5000 % is not 50.
+    A unit that one side alone names is no difference, and 60 % is 60; it is never the share 0.6.
     """
     left, right = value(answer), value(expected)
-    if left is None or right is None:
-        return False
-    if is_percent(answer) == is_percent(expected):
-        return left == right
-    share, bare = (left, right) if is_percent(answer) else (right, left)
-    return share * 100 == bare or (share == bare and abs(bare) <= 1)
+    return left is not None and right is not None and same(left, right)
 
 
 MATCHERS: Mapping[str, Callable[[str, str], bool]] = {

@@ -6,15 +6,19 @@
 Scoring and structure cut texts in the same way.
 """
 
-import re
+import unicodedata
 from collections.abc import Sequence
 
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]")
+import regex  # unlike `re` it knows marks: vowel signs and accents, which belong to the word they stand on
+
+WORD = r"\p{L}[\p{L}\p{M}\u200c\u200d]*"
+"""One word in any script, as a pattern for `regex`: letters, the marks on them, and the joiners between them."""
+_TOKEN = regex.compile(rf"\d+(?:\.\d+)?|{WORD}|\S")
 
 
 def tokens(text: str) -> list[str]:
-    """Numbers, words and single signs, in lower case."""
-    return _TOKEN.findall(text.lower())
+    """Numbers, words and single signs, in lower case and composed (NFC); all but white space is in one of them."""
+    return list(_TOKEN.findall(unicodedata.normalize("NFC", text.lower())))
 
 
 def repeated_suffix(items: Sequence[object]) -> tuple[int, int]:

@@ -1,79 +1,82 @@
-r"""The exact value of a text that is one number, however it is spelled; None where it is anything else.
+r"""What the whole of a text is worth: one grammar for every extractor and every matcher.
 
-    value("$1,000.00")  ->  Fraction(1000)       value("7.5 km")        ->  Fraction(15, 2)
-    value("1/2")        ->  Fraction(1, 2)       value(r"\frac{1}{2}")  ->  Fraction(1, 2)
-    value("seven")      ->  Fraction(7)          value("50 %")          ->  Fraction(1, 2)
-    value("5 + 3")      ->  None                 value("12 apples and 3 pears")  ->  None
+    value("$1,000.00")            ->  Number(Fraction(1000))     value("7.5 km")    ->  Number(…, "kilometer")
+    value("1 hour 30 minutes")    ->  Several("compound", …)     value("5 to 7")    ->  Several("range", …)
+    value("3:15 PM")              ->  Several("time", …)         value("5 or 7")    ->  Several("list", …)
+    value(r"3\sqrt{2}")           ->  Symbols(r"3\sqrt2", …)     value("5 + 3")     ->  None
 
-Equality is of values, never of floats.
+Equality (`forms.same`) is of exact values, within one form: no units are converted.
 """
 
 import re
-from fractions import Fraction
+from functools import lru_cache
 
-SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty"
-)
-WORDS = {word: number for number, word in enumerate(SMALL.split())}
-CURRENCY = "$€£¥"
-DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
-LONGEST_TEXT = 100  # characters; no number is longer, and Python refuses to read thousands of digits
+from stagewise.scoring.forms import Value
+from stagewise.scoring.grammar import read
+from stagewise.scoring.plain import undress
+from stagewise.scoring.symbols import run, symbolic
+from stagewise.scoring.units import is_unit_phrase
 
-_NUMBER = re.compile(
-    rf"(?P<sign>[-+−])?\s?[{CURRENCY}]?\s?(?P<top>{DIGITS})"
-    rf"(?:\s?/\s?(?P<bottom>{DIGITS}))?\s?(?P<percent>%|percent\b)?",
+LONGEST_TEXT = 300  # characters; no value is longer
+MOST_LAYERS = 6  # of brackets and quotes around one
+
+_ROUGHLY = re.compile(
+    r"\A(?:=|≈|~|:|about|approximately|approx\.?|around|roughly|exactly|only|just|nearly|almost)\s*(?=[^\s=])",
     re.IGNORECASE,
 )
-# What may stand after a number without changing it: "km", "cm²", "°", "liters per minute", "km/h".
-_UNIT = re.compile(r"\s*(?:°\s*[CF]?|[^\W\d_]+[²³]?(?:(?:\s+|/)[^\W\d_]+[²³]?){0,3})?")
-_NO_UNIT = re.compile(
-    r"\b(?:and|or|plus|minus|times|to|not|is|are|than|x|squared|cubed|factorial"
-    r"|hundred|thousand|million|billion)\b",
-    re.IGNORECASE,
+_LEFT_SIDE = re.compile(
+    r"(?:(?:[A-Za-z][A-Za-z0-9_' ]{0,40}(?:\([^()=]{0,20}\))?|[^=A-Za-z\\π]{1,100})\s*=|[A-Za-z]\w{0,9}\s*≈)"
+    r"\s*(?![=\s]|$)"
 )
-# MATH's normalisation (hendrycks/math `_strip_string`): \text, degrees, delimiters and `x =` say nothing.
-_LATEX = (
-    (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1/\2"),
-    (re.compile(r"\\textdegree|\^\s*\{?\\circ\}?"), "°"),
-    (re.compile(r"\\(?:text|mathrm|mbox|textbf|mathbf)\s*\{([^{}]*)\}"), r" \1"),
-    (re.compile(r"\\[,!; ]|\\left|\\right|\*\*|[{}]"), ""),
-    (re.compile(r"\\([%$])"), r"\1"),
-    (re.compile(r"^\s*\$+(?=.*\$)|(?<!^)\$+\s*(?=[.\s]*$)"), ""),
-    (re.compile(r"^\s*[^\W\d_]\w?\s*=(?!=)"), ""),
-)
+_STOPS = (".", ",", ";", ":")
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
-def value(text: str) -> Fraction | None:
-    """The number that `text` is, a unit after it left out; a percentage is in hundredths."""
+@lru_cache(maxsize=4096)
+def value(text: str) -> Value | None:
+    """What the whole of `text` is worth, dressing, a name and a unit aside; None where it is no one value."""
     if len(text) > LONGEST_TEXT:
         return None
-    text = plain(text).strip(" \t\r\n'\"").rstrip(" .!,;:'\"")
-    word, _, rest = text.partition(" ")
-    if word.lower() in WORDS:
-        return Fraction(WORDS[word.lower()]) if _is_unit(rest) else None
-    match = _NUMBER.match(text)
-    return _worth(match) if match and _is_unit(text[match.end() :]) else None
+    text = bare(undress(text).text)
+    found = _whole(text)
+    while found is None and (left := _LEFT_SIDE.match(text)):
+        text = text[left.end() :]
+        found = _whole(text)
+    return found
 
 
-def plain(text: str) -> str:
-    """`text` without the LaTeX that only dresses a number."""
-    for pattern, replacement in _LATEX:
-        text = pattern.sub(replacement, text)
+def bare(text: str) -> str:
+    """A plain text without quotes, brackets around all of it, and stops at its end."""
+    for _ in range(MOST_LAYERS):
+        before = text
+        text = text.strip(" \t\r\n\u2009")
+        if text[-1:] in _STOPS and text[-2:-1] != ".":
+            text = text[:-1]
+        if text[:1] in "'\"" and text[:1] == text[-1:]:
+            text = text[1:-1]
+        text = _ROUGHLY.sub("", text, count=1)
+        inner = text[1:-1]
+        if text[:1] in _BRACKETS and text.endswith(_BRACKETS[text[0]]) and not re.search(r"[()\[\]{},;]", inner):
+            text = inner
+        if text == before:
+            break
     return text
 
 
-def is_percent(text: str) -> bool:
-    return re.search(r"%|\bpercent\b", text, re.IGNORECASE) is not None
+def _whole(text: str) -> Value | None:
+    found = read(text, 0)
+    if found is not None and found.start == 0 and _is_all(text, found.end):
+        return found.value
+    said = run(text, 0)
+    return symbolic(said) if said and _is_all(text, len(said)) else None
 
 
-def _worth(match: re.Match[str]) -> Fraction | None:
-    top, bottom = match["top"].replace(",", ""), (match["bottom"] or "1").replace(",", "")
-    if not Fraction(bottom):
-        return None
-    worth = Fraction(top) / Fraction(bottom) / (100 if match["percent"] else 1)
-    return -worth if match["sign"] in ("-", "−") else worth
+def _is_all(text: str, end: int) -> bool:
+    rest = text[end:]
+    return is_unit_phrase(rest.rstrip("!") if rest.strip("!") else rest)
 
 
-def _is_unit(text: str) -> bool:
-    return _UNIT.fullmatch(text) is not None and not _NO_UNIT.search(text)
+def is_calculation(text: str) -> bool:
+    """Whether a plain text is numbers and signs that have yet to be reckoned: `5 + 3`, `12 × 5 jars`."""
+    said = run(text, 0)
+    return bool(said) and value(text) is None and symbolic(said) is None and is_unit_phrase(text[len(said) :])

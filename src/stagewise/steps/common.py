@@ -17,17 +17,22 @@ from filelock import FileLock, Timeout
 from stagewise import progress
 from stagewise.config import Config, parse, resolved
 from stagewise.config import read as read_config
+from stagewise.errors import TrackingError
 from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
 from stagewise.provenance import check_clean, code_digest, code_state, environment, fingerprint
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
-from stagewise.tracking.models import is_whole
+from stagewise.tracking.launcher import discard
+from stagewise.tracking.lineage import check_standing
+from stagewise.tracking.models import lost, put_back
 from stagewise.tracking.runs import (
     OUT,
     ActiveRun,
+    Launched,
     Record,
     download,
+    find_deleted,
     find_finished,
     open_run,
     read,
@@ -51,6 +56,7 @@ class Session:
     experiment_id: str
     home: Path
     parent: str | None = None  # the run below which new runs are nested
+    launched: Launched | None = None  # the run that MLflow's launcher made for this command
 
     @property
     def base(self) -> Path:
@@ -62,23 +68,30 @@ class Session:
         return sha256(self.config_text.encode())
 
 
-def open_session(config_path: Path) -> Session:
-    """Reads the config and reaches the server. The experiment is the launcher's, else the study's own."""
+def open_session(config_path: Path, launched: Launched | None = None, experiment_name: str = "") -> Session:
+    """Reads the config and reaches the server.
+
+    The experiment is that of the launcher's run, or of the run that is active in this thread (`mlflow.start_run()`),
+    below which new runs are nested then; else the one that is named, by the flag or in the environment; else the
+    study's own.
+    """
     config_path = config_path.expanduser()
     text = read_config(config_path)
     config = parse(text, str(config_path))
     client = store.connect()
-    experiment_id = store.launched_experiment() or store.experiment(client, config.study)
-    return Session(config, text, config_path.absolute(), client, experiment_id, store.home())
+    above = launched or store.active_run(client)
+    chosen = above.info.experiment_id if above else store.chosen_experiment(client, config.study, experiment_name)
+    parent = above.info.run_id if above and not launched else None
+    return Session(config, text, config_path.absolute(), client, chosen, store.home(), parent, launched)
 
 
-def recorded_session(pipeline_run: str) -> Session:
+def recorded_session(pipeline_run: str, launched: Launched | None = None) -> Session:
     """A session with the config that a pipeline's run recorded, for steps that are made from its record."""
     client = store.connect()
     run = read_any(client, pipeline_run, "pipeline")
     text = download(client, pipeline_run, ASKED).decode()
-    experiment_id = store.launched_experiment() or run.info.experiment_id
-    return Session(parse(text, ASKED), text, Path(ASKED), client, experiment_id, store.home(), pipeline_run)
+    experiment_id = (launched or run).info.experiment_id
+    return Session(parse(text, ASKED), text, Path(ASKED), client, experiment_id, store.home(), pipeline_run, launched)
 
 
 @dataclass(slots=True)
@@ -94,6 +107,8 @@ class Made:
     """Markdown for the run's page; its first line says what came out."""
     resumed: bool = False
     """Whether it went on from what an earlier run had saved."""
+    keep: Callable[[], None] = lambda: None
+    """Saves what was made, so that the same command need not make it again where it could not be recorded."""
 
 
 ONE_THREAD = {"device": "cpu", "threads": 1}  # of a step in which no tensor is computed
@@ -119,12 +134,30 @@ class Spec(NamedTuple):
 
 
 def find(session: Session, spec: Spec) -> Record | None:
-    """A finished run of an equal fingerprint, with everything that it made; exact, unless the config waives that."""
+    """A finished run of an equal fingerprint, made from the very runs that this step is to be made from, with
+    everything that it made; exact, unless the config waives that."""
+    made_from = _references(spec)
 
     def holds(record: Record) -> bool:
-        return is_whole(record) and (session.config.training.allow_inexact or not record.facts.get("lost"))
+        exact = session.config.training.allow_inexact or not record.facts.get("lost")
+        return exact and record.manifest["inputs"]["runs"] == made_from and not lost(record)
 
-    return find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint, holds)
+    found = find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint, holds)
+    if found is not None:
+        put_back(found)
+    return found
+
+
+def _references(spec: Spec) -> dict[str, Any]:
+    return {name: record.reference for name, record in spec.runs.items()}
+
+
+def given(client: store.Client, run_id: str, kind: str) -> Record:
+    """The finished run that a command names. Raises `LineageError` where it, or a run or model that it was made from,
+    is gone."""
+    record = read(client, run_id, kind)
+    check_standing(record)
+    return record
 
 
 def perform(session: Session, spec: Spec) -> Record:
@@ -132,7 +165,9 @@ def perform(session: Session, spec: Spec) -> Record:
     with _alone(session.home / "work", spec):
         found = find(session, spec)
         if found is not None:
-            store.discard_launched_run(session.client, found.run_id)
+            progress.say(f"= {spec.name}: unchanged, reused from run {found.run_id}")
+            if session.launched:
+                discard(session.client, session.launched, found.run_id)
             return found
         return _perform(session, spec)
 
@@ -154,33 +189,53 @@ def _alone(folder: Path, spec: Spec) -> Iterator[None]:
 
 
 def _perform(session: Session, spec: Spec) -> Record:
+    if deleted := find_deleted(session.client, session.experiment_id, spec.fingerprint):
+        remedy = f"mlflow runs restore --run-id {deleted} brings it back"
+        progress.say(f"! {spec.name}: run {deleted}, which did this, is deleted; it is done again, or {remedy}")
     folder = session.home / "work" / spec.fingerprint
     keep = spec.kind == "train" and session.config.training.keep_local
-    with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent) as run:
+    with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent, session.launched) as run:
         with progress.step(spec.name, spec.doing) as results, work_folder(folder, run, keep) as (work, earlier):
             run.tag(fingerprint=spec.fingerprint, **spec.tags)
             code = record_setup(session, run, spec.module, spec.part, spec.machine, work / OUT)
             made = spec.body(run, work)
             results += made.summary
-            if made.resumed:
-                run.tag(resumed_from=earlier)
-            log_datasets(session.client, run.id, made.datasets)
-            artifacts = run.upload(work / OUT)
-            run.describe(described(made.description, run.experiment_id, run.parent, spec.runs))
-            run.seal(
-                kind=spec.kind,
-                fingerprint=spec.fingerprint,
-                config={"part": spec.part, "file_sha256": session.config_sha256},
-                code=code,
-                environment=environment(),
-                machine=spec.machine,
-                runs={name: record.reference for name, record in spec.runs.items()},
-                datasets={dataset.name: dataset.entry for dataset in made.datasets},
-                artifacts=artifacts,
-                model=made.model,
-                facts=made.facts,
-            )
+            with unless_recorded(made.keep):
+                _seal(session, spec, run, made, code, work / OUT, earlier)
     return read(session.client, run.id, spec.kind)
+
+
+def _seal(
+    session: Session, spec: Spec, run: ActiveRun, made: Made, code: Mapping[str, Any], out: Path, earlier: str
+) -> None:
+    if made.resumed:
+        run.tag(resumed_from=earlier)
+    log_datasets(session.client, run.id, made.datasets)
+    artifacts = run.upload(out)
+    run.describe(described(made.description, run.experiment_id, run.parent, spec.runs))
+    run.seal(
+        kind=spec.kind,
+        fingerprint=spec.fingerprint,
+        config={"part": spec.part, "file_sha256": session.config_sha256},
+        code=code,
+        environment=environment(),
+        machine=spec.machine,
+        runs=_references(spec),
+        datasets={dataset.name: dataset.entry for dataset in made.datasets},
+        artifacts=artifacts,
+        model=made.model,
+        facts=made.facts,
+    )
+
+
+@contextmanager
+def unless_recorded(keep: Callable[[], None]) -> Iterator[None]:
+    """Has what was made kept on this machine where the body cannot record it, or is interrupted in it."""
+    try:
+        yield
+    except (TrackingError, KeyboardInterrupt):
+        keep()
+        raise
 
 
 def record_setup(
@@ -211,7 +266,7 @@ def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
     for name, data in ((COMMIT, commit), (TREE, tree), (DIFF, patch), (ARCHIVE, archive)):
         if data is not None:
             (out / name).write_bytes(data)
-    if run.parent is None:  # once a study
+    if run.parent is None or module == "pipeline":  # once a study
         if state.get("redacted"):
             progress.say(
                 f"! {DIFF}: {state['redacted']} credentials are recorded as ***; the diff is not the whole change"

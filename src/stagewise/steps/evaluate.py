@@ -8,14 +8,15 @@ from stagewise import formatting, generation, modeling, predictions, training
 from stagewise.config import Config, Evaluation, resolved
 from stagewise.data.jsonl import json_line
 from stagewise.data.traces import Item, parse_items
-from stagewise.generation import Answer, Decoder, Prompt
+from stagewise.generation import Answer, Decoder, Decoding, Prompt
 from stagewise.manifest import Sealed
 from stagewise.progress import Bar
 from stagewise.scoring import score
 from stagewise.server import Client
+from stagewise.special_tokens import spelled
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.split import check_split, dataset
-from stagewise.steps.train import Target, machine
+from stagewise.steps.train import Target, machine, ways_of
 from stagewise.tracking import traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
@@ -38,7 +39,7 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
         doing=f"{target.checkpoint} answers {split.facts['eval']['rows']:,} items",
         module="steps.evaluate",
         part=part_of(session.config, target),
-        inputs=inputs_of(split, trained),
+        inputs=inputs_of(split, trained, session.config.evaluation),
         runs={"split": split, "train": trained},
         machine=machine(session.config),
         tags=target.tags,
@@ -46,8 +47,9 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
     )
 
 
-def inputs_of(split: Sealed, trained: Sealed) -> dict[str, Any]:
-    return {"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained)}
+def inputs_of(split: Sealed, trained: Sealed, settings: Evaluation) -> dict[str, Any]:
+    way = decoding(settings, trained)
+    return {"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained), "decoding": way}
 
 
 def part_of(config: Config, target: Target) -> dict[str, Any]:
@@ -57,7 +59,13 @@ def part_of(config: Config, target: Target) -> dict[str, Any]:
     if evaluation["server"] is not None:
         server = {key: value for key, value in evaluation["server"].items() if key not in UNSEEN}
         evaluation = evaluation | {"server": server}
-    return {"evaluation": evaluation, "template": part["training"]["template"], "checkpoint": target.facts}
+    asked = {name: part["training"][name] for name in ("template", "special_tokens_in_text")}
+    return {"evaluation": evaluation, **asked, "checkpoint": target.facts}
+
+
+def decoding(settings: Evaluation, trained: Sealed) -> Decoding | None:
+    """The way in which the checkpoint answers, as the self-check of its base model found it; None if a server does."""
+    return None if settings.server is not None else ways_of(trained).decoding
 
 
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
@@ -84,25 +92,28 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     run.metrics(metrics, model_id=model["model_id"], dataset_name=asked.name, dataset_digest=asked.digest)
     logged = _log_traces(settings, run, rows, model)
     run.tag(**tags(settings, logged))
-    facts = facts_of(settings, trained, len(rows), before)
+    facts = facts_of(settings, trained, rows, before)
     return Made(
         facts=facts,
         datasets=[asked],
-        summary=in_words(settings, facts, metrics),
-        description=describe(settings, facts, metrics, model["name"], asked.source),
+        summary=in_words(settings, facts, rows),
+        description=describe(settings, facts, rows, model["name"], asked.source),
         resumed=before > 0,
     )
 
 
-def facts_of(settings: Evaluation, trained: Sealed, items: int, resumed_at: int) -> dict[str, Any]:
+def facts_of(
+    settings: Evaluation, trained: Sealed, rows: Sequence[Mapping[str, Any]], resumed_at: int
+) -> dict[str, Any]:
     return Target.of(trained).facts | {
-        "items": items,
+        "items": len(rows),
         "checkpoint_sha256": trained.manifest["outputs"]["model"]["weights_sha256"],
         "engine": settings.engine,
+        "decoding": decoding(settings, trained),
         "weights": predictions.WEIGHTS[settings.engine],
         "batch_size": settings.batch_size,
         "resumed_at_answer": resumed_at,
-        "traces": traced(settings, items),
+        "traces": traced(settings, len(rows)),
     }
 
 
@@ -116,17 +127,19 @@ def tags(settings: Evaluation, logged: Mapping[str, int]) -> dict[str, str]:
     return {"traces": f"{logged['logged']} of {logged['of']}", "weights": predictions.WEIGHTS[settings.engine]}
 
 
-def in_words(settings: Evaluation, facts: Mapping[str, Any], metrics: Mapping[str, float]) -> list[str]:
-    right, count = round(metrics["eval/flexible"] * facts["items"]), facts["items"]
-    said = f"{right} of {count} right ({right / count:.1%}), strict {metrics['eval/strict']:.1%}"
+def in_words(settings: Evaluation, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    known, metrics = predictions.scored(rows, "flexible"), predictions.metrics(rows)
+    said = f"{sum(known)} of {len(known)} right"
+    if known:
+        said += f" ({sum(known) / len(known):.1%}), strict {metrics.get('eval/strict', 0):.1%}"
     return [said, *_remarks(settings, metrics, facts["resumed_at_answer"])]
 
 
 def describe(
-    settings: Evaluation, facts: Mapping[str, Any], metrics: Mapping[str, float], model: str, source: str
+    settings: Evaluation, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], model: str, source: str
 ) -> str:
     """In Markdown what came out."""
-    said, *remarks = in_words(settings, facts, metrics)
+    said, *remarks = in_words(settings, facts, rows)
     return f"**{said}** by {model} on {source}; {', '.join(remarks)}. {_traced(facts['traces'])}"
 
 
@@ -153,6 +166,8 @@ def _remarks(settings: Evaluation, metrics: Mapping[str, float], before: int) ->
     remarks = [f"{metrics['eval/eos']:.0%} stopped by themselves"]
     if settings.engine == "openai":
         remarks.append("weights unverified: a server answered")
+    if metrics["eval/unscored"]:
+        remarks.append(f"{metrics['eval/unscored']:.0f} unscored: a comparison took too long")
     if metrics.get("eval/near_ties"):
         remarks.append(f"{metrics['eval/near_ties']:.0f} near ties")
     return remarks + ([f"resumed at answer {before + 1}"] if before else [])
@@ -169,22 +184,26 @@ def _answer(
         tokenizer = modeling.load_tokenizer(checkpoint)
         engine = Client(settings.server, settings, Target.of(trained).checkpoint, tokenizer.bos_token)
     else:
-        loaded = modeling.load(checkpoint)
+        loaded = modeling.load(checkpoint, settings.precision)
         loaded.model.to(training.set_up(session.config.compute).device).eval()
-        engine, tokenizer = Decoder(loaded, settings), loaded.tokenizer
-    prompts = _prompts(tokenizer, session.config.training.template, items, settings)
+        engine, tokenizer = Decoder(loaded, settings, ways_of(trained).decoding), loaded.tokenizer
+    prompts = prompts_of(tokenizer, session.config, items)
     bar = Bar(len(prompts), "answers")
     answers = generation.generate(engine, prompts, settings.batch_size, folder, bar.advance)
     bar.close()
     return prompts, answers
 
 
-def _prompts(tokenizer: Any, template: str, items: Sequence[Item], settings: Evaluation) -> list[Prompt]:
-    texts = [formatting.TEMPLATES[template].prompt(tokenizer, item.prompt) for item in items]
-    ids = formatting.prompt_ids(tokenizer, template, [item.prompt for item in items])
+def prompts_of(tokenizer: Any, config: Config, items: Sequence[Item]) -> list[Prompt]:
+    """What the model is asked, each item as often as it is sampled."""
+    settings, template = config.evaluation, formatting.TEMPLATES[config.training.template]
+    asked = [item.prompt for item in items]
+    found = spelled(tokenizer, asked, tokenizer(asked, add_special_tokens=False)["input_ids"])
+    texts = [template.prompt(tokenizer, prompt) for prompt in asked]
+    ids = formatting.item_ids(tokenizer, config.training, items)
     return [
-        Prompt(item.id, text, tokens, generation.seed_of(settings.seed, item.id, sample))
-        for item, text, tokens in zip(items, texts, ids, strict=True)
+        Prompt(item.id, texts[index], ids[index], generation.seed_of(settings.seed, item.id, sample), index in found)
+        for index, item in enumerate(items)
         for sample in range(settings.samples_per_item)
     ]
 

@@ -3,8 +3,8 @@
     export("5f0c…", "provenance", Path("out"), None)
     ✓ provenance of quickstart: /home/alice/out/provenance.json
 
-A bundle is what `verify` reads without a server; it is made of any run. The folder appears whole or not at all: it is
-made beside its place and renamed.
+A bundle is what `verify` reads without a server; it is made of any run. A model is a trained checkpoint, rounded to
+what the study's base model is held in. The folder appears whole or not at all: it is made beside its place and renamed.
 """
 
 import contextlib
@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 
 from stagewise import progress
 from stagewise.credentials import line_of
-from stagewise.errors import ExportError, SecretError
+from stagewise.errors import ExportError, LineageError, SecretError
 from stagewise.export import Study
+from stagewise.hashing import weights_digest
 from stagewise.tracking import store
-from stagewise.tracking.lineage import record_of
-from stagewise.tracking.runs import open_run, read
+from stagewise.tracking.lineage import MODELS, made_by, record_of
+from stagewise.tracking.models import fetch_checkpoint
+from stagewise.tracking.runs import Launched, launched_run, read
 from stagewise.tracking.source import Server
 from stagewise.verification import bundle
 
@@ -39,34 +41,47 @@ FORMATS = {
 
 
 BUNDLE = "bundle"  # what `verify` reads: of any run, and all that it was made from
+MODEL = "model"  # a checkpoint by itself, of a train run or by its name in the registry
 
 
-def export(run_id: str, format: str, out: Path | None, key: Path | None, weights: bool = True) -> None:
-    """Writes the study of a pipeline's run into the folder `out`, by default one of its own in the working directory.
+def export(
+    run_id: str,
+    format: str,
+    out: Path | None,
+    key: Path | None,
+    weights: bool = True,
+    launched: Launched | None = None,
+) -> None:
+    """Writes the study of a pipeline's run into the folder `out`, by default one of its own in the working directory;
+    as a bundle any run, as a model the checkpoint of a train run or of `models:/…`.
 
     Raises `ExportError` for an unknown format, one whose extra is not installed, a folder that is there already and
     a key that cannot sign; `LineageError` for a run that is not a pipeline's, or whose record does not hold.
     """
     client = store.connect()
-    launched = store.launched_experiment()
-    with open_run(client, launched, "export", f"export {format}") if launched else contextlib.nullcontext():
-        module = _module(format)
+    with launched_run(client, launched, "export", f"export {format}"):
         if key is not None and format != "slsa":
             raise ExportError(f"--key: found one with --format {format}, but only slsa is signed; leave it out")
         if not weights and format != BUNDLE:
             raise ExportError(
-                f"--weights: found false with --format {format}, but only a bundle holds any; leave it out"
+                f"--weights: found false with --format {format}, but only a bundle may go without; leave it out"
             )
         if format == BUNDLE:
             _bundle(client, run_id, out, weights)
-            return
-        study = read_study(client, run_id)
-        place = (out or Path(f"{study.name}-{run_id[:8]}-{format}")).expanduser().absolute()
-        with _whole(place) as folder:
-            written = module.write(study, folder, *([key] if key else []))
-            _check_free_of_credentials(written)
-        for path in written:
-            progress.say(f"✓ {format} of {study.name}: {place / path.relative_to(folder)}")
+        elif format == MODEL:
+            _model(client, run_id, out)
+        else:
+            _study(client, run_id, out, format, key)
+
+
+def _study(client: store.Client, run_id: str, out: Path | None, format: str, key: Path | None) -> None:
+    module, study = _module(format), read_study(client, run_id)
+    place = (out or Path(f"{study.name}-{run_id[:8]}-{format}")).expanduser().absolute()
+    with _whole(place) as folder:
+        written = module.write(study, folder, *([key] if key else []))
+        _check_free_of_credentials(written)
+    for path in written:
+        progress.say(f"✓ {format} of {study.name}: {place / path.relative_to(folder)}")
 
 
 def _bundle(client: store.Client, run_id: str, out: Path | None, weights: bool) -> None:
@@ -79,11 +94,26 @@ def _bundle(client: store.Client, run_id: str, out: Path | None, weights: bool) 
     progress.say(f"  stagewise verify --run-id {place} --expect {digest}")
 
 
+def _model(client: store.Client, target: str, out: Path | None) -> None:
+    """The checkpoint's weights, rounded to nearest, with all that `from_pretrained` reads beside them."""
+    from stagewise import modeling  # torch takes seconds to import, and no other format needs it
+
+    run_id = made_by(client, target)[0] if target.startswith(MODELS) else target
+    if run_id is None:
+        raise LineageError(f"{target}: its model is not on this tracking server")
+    record = read(client, run_id, "train")
+    model, dtype = record.manifest["outputs"]["model"], record.facts["dtypes"]["model"]
+    place = (out or Path(f"{model['name']}-{run_id[:8]}-{MODEL}")).expanduser().absolute()
+    with _whole(place) as folder, tempfile.TemporaryDirectory() as fetched:
+        modeling.save(modeling.load(fetch_checkpoint(None, record, Path(fetched) / MODEL), dtype), folder)
+        digest = weights_digest(folder)
+    progress.say(f"✓ model {model['name']} in {dtype}: {place}, weights sha256 {digest}")
+    progress.say(f"  made of run {run_id}, manifest sha256 {record.digest}, weights sha256 {model['weights_sha256']}")
+
+
 def _module(format: str) -> Any:
-    if format == BUNDLE:
-        return bundle
     if format not in FORMATS:
-        raise ExportError(f"--format: found {format!r}, expected one of {', '.join(sorted([*FORMATS, BUNDLE]))}")
+        raise ExportError(f"--format: found {format!r}, expected one of {', '.join(sorted([*FORMATS, BUNDLE, MODEL]))}")
     module, extra = FORMATS[format]
     try:
         return importlib.import_module(f"stagewise.export.{module}")

@@ -6,7 +6,6 @@
 It writes an alias and tags of versions, and nothing into the sealed record.
 """
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,23 @@ from stagewise.steps.train import Target
 from stagewise.steps.verify import check
 from stagewise.tracking import champion, store
 from stagewise.tracking.lineage import record_of
-from stagewise.tracking.runs import Record, evaluations, open_run, read
+from stagewise.tracking.runs import Launched, Record, evaluations, launched_run, read
 from stagewise.verification.findings import Verdict
 
 Verify = Callable[[str], Verdict]
 """run id or registered version → whether that record, and all that it was made from, is whole."""
 
 
-def promote(run_id: str, config_path: Path | None, dry_run: bool, verify: Verify = check) -> None:
+def promote(
+    run_id: str, config_path: Path | None, dry_run: bool, verify: Verify = check, launched: Launched | None = None
+) -> None:
     """Promotes the checkpoint of a train or an eval run. The gate is that of `config_path`, else of the record.
 
     Raises `PromotionError`, with nothing changed, where the record is broken, the gate does not hold, or
     another promotion was first.
     """
     client = store.connect()
-    launched = store.launched_experiment()
-    with open_run(client, launched, "promote", f"promote {run_id[:8]}") if launched else contextlib.nullcontext():
+    with launched_run(client, launched, "promote", f"promote {run_id[:8]}"):
         evaluated = _evaluation(client, run_id)
         trained = read(client, evaluated.manifest["inputs"]["runs"]["train"]["run_id"], "train")
         _promote(client, evaluated, trained, _config(evaluated, config_path), dry_run, verify)
@@ -74,6 +74,7 @@ def _promote(
         "against_eval_run": present and present.run_id,
         "metric": gate.metric,
         "margin": gate.margin,
+        "min": gate.min,
         "difference": decision.difference,
         "low": decision.low,
     }

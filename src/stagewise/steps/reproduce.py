@@ -25,6 +25,7 @@ from filelock import FileLock
 from stagewise import predictions, progress
 from stagewise import split as split_core
 from stagewise.checkout import Checkout, rebuild
+from stagewise.credentials import without_home
 from stagewise.errors import CodeError, LineageError, printable
 from stagewise.gitobjects import author_of
 from stagewise.hashing import sha256
@@ -37,13 +38,13 @@ from stagewise.tracking import store
 from stagewise.tracking.launcher import run_elsewhere
 from stagewise.tracking.lineage import part_of, record_of
 from stagewise.tracking.models import fetch_checkpoint
-from stagewise.tracking.runs import OUT, USER, ActiveRun, Record, open_run
+from stagewise.tracking.runs import OUT, USER, ActiveRun, Launched, Record, open_run
 
 RESULT = "reproduction.json"
 SHOWN = 10  # differences of the environment on the screen; the record has all
 
 
-def reproduce(run_id: str, yes: bool) -> str:
+def reproduce(run_id: str, yes: bool, launched: Launched | None = None) -> str:
     """Returns the verdict. Before any code of the record's is run, a person is asked, unless `yes` says so already.
 
     Raises `UserError` where the run can't be reproduced, or what it recorded does not run, or nobody agrees.
@@ -51,8 +52,8 @@ def reproduce(run_id: str, yes: bool) -> str:
     client = store.connect()
     original = _original(client, run_id)
     _ask(original, yes)
-    experiment = store.launched_experiment() or original.experiment_id
-    with open_run(client, experiment, "reproduction", f"reproduce {run_id[:8]}") as run:
+    name = f"reproduce {run_id[:8]}"
+    with open_run(client, original.experiment_id, "reproduction", name, launched=launched) as run:
         run.tag(reproduces=run_id)
         with _folder(run) as folder:
             code = record_code(run, "steps.reproduce", folder / OUT)
@@ -142,8 +143,8 @@ def _run_again(original: Record, run: ActiveRun, checkout: Checkout, folder: Pat
         run.client,
         store.experiment(run.client, name),
         name,
-        [*command, "--config", str(path)],
-        {"PYTHONPATH": str(checkout.source), "STAGEWISE_HOME": str(folder / "home")},
+        [*command, "--config", without_home(str(path))],
+        checkout.source,
         folder,
     )
     run.client.set_tag(again, "stagewise.reproduces", original.run_id)

@@ -14,6 +14,7 @@ from stagewise.data.traces import Dataset, Item, Trace
 from stagewise.errors import ConfigError, DataError, LineageError, listed
 from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
+from stagewise.special_tokens import counted
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.runs import OUT, ActiveRun
@@ -143,7 +144,7 @@ def token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:
                 "stages; use characters or steps"
             )
         tokenizer = modeling.create(config.model, 0, [], base, home).tokenizer
-        return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+        return counted(tokenizer, texts)
 
     return count
 

@@ -7,21 +7,23 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
 
-from stagewise import distributed, formatting, modeling, plan, tokens, training
+from stagewise import distributed, formatting, modeling, plan, selfcheck, tokens, training
+from stagewise.batching import fastest
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
-from stagewise.data.traces import Trace, parse_traces
+from stagewise.data.traces import Item, Trace, parse_items, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
-from stagewise.hashing import digest_json, folder_digests, sha256_file
+from stagewise.hashing import digest_json, folder_digests, seed_of, sha256_file
 from stagewise.manifest import Sealed
 from stagewise.progress import Bar, say
 from stagewise.provenance import code_digest, deciding_versions, device_kind, fingerprint_parts
 from stagewise.separations import separations
-from stagewise.steps.common import Made, Session, Spec, find
+from stagewise.steps.common import Made, Session, Spec, find, unless_recorded
 from stagewise.steps.split import check_split, dataset
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
@@ -33,6 +35,7 @@ BASE = "base"
 ORDER = "order.json"
 CURVE = "curve.json"
 STATE = "state/optimizer.safetensors"
+ENCODING = ("template", "special_tokens_in_text", "loss_on", "max_length", "too_long")
 UNSEEN = ("save_steps", "keep", "keep_local", "allow_inexact", "rendezvous")
 
 
@@ -142,12 +145,13 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
 
 
 def inputs_of(parent: Sealed | None, source: Any) -> dict[str, Any]:
-    """What goes in: for the base the files of a local model, else the parent's files and its optimizer's state."""
+    """What goes in: for the base the files of a local model, else the parent's files, what its self-check allows, and
+    its optimizer's state."""
     if parent is None:
         return {"source": source}
     artifacts = parent.manifest["outputs"]["artifacts"]
     state = {"optimizer": artifacts[STATE]} if STATE in artifacts else {}
-    return {"parent": loaded_files(parent), **state}
+    return {"parent": loaded_files(parent), "layouts": ways_of(parent).taken["layouts"], **state}
 
 
 def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
@@ -199,6 +203,16 @@ def check_parent(config: Config, split: Sealed, parent: Sealed, wanted: Target) 
             )
 
 
+def ways_of(made: Sealed) -> selfcheck.Ways:
+    """What the self-check of its base model found, which holds for every checkpoint that was trained from it."""
+    if "self_check" not in made.facts:
+        raise LineageError(
+            f"run {made.run_id}: found no self-check of its model in the record, expected one; an earlier version made "
+            "it, so make it again"
+        )
+    return selfcheck.Ways.of(made.facts["self_check"])
+
+
 def _source_files(config: Config, base: Path) -> dict[str, Any] | None:
     """The files of a local model source, by digest; a hub's revision is a digest already, and in the config."""
     if isinstance(config.model, FolderModel):
@@ -219,9 +233,17 @@ def _make_base(
     session: Session, split: Record, seed: int, wanted: Target, source: Any, run: ActiveRun, work: Path
 ) -> Made:
     config = session.config
-    training.set_up(config.compute)
-    loaded = modeling.create(config.model, seed, texts(config, read_stages(config, split)), session.base, session.home)
-    return _finish(session, split, wanted, None, loaded, training.Outcome(), {"model_source": source}, run, work)
+    device = training.set_up(config.compute).device
+    stages = read_stages(config, split)
+    loaded = modeling.create(config.model, seed, texts(config, stages), session.base, session.home)
+    check_data(config, encode(config, stages, loaded.tokenizer), _read_items(config, split), loaded)
+    loaded.model.to(device)
+    ways = selfcheck.found(loaded, session.home, config.compute.device)
+    loaded.model.to("cpu")
+    for remark in ways.remarks:
+        say(f"! {remark}")
+    facts = {"model_source": source, "self_check": ways.facts}
+    return _finish(session, split, wanted, None, loaded, training.Outcome(), facts, run, work)
 
 
 def texts(config: Config, stages: Mapping[str, Sequence[Trace]]) -> list[str]:
@@ -242,24 +264,37 @@ def _train(
     config = session.config
     job, loaded, facts = _prepare(session, split, wanted, parent, run, work)
     job = replace(job, identity=identity)
-    bar = Bar(len(job.steps), "steps")
     with Journal(run) as journal:
+        outcome, optimizer = _trained(session, job, loaded.model, _meeting(split, wanted, parent), journal, work)
+        keep = partial(job.save_end, loaded.model, outcome, optimizer)
+        with unless_recorded(keep):
+            journal.close()
+    with unless_recorded(keep):
+        if leaves_state(config, wanted):
+            _save_optimizer(optimizer, work / OUT)
+        made = _finish(session, split, wanted, parent, loaded, outcome, facts, run, work)
+    made.keep = keep
+    return made
 
-        def on_step(report: training.StepReport) -> None:
-            journal.add(report.step, step_metrics(report))
-            bar.advance(note=f"loss {report.loss:.3f}")
 
-        if config.training.processes > 1:
-            outcome, optimizer = distributed.train(job, loaded.model, work, _meeting(split, wanted, parent), on_step)
-        else:
-            accelerator = training.set_up(config.compute)
-            outcome, optimizer = job.run(loaded.model, accelerator, None, on_step)
+def _trained(
+    session: Session, job: distributed.Job, model: Any, meeting: str, journal: Journal, work: Path
+) -> tuple[training.Outcome, training.OptimizerState]:
+    """Trains the model in place, here or in processes of its own, and tells of every step."""
+    bar = Bar(len(job.steps), "steps")
+
+    def on_step(report: training.StepReport) -> None:
+        journal.add(report.step, step_metrics(report))
+        bar.advance(note=f"loss {report.loss:.3f}")
+
+    if session.config.training.processes > 1:
+        outcome, optimizer = distributed.train(job, model, work, meeting, on_step)
+    else:
+        outcome, optimizer = job.run(model, training.set_up(session.config.compute), None, on_step)
     bar.close()
     for each in outcome.passed_over:
         say(f"! save {each}; it was passed over")
-    if leaves_state(config, wanted):
-        _save_optimizer(optimizer, work / OUT)
-    return _finish(session, split, wanted, parent, loaded, outcome, facts, run, work)
+    return outcome, optimizer
 
 
 def _prepare(
@@ -268,9 +303,9 @@ def _prepare(
     """The phase's job, its parent checkpoint, and facts: what was left out, and what else separates the arm."""
     config = session.config
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
-    loaded = modeling.load(checkpoint)
+    loaded = modeling.load(checkpoint, training.WEIGHTS)
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
-    formatting.check_lengths(encoded, modeling.positions(loaded.model))
+    check_data(config, encoded, _read_items(config, split), loaded)
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
     job = distributed.Job(
         checkpoint,
@@ -282,15 +317,19 @@ def _prepare(
         config.compute,
         schedule(config, phases, wanted.phase),
         # The n-th phases of all arms draw their dropout from the same seed.
-        1000 * (wanted.seed or 0) + wanted.phase,
+        seed_of("phase", wanted.seed or 0, wanted.phase),
         _parent_optimizer(parent),
+        layouts=ways_of(parent).layouts,
     )
+    on_cpu = device_kind(config.compute.device).startswith("cpu")
     return (
         job,
         loaded,
         {
             "examples_left_out": left_out(encoded),
             "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
+            "self_check": parent.facts["self_check"],
+            "layout": fastest(loaded.model, config.training, on_cpu, job.layouts),
         },
     )
 
@@ -321,6 +360,19 @@ def read_stages(config: Config, split: Sealed) -> dict[str, tuple[Trace, ...]]:
     return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout).rows for name in names}
 
 
+def _read_items(config: Config, split: Record) -> tuple[Item, ...]:
+    return parse_items(split.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
+
+
+def check_data(
+    config: Config, encoded: Mapping[str, formatting.Encoded], items: Sequence[Item], loaded: modeling.Loaded
+) -> None:
+    """Raises `UserError` for what the model could not be trained on or asked, whichever is done later."""
+    positions = modeling.positions(loaded.model)
+    formatting.check_lengths(encoded, positions)
+    formatting.check_prompts(loaded.tokenizer, config, items, positions)
+
+
 def encode_stages(session: Session, split: Record, parent: Record, tokenizer: Any) -> dict[str, formatting.Encoded]:
     """The stages as tokens, made once on this machine."""
     config, files = session.config, parent.manifest["outputs"]["model"]["files"]
@@ -328,9 +380,7 @@ def encode_stages(session: Session, split: Record, parent: Record, tokenizer: An
         "stages": {name: entry["sha256"] for name, entry in split.facts["stages"].items()},
         "layout": config.data.train.layout,
         "tokenizer": {name: entry for name, entry in files.items() if name.startswith(f"{TOKENIZER}/")},
-        "settings": {
-            name: getattr(config.training, name) for name in ("template", "loss_on", "max_length", "too_long")
-        },
+        "settings": {name: getattr(config.training, name) for name in ENCODING},
         "code": code_digest("formatting"),
         "packages": deciding_versions("train"),
     }
@@ -424,6 +474,7 @@ def _finish(
     facts = facts_of(session.config, split, wanted, parent, so_far, outcome.curve) | known
     facts |= {
         "parameters": modeling.parameters(loaded.model),
+        "dtypes": dtypes(parent, str(loaded.model.dtype).removeprefix("torch.")),
         "resumed_at_step": outcome.resumed_at,
         "passed_over": outcome.passed_over,
         "lost": outcome.lost,
@@ -474,6 +525,11 @@ def facts_of(
     }
 
 
+def dtypes(parent: Sealed | None, weights: str) -> dict[str, str]:
+    """What the base model is held in, and what these weights are."""
+    return {"model": parent.facts["dtypes"]["model"] if parent else weights, "weights": weights}
+
+
 def totals(curve: Sequence[training.StepReport]) -> dict[str, int]:
     """What went through the model in this phase."""
     counted = {
@@ -513,7 +569,10 @@ def model_params(wanted: Target, parent: Sealed | None, facts: Mapping[str, Any]
 
 def in_words(parent: Sealed | None, facts: Mapping[str, Any], curve: Sequence[training.StepReport]) -> list[str]:
     if parent is None:
-        return [f"{facts['parameters']:,} parameters"]
+        return [
+            f"{facts['parameters']:,} parameters in {facts['dtypes']['weights']}",
+            selfcheck.Ways.of(facts["self_check"]).in_words,
+        ]
     counted, resumed_at = facts["counted"], facts["resumed_at_step"]
     return [
         f"{counted['examples']:,} examples in {counted['optimizer_steps']:,} steps",
@@ -531,7 +590,7 @@ def describe(
     vocabulary: int,
 ) -> str:
     """In Markdown what came out, for the run and the model."""
-    said = ", ".join(in_words(parent, facts, curve))
+    said = in_words(parent, facts, curve)
     if parent is None:
-        return f"**Base model** {wanted.checkpoint}: {said}, {vocabulary:,} tokens."
-    return f"**{wanted.checkpoint}**, trained on from {parent.manifest['outputs']['model']['name']}: {said}."
+        return f"**Base model** {wanted.checkpoint}: {said[0]}, {vocabulary:,} tokens; {said[1]}."
+    return f"**{wanted.checkpoint}**, trained on from {parent.manifest['outputs']['model']['name']}: {', '.join(said)}."

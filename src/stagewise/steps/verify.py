@@ -20,7 +20,7 @@ from stagewise.hashing import sha256
 from stagewise.steps.derivation import Rules
 from stagewise.tracking import store
 from stagewise.tracking.lineage import MODELS, made_by
-from stagewise.tracking.runs import open_run
+from stagewise.tracking.runs import Launched, open_run
 from stagewise.tracking.source import Server
 from stagewise.verification.bundle import Bundle
 from stagewise.verification.files import Known
@@ -51,14 +51,14 @@ class Silent:
     def close(self) -> None: ...
 
 
-def verify(target: str, expect: str | None = None, as_json: bool = False) -> int:
+def verify(target: str, expect: str | None = None, as_json: bool = False, launched: Launched | None = None) -> int:
     """Prints the verdict; returns the exit code: 0 whole, 3 incomplete, 4 broken, 5 it can't be checked.
 
     Raises `ConfigError` for an `expect` that is no sha256.
     """
     if expect is not None and not re.fullmatch(r"[0-9a-f]{64}", expect := expect.lower()):
         raise ConfigError(f"--expect: found {expect!r}, expected a manifest's whole sha256, 64 hexadecimal digits")
-    with _recorded(target) as record:
+    with _recorded(target, launched) as record:
         try:
             verdict = check(target, expect, Silent() if as_json else Bar(), resume=True)
         except (LineageError, TrackingError) as error:
@@ -101,15 +101,15 @@ def _known(source: Source, target: str, resume: bool) -> Known:
 
 
 @contextlib.contextmanager
-def _recorded(target: str) -> Iterator[dict[str, Any]]:
-    """The run that MLflow's launcher made for this process, if it made one: it gets the verdict as an artifact."""
+def _recorded(target: str, launched: Launched | None) -> Iterator[dict[str, Any]]:
+    """The run that MLflow's launcher made for this process, if it made one, gets the verdict as an artifact."""
     record: dict[str, Any] = {}
-    experiment_id = store.launched_experiment()
-    if experiment_id is None:
+    if launched is None:
         yield record
         return
     client = store.connect()
-    with open_run(client, experiment_id, "verify", f"verify {target[:8]}") as run:
+    experiment_id, name = launched.info.experiment_id, f"verify {target[:8]}"
+    with open_run(client, experiment_id, "verify", name, launched=launched) as run:
         yield record
         run.tag(verdict=record["verdict"])
         client.log_text(run.id, json.dumps(record, indent=1), "verdict.json")

@@ -14,14 +14,17 @@ import re
 import zlib
 from collections.abc import Sequence
 
+import regex
+
 from stagewise.scoring import find_answer
-from stagewise.scoring.scope import drifts, without_loop
+from stagewise.scoring.questions import drifts
+from stagewise.scoring.scope import without_loop
 from stagewise.scoring.text import repeated_suffix
 from stagewise.scoring.text import tokens as tokens_of
 from stagewise.structure import lexicon
 from stagewise.structure.equations import Equation, stated_equations, undressed
 
-__all__ = ["NAMES", "RATES", "measures"]
+__all__ = ["NAMES", "RATES", "SHARES", "measures"]
 
 NAMES = (
     *("tokens", "eos", "cap_hit", "answer_present", "steps", "step_tokens"),
@@ -31,12 +34,14 @@ NAMES = (
     *("prompt_copy", "reference_rouge_l", "topic_drift"),
 )
 RATES = ("eos", "cap_hit", "answer_present", "formula_first", "topic_drift")  # 0 or 1 for an item
+# From 0 to 1 for an item; every other measure is 0 or more.
+SHARES = ("rep_4", "distinct_1", "distinct_2", "repeated_suffix", "equations_true", "prompt_copy", "reference_rouge_l")
 COPIED = 3  # tokens in a row; fewer are shared by chance
 # `distance = speed × time`, `P = 2l + 2w`: a name, and a right side that calculates with names; but not
 # `d = 60 km/h × 2.5 h`, which has units only.
-_FORMULA = re.compile(
-    r"\b[^\W\d_]\w*[ \t)]*=(?!\s*\d[\d.]*\s+[^\W\d_])[^=\n]*?"
-    r"(?:[^\W\d_]\)*\s*[-+×÷*/^]|[-+×÷*/^]\s*\(?[^\W\d_])"
+_FORMULA = regex.compile(
+    r"\b\p{L}\w*[ \t)]*=(?!\s*\d[\d.]*\s+\p{L})[^=\n]*?"
+    r"(?:\p{L}\p{M}*\)*\s*[-+×÷*/^]|[-+×÷*/^]\s*\(?\p{L})"
 )
 
 

@@ -1,42 +1,55 @@
 """Reads one arithmetic expression out of words, and gives its exact value.
 
-    read(tokenized("3 apples x 2 dollars/apple"), 0)  ->  (Side(value=6, …), 7)
+    read(tokenized("3 apples × 2 dollars/apple"), 0)  ->  (Side(value=6, …), 7)
 
     sum     = product {("+" | "-") product}
-    product = power {("×" | "÷") power}
-    power   = ["-"] atom ["^" number]
-    atom    = (number ["!"] | "(" sum ")") ["%"] [up to three words, and "/" word]
+    product = power {("×" | "of" | "÷" | "mod") power | "(" sum ")" | root}
+    power   = {"+" | "-"} atom {"!"} ["^" power] ["%"] units
+    atom    = number | "(" sum ")" | root
+    root    = ("√" | "∛") atom
 
-Units are skipped: a value says nothing of them.
+Units are up to three words and "/" with a word: a value says nothing of them. What has no value raises `NoValue`,
+such as a variable, or a root that is no fraction. A spelling that may be meant in another way is read in one way and
+marked as doubtful.
 """
 
 import math
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+import regex
+
+from stagewise.structure.signs import THIN, Token
+from stagewise.structure.vocabulary import (
+    COLLECTIVE,
+    CONSTANTS,
+    LINKS,
+    NO_UNITS,
+    PARTS,
+    PER,
+    REMAINDER,
+    SCALES,
+    SHORT_SCALES,
+    SHORT_UNITS,
+    UNIT_LETTERS,
+    is_cased,
+    singular,
+)
+
+LONGEST = 60  # tokens of an expression
 LARGEST_POWER = 64
 LARGEST_FACTORIAL = 20
 LONGEST_NUMBER = 60  # characters
 LARGEST = 10**LONGEST_NUMBER  # beyond this nothing is checked: powers of powers would take for ever
 UNIT_WORDS = 3  # "12 cookies per batch"
-_ONE_LETTER_UNITS = "mgshlLVWJKNCF"  # directly after a number any other letter is a variable: 2x, 3n
-_TOKEN = re.compile(
-    r"(?P<number>(?<![\d.])(?:(?>\d{1,3}(?:,\d{3})+)(?![\d,])|(?>\d+))(?:\.\d+)?|(?<![\d.])\.\d+)"
-    r"|(?P<equals>[=≈])|(?P<sign>[-+−–*×·/÷^()%!])|(?P<word>[^\W\d_]+)|(?P<other>\S)"
+
+_SAID_REMAINDER = regex.compile(  # in tokens with a space between
+    r"(?:, )?(?P<bracket>\( )?(?:(?:with|and) )?(?:(?:a|the) )?(?:(?:(?:…|\.{3,}) )+(?P<dots>\d{1,20})|"
+    r"(?:(?i:remainder|rem)|[rR])(?: \.)?(?: of| is| :| =)? (?P<first>\d{1,20})"
+    r"|(?P<last>\d{1,20})(?: \p{L}+)? (?:remaining|left|leftover)(?: over)?)(?! [÷×^])(?(bracket) \))(?!\S)"
 )
-_SAME = {"−": "-", "–": "-", "*": "×", "·": "×", "/": "÷"}
-_TIMES = re.compile(r"\s*[\d(.]")  # what has to follow an `x` or `of` that multiplies
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    kind: str
-    """number, equals, sign, word or other"""
-    text: str
-    at: int
-    spaced: bool
-    """White space or nothing stands before it."""
+_CLOCK = regex.compile(r"0\d{3}")  # 0930
+_GROUP = regex.compile(r"\d{3}(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,114 +59,263 @@ class Side:
     multiplies: bool
     last_place: Fraction
     """What the last digit of its first number is worth: 1/100 of 10.14."""
-    units: tuple[str, ...]
-    """The word after each number."""
+    cut: bool
+    """Its first number goes on: 0.666…"""
+    units: frozenset[str]
+    """The words after its numbers, in lower case."""
+    rates: frozenset[str]
+    """Those that these are divided by: hour, of `60 km per hour`."""
+    bare: bool
+    """One of its numbers has no unit."""
+    percents: bool
+    scaled: bool
+    """One of them is in thousands, millions …"""
+    doubtful: bool
+    """Its spelling can be meant in another way."""
+    division: tuple[Fraction, Fraction] | None
+    """Dividend and divisor, if it is one division and nothing else."""
+    modulus: Fraction | None
+    """Of its last operation, if that is `mod`."""
+    remainder: Fraction | None
+    """What is said to be left over: 1 of `7 remainder 1`."""
 
 
 class NoValue(Exception):
     """What was read is no arithmetic expression."""
 
 
-def tokenized(text: str, start: int = 0, end: int | None = None) -> list[Token]:
-    found: list[Token] = []
-    for match in _TOKEN.finditer(text, start, len(text) if end is None else end):
-        kind, sign = str(match.lastgroup), _SAME.get(match[0], match[0])
-        if found and _TIMES.match(text, match.end()) and _multiplies(sign, found[-1]):
-            kind, sign = "sign", "×"
-        spaced = match.start() == start or text[match.start() - 1].isspace()
-        found.append(Token(kind, sign, match.start(), spaced))
-    return found
+def read(
+    tokens: list[Token], start: int, percent: Fraction = Fraction(1, 100), joined: bool = True
+) -> tuple[Side, int]:
+    """The longest expression from `start` on, and the index behind it. Raises `NoValue`.
 
-
-def _multiplies(word: str, before: Token) -> bool:
-    """`3 apples x 2` and `25% of 80`, but not `a total of 80`."""
-    if before.kind == "word":
-        return word in ("x", "X")
-    return word in ("x", "X", "of") and (before.kind == "number" or before.text in ("%", ")"))
-
-
-def read(tokens: list[Token], start: int) -> tuple[Side, int]:
-    """The longest expression from `start` on, and the index behind it. Raises `NoValue`."""
-    reader = _Reader(tokens, start)
+    `percent` is what % is worth; `joined`: what stands side by side is one, `12 345` a number and `2 (3)` a product.
+    """
+    reader = _Reader(tokens, start, percent, joined)
     try:
         value = reader.sum()
     except ZeroDivisionError as error:
         raise NoValue from error
-    read_tokens = tokens[start : reader.index]
-    signs = {token.text for token in read_tokens if token.kind == "sign"}
-    first = next(token.text for token in read_tokens if token.kind == "number")
-    places = len(first.partition(".")[2]) + (2 if "%" in signs else 0)
-    calculates = bool(signs & set("+×÷^!")) or any(token.text == "-" for token in read_tokens[1:])
-    return (
-        Side(value, calculates, bool(signs & set("×÷")), Fraction(1, 10**places), tuple(reader.units)),
-        reader.index,
-    )
+    return reader.side(value), reader.index
 
 
 class _Reader:
-    def __init__(self, tokens: list[Token], start: int) -> None:
-        self.tokens, self.index, self.units = tokens, start, list[str]()
+    def __init__(self, tokens: list[Token], start: int, percent: Fraction, joined: bool) -> None:
+        self.tokens, self.start, self.index = tokens, start, start
+        self.percent, self.joined, self.depth = percent, joined, 0
+        self.last_place: Fraction | None = None
+        self.units, self.rates = set[str](), set[str]()
+        self.calculates = self.multiplies = self.cut = self.bare = self.scaled = self.doubtful = False
+        self.percents = self.is_percent = False  # anywhere; what was read last
+        self.division: tuple[Fraction, Fraction] | None = None
+        self.modulus: Fraction | None = None
+
+    def side(self, value: Fraction) -> Side:
+        remainder = self._remainder()
+        place = self.last_place or Fraction(1)
+        return Side(
+            value=value,
+            calculates=self.calculates,
+            multiplies=self.multiplies,
+            last_place=place * self.percent if self.percents else place,
+            cut=self.cut,
+            units=frozenset(self.units),
+            rates=frozenset(self.rates),
+            bare=self.bare,
+            percents=self.percents,
+            scaled=self.scaled,
+            doubtful=self.doubtful,
+            division=self.division,
+            modulus=self.modulus,
+            remainder=remainder,
+        )
 
     def sum(self) -> Fraction:
         total = self._product()
+        percent = self.is_percent
         while sign := self._take("+", "-"):
             term = self._product()
             total += term if sign == "+" else -term
+            self.calculates, self.division = True, None
+            self.doubtful |= percent != self.is_percent  # 50 + 20% is 60 to some
         return total
 
     def _product(self) -> Fraction:
-        total = self._power()
-        while sign := self._take("×", "÷"):
-            factor = self._power()
-            total = _bounded(total * factor if sign == "×" else total / factor)
+        total, last = self._power(), ""
+        division = modulus = None
+        while factor := self._factor():
+            sign, by, spelled, certain = factor
+            # To some 60 / 3/4 is 80, and 6 / 2(1 + 2) is 1.
+            self.doubtful |= not certain or (last == "÷" and (sign == "÷" or not spelled))
+            self.calculates, self.multiplies, self.is_percent = True, True, False
+            division, modulus = (total, by) if sign == "÷" and not last else None, by if sign == "mod" else None
+            total = _bounded(total * by if sign == "×" else total / by if sign == "÷" else total % by)
+            last = sign
+        if not self.depth:
+            self.division, self.modulus = division, modulus
         return total
 
+    def _factor(self) -> tuple[str, Fraction, bool, bool] | None:
+        """Its sign, its value, and whether the sign stands there and is certain: `2 (3 + 1)` may be two things."""
+        if sign := self._take("×", "of", "÷", "mod", "%%"):
+            return {"of": "×", "%%": "mod"}.get(sign, sign), self._power(), True, sign != "%%"
+        token, last = self._next(), self.tokens[self.index - 1]
+        if token is None or last.kind == "word":
+            return None
+        opens = token.kind == "sign" and token.text in ("(", "√", "∛")
+        if not opens and not (token.kind == "number" and (last.text == ")" or (last.text == "!" and not token.spaced))):
+            return None
+        if token.spaced and not self.joined:
+            return None
+        before = self.__dict__ | {"units": set(self.units), "rates": set(self.rates)}
+        try:
+            return "×", self._power(), False, not token.spaced
+        except NoValue:  # words in brackets
+            self.__dict__.update(before)
+            return None
+
     def _power(self) -> Fraction:
-        sign = -1 if self._take("-") else 1
-        base = self._atom()
-        if not self._take("^"):
-            return sign * base
-        exponent = self._number()
-        if exponent.denominator != 1 or exponent > LARGEST_POWER:
-            raise NoValue
-        return sign * _bounded(base**exponent.numerator)
+        negative = False
+        while sign := self._take("-", "+"):
+            negative ^= sign == "-"
+        value = self._atom()
+        while self._follows("!") and self._take("!"):
+            if value.denominator != 1 or not 0 <= value <= LARGEST_FACTORIAL:
+                raise NoValue
+            value, self.calculates = Fraction(math.factorial(value.numerator)), True
+        if self._take("^"):
+            exponent, self.calculates = self._power(), True
+            if exponent.denominator != 1 or abs(exponent) > LARGEST_POWER:
+                raise NoValue
+            value = _bounded(value**exponent.numerator)
+        self.is_percent = self._take("%") is not None
+        if self.is_percent:
+            value, self.percents = value * self.percent, True
+        self._skip_units()
+        return -value if negative else value
 
     def _atom(self) -> Fraction:
         if self._take("("):
+            self.depth += 1
             value = self.sum()
+            self.depth -= 1
             if not self._take(")"):
                 raise NoValue
-        else:
-            value = self._number()
-            if self._take("!"):
-                if value.denominator != 1 or value > LARGEST_FACTORIAL:
-                    raise NoValue
-                value = Fraction(math.factorial(value.numerator))
-        if self._take("%"):
-            value /= 100
-        self._skip_units()
-        return value
+            return value
+        if root := self._take("√", "∛"):
+            self.calculates = True
+            return _root(self._atom(), 2 if root == "√" else 3)
+        return self._number()
 
     def _number(self) -> Fraction:
-        token = self._next()
-        if token is None or token.kind != "number" or len(token.text) > LONGEST_NUMBER:
+        token, place = self._next(), self.index
+        if token is None or token.kind != "number" or len(token.text) > LONGEST_NUMBER or _CLOCK.fullmatch(token.text):
             raise NoValue
         self.index += 1
-        return _bounded(Fraction(token.text.replace(",", "")))
+        digits, _, exponent = self._grouped(token.text).lower().partition("e")
+        decimals = len(digits.partition(".")[2])
+        if decimals and self._follows("...", "…"):
+            self.index += 1
+            self.cut = True
+        worth = self._scale() * Fraction(10) ** int(exponent or 0)
+        if self.last_place is None:
+            self.last_place = worth / 10**decimals
+        return _bounded(Fraction(digits) * worth + (self._mixed(place) if worth == 1 and not decimals else 0))
+
+    def _grouped(self, text: str) -> str:
+        """The digits of a number; those of 12 345 may also be of two."""
+        plain = self.joined and len(text) <= 3 and text.isdigit()
+        while plain and (token := self._next()) and token.spaced and _GROUP.fullmatch(token.text):
+            self.index += 1
+            text += token.text
+            plain = "." not in token.text
+            self.doubtful |= not token.text.startswith("0")
+        return str(regex.sub(rf"[,{THIN}]", "", text))
+
+    def _mixed(self, place: int) -> Fraction:
+        """The fraction of 2 1/2, and of 2 and 1/2."""
+        after = self.tokens[self.index : self.index + 5]
+        link = int(bool(after) and after[0].text in ("and", "&"))
+        fraction, after = after[link : link + 3], after[link + 3 :]
+        if not self.joined or [token.kind for token in fraction] != ["number", "sign", "number"]:
+            return Fraction(0)
+        top, slash, bottom = fraction
+        goes_on = bool(after) and not after[0].spaced and after[0].text in ("÷", "^", "!", "(")
+        if slash.text != "÷" or slash.spaced or bottom.spaced or not top.spaced or goes_on:
+            return Fraction(0)
+        if not all(regex.fullmatch(r"\d{1,9}", token.text) for token in (top, bottom)) or int(top.text) >= int(
+            bottom.text
+        ):
+            return Fraction(0)
+        self.index += link + 3
+        self.doubtful |= place > 0 and self.tokens[place - 1].kind == "word"  # "Step 1 1/2 + …"
+        return Fraction(int(top.text), int(bottom.text))
+
+    def _scale(self) -> Fraction:
+        scale = 1
+        while (token := self._next()) and token.kind == "word" and token.text.lower() in SCALES:
+            scale *= SCALES[token.text.lower()]
+            self.index += 1
+        if scale == 1 and token and not token.spaced and token.text in SHORT_SCALES:
+            scale, self.doubtful = SHORT_SCALES[token.text], True
+            self.index += 1
+        self.scaled |= scale > 1
+        return Fraction(scale)
 
     def _skip_units(self) -> None:
-        for count in range(UNIT_WORDS):
-            token = self._next()
-            if token is None or token.kind != "word":
-                break
-            if not token.spaced and len(token.text) == 1 and token.text not in _ONE_LETTER_UNITS:
-                raise NoValue  # a variable
-            if count == 0:
-                self.units.append(token.text)
+        words, found = 0, self.units
+        while words < UNIT_WORDS and (token := self._next()) and token.kind == "word" and self._is_unit(token, words):
+            lower = token.text.lower()
+            if lower in PER:
+                found = self.rates
+            found.add(token.text if len(token.text) == 1 else lower)
+            self.doubtful |= singular(lower) in COLLECTIVE | PARTS
             self.index += 1
-        following = self.tokens[self.index : self.index + 2]
-        if [token.kind for token in following] == ["sign", "word"] and following[0].text == "÷":
+            words += 1
+            self._skip_exponent()
+        while self._next_are("÷", "word"):
+            below, spaced = self.tokens[self.index + 1], self.tokens[self.index].spaced
+            if (spaced and not words) or not self._is_unit(below, words):
+                raise NoValue  # 24/y, 100 / total
+            self.rates.add(below.text if len(below.text) == 1 else below.text.lower())
             self.index += 2
+            words += 1
+            self._skip_exponent()
+        self.bare |= not words
+
+    def _is_unit(self, token: Token, words: int) -> bool:
+        """`words`: how many words stand before it. Raises `NoValue` for a variable."""
+        text, lower = token.text, token.text.lower()
+        if lower in NO_UNITS or (text in REMAINDER and self._kinds(1) == ["number"]):
+            return False
+        if lower in LINKS:
+            return (words > 0 or lower != "of") and self._kinds(1) != ["number"]
+        if len(text) == 1 and is_cased(text) and text not in UNIT_LETTERS and not (lower == "a" and token.spaced):
+            if words:
+                return False
+            raise NoValue
+        if lower in CONSTANTS or (not token.spaced and len(text) == 2 and is_cased(text) and text not in SHORT_UNITS):
+            raise NoValue
+        return True
+
+    def _skip_exponent(self) -> None:
+        """That of a unit, cm^2 or s^(-1)."""
+        if not self._follows("^"):
+            return
+        ahead = [token.text for token in self.tokens[self.index + 1 : self.index + 5]]
+        for length in (1, 2, 3, 4):
+            if regex.fullmatch(r"-?\d|\(-?\d\)", "".join(ahead[:length])):
+                self.index += 1 + length
+                return
+
+    def _remainder(self) -> Fraction | None:
+        """`7 remainder 1`, `7 R1`, `7 (remainder 1)`, `7 with a remainder of 1`, `7 with 1 left over`."""
+        ahead = self.tokens[self.index : self.index + 9]
+        said = " ".join(token.text for token in ahead)
+        if (found := _SAID_REMAINDER.match(said)) is None:
+            return None
+        self.index += len(found[0].split())
+        return Fraction(found["dots"] or found["first"] or found["last"])
 
     def _take(self, *signs: str) -> str | None:
         token = self._next()
@@ -162,7 +324,21 @@ class _Reader:
         self.index += 1
         return token.text
 
+    def _follows(self, *texts: str) -> bool:
+        """What is next is one of these, and touches what was read."""
+        token = self._next()
+        return token is not None and token.text in texts and not token.spaced
+
+    def _next_are(self, sign: str, kind: str) -> bool:
+        ahead = self.tokens[self.index : self.index + 2]
+        return len(ahead) == 2 and ahead[0].text == sign and ahead[1].kind == kind
+
+    def _kinds(self, after: int) -> list[str]:
+        return [token.kind for token in self.tokens[self.index + after : self.index + after + 1]]
+
     def _next(self) -> Token | None:
+        if self.index - self.start > LONGEST:
+            raise NoValue
         return self.tokens[self.index] if self.index < len(self.tokens) else None
 
 
@@ -170,3 +346,14 @@ def _bounded(value: Fraction) -> Fraction:
     if max(abs(value.numerator), value.denominator) > LARGEST:
         raise NoValue
     return value
+
+
+def _root(value: Fraction, degree: int) -> Fraction:
+    """Of a fraction whose root is one."""
+    if value < 0:
+        raise NoValue
+    parts = [round(part ** (1 / degree)) for part in value.as_integer_ratio()]
+    root = Fraction(*parts) if parts[1] else Fraction(0)
+    if root**degree != value:
+        raise NoValue
+    return root

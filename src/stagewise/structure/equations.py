@@ -4,31 +4,30 @@ r"""Arithmetic that an output states, checked by exact value.
 
 At every equals sign the longest expression that ends there is compared with the longest that starts
 there. An equation counts where both have a value and one calculates: `x = 5` and `1 m = 100 cm` do not.
+
+What it says may not be torn out of something longer: `x1 + 3 = 7` says nothing of 1 + 3, nor `twice 3 + 1 = 7` of
+3 + 1. And it is false only if no other reading of its spelling can be meant: `60 / 3/4 = 80`, `4s - 4 = 116` and
+`2 × 30 minutes = 1 hour` are left out.
 """
 
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from stagewise.structure.arithmetic import NoValue, Side, Token, read, tokenized
+from stagewise.structure.arithmetic import LONGEST, NoValue, Side, read
+from stagewise.structure.context import begins, ends, is_named
+from stagewise.structure.dressing import undressed
+from stagewise.structure.signs import Token, tokenized
+from stagewise.structure.vocabulary import DIMENSIONS, UNIT_LETTERS, singular
 
-LONGEST = 60  # tokens of one side
-# Two of these in a sum are a conversion (`1 hour + 30 minutes = 90 minutes`), which numbers alone cannot judge.
-_MEASURES = (
-    "s sec second min minute h hr hour day week month year mm cm m meter metre km kilometer kilometre inch foot "
-    "feet yard mile g gram kg kilogram oz ounce lb pound ml l liter litre cup pint quart gallon cent dollar"
-)
-# Dressing that is no arithmetic: a calculator's annotations (GSM8K), LaTeX, currency.
-_REWRITTEN = (
-    (re.compile(r"<<[^<>\n]*>>"), ""),
-    (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"((\1)/(\2))"),
-    (re.compile(r"\\(?:times|cdot)\b"), "×"),
-    (re.compile(r"\\div\b"), "÷"),
-    (re.compile(r"\\(?:text|mathrm)\s*\{([^{}]*)\}"), r" \1"),
-    (re.compile("²"), "^2"),
-    (re.compile("³"), "^3"),
-    (re.compile(r"\\%"), "%"),
-    (re.compile(r"[$€£¥]|\\[,!; ]"), ""),
+__all__ = ["Equation", "stated_equations", "undressed"]
+
+# Words in the rest of a sentence that tell why a whole number is not the exact quotient.
+_ROUNDED = re.compile(
+    r"(?:[^.;=\n]|\.(?=\d))*?\b(?:remain\w*|left|leftover|rest|round\w*|approx\w*|nearest|about|full|whole)\b",
+    re.IGNORECASE,
 )
 
 
@@ -39,73 +38,149 @@ class Equation:
     true: bool
 
 
-def undressed(output: str) -> str:
-    for pattern, replacement in _REWRITTEN:
-        output = pattern.sub(replacement, output)
-    return output
-
-
 def stated_equations(output: str) -> list[Equation]:
     """Every equation whose two sides have a value, in order; a chain `a = b = c` is two."""
     text, found = undressed(output), []
-    for line in re.finditer(r"[^\n]+", text):
+    lines = list(re.finditer(r"[^\n]*\S[^\n]*", text))
+    for number, line in enumerate(lines):
         tokens = tokenized(text, *line.span())
+        above = _last_sign(lines[number - 1][0]) if number else ""
+        below = lines[number + 1][0].lstrip()[:1] if number + 1 < len(lines) else ""
         for index, token in enumerate(tokens):
             if token.kind != "equals":
                 continue
-            left = _ending(tokens[max(0, index - LONGEST) : index])
-            right = _starting(tokens[index + 1 : index + 1 + LONGEST])
-            if left and right and (left.calculates or right.calculates) and not _converts(left, right):
-                found.append(Equation(token.at, _agree(left, right, roughly=token.text == "≈")))
+            start, end = _start(tokens[:index], above), _end(tokens, index + 1, below)
+            if start is not None and end is not None:
+                true = _is_true(tokens, start, index, end, text[token.at + 1 : line.end()])
+                found += [] if true is None else [Equation(token.at, true)]
     return found
 
 
-def _ending(tokens: list[Token]) -> Side | None:
-    """The longest expression that ends with `tokens`."""
-    for start in range(len(tokens)):
-        if _can_start(tokens, start):
+def _last_sign(line: str) -> str:
+    """Nothing where it is a rule, `---`."""
+    return line.rstrip()[-1:] if re.search(r"\w", line) else ""
+
+
+def _start(tokens: list[Token], above: str) -> int | None:
+    """Where the longest expression starts that ends with `tokens`."""
+    equal = next((place for place in range(len(tokens) - 1, -1, -1) if tokens[place].kind == "equals"), -1)
+    for start in range(max(equal + 1, len(tokens) - LONGEST), len(tokens)):
+        if begins(tokens, start, above):
             try:
-                side, end = read(tokens, start)
+                if read(tokens, start)[1] == len(tokens):
+                    return start
             except NoValue:
                 continue
-            if end == len(tokens):
-                return side
     return None
 
 
-def _starting(tokens: list[Token]) -> Side | None:
-    """The longest expression that `tokens` begin with, unless it goes on into something without a value."""
+def _end(tokens: list[Token], start: int, below: str) -> int | None:
+    """Where the longest expression ends that starts at `start`, unless it goes on into what has no value."""
     try:
-        side, end = read(tokens, 0)
+        end = read(tokens, start)[1]
     except NoValue:
         return None
-    follows = tokens[end : end + 1]
-    if follows and follows[0].kind == "sign" and follows[0].text != ")" and not follows[0].spaced:
+    return end if ends(tokens, end, below) else None
+
+
+def _is_true(tokens: list[Token], start: int, index: int, end: int, rest: str) -> bool | None:
+    """None where it doesn't count, or may be meant in another way, which is then not false."""
+    roughly = tokens[index].text == "≈"
+    left, right = read(tokens[:index], start)[0], read(tokens[:end], index + 1)[0]
+    rights = [right, *_shorter(tokens, index + 1, end)]
+    truths = [_agree(left, each, roughly) for each in rights if left.calculates or each.calculates]
+    if not truths or _converts(left, right):
         return None
-    return side
-
-
-def _can_start(tokens: list[Token], start: int) -> bool:
-    """Not in the middle of a longer expression; the dash of a list's item is no minus."""
-    token, behind, before = tokens[start], tokens[start + 1 :], tokens[:start][-1:]
-    if token.kind not in ("number", "sign") or (token.text == "-" and (not behind or behind[0].spaced)):
-        return False
-    if not before:
+    if True in truths or _agree_in_percent(tokens, start, index, end):
         return True
-    if token.text == "(":
-        return token.spaced or before[0].kind in ("equals", "other") or before[0].text == "("
-    if before[0].kind == "sign" and before[0].text in "+-×÷^":
-        return start == 1 and token.spaced
-    return token.spaced or (token.text != "-" and before[0].text != ":")  # 7:50 is a time
+    shares = any(token.kind == "sign" and token.text == "of" for token in tokens[index:end])  # = 1/3 of 150 …
+    doubtful = None in truths or shares or is_named(tokens, start) or _doubtful(left, right, rest)
+    return None if doubtful else False
 
 
-def _converts(*sides: Side) -> bool:
-    units = {unit.lower() for side in sides for unit in side.units}
-    known = {unit.removesuffix("s") if len(unit) > 2 else unit for unit in units} & set(_MEASURES.split())
-    return len(known) > 1 and not any(side.multiplies for side in sides)
+def _shorter(tokens: list[Token], start: int, end: int) -> Iterator[Side]:
+    """What a right side is if its end belongs to what follows: `7!`, `7 (2 points)`, `42 150 + 2 = 152`."""
+    if tokens[end - 1].text == "!":
+        yield read(tokens[: end - 1], start)[0]
+    try:
+        side, stop = read(tokens, start, joined=False)
+        if stop < end and (tokens[stop].text == "(" or tokens[read(tokens, stop)[1]].kind == "equals"):
+            yield side
+    except (NoValue, IndexError):
+        pass  # there is no such reading, or nothing follows
 
 
-def _agree(left: Side, right: Side, roughly: bool) -> bool:
-    """Equal, or the decimals of a plain number are the other side rounded; after ≈, its whole number too."""
-    places = [side.last_place for side in (left, right) if not side.calculates and (roughly or side.last_place < 1)]
-    return abs(left.value - right.value) <= max(places, default=Fraction(0)) / 2
+def _agree(left: Side, right: Side, roughly: bool) -> bool | None:
+    """Equal, or the decimals of a plain number are the other side rounded; after ≈, its last digit that is not 0 too.
+
+    None where they can't be compared.
+    """
+    for said, other in ((left, right), (right, left)):
+        if said.remainder is not None:
+            return other.remainder is None and _divides(other, said)
+    if right.modulus and not (left.value - right.value) % right.modulus:
+        return True  # 7 + 8 = 3 mod 12
+    places = [_place(side, roughly) for side in (left, right) if not side.calculates]
+    if abs(left.value - right.value) <= max(places, default=Fraction(0)):
+        return True
+    return None if roughly and not places else False  # 19 × 21 ≈ 20 × 20
+
+
+def _divides(side: Side, said: Side) -> bool | None:
+    if side.division is None or said.remainder is None:
+        return None
+    dividend, divisor = side.division
+    return dividend == divisor * said.value + said.remainder and 0 <= said.remainder < abs(divisor)
+
+
+def _place(side: Side, roughly: bool) -> Fraction:
+    """By how much the exact value may differ from a plain number."""
+    if side.cut:
+        return side.last_place  # 0.666… may be cut or rounded
+    if side.last_place < 1:
+        return side.last_place / 2
+    place = side.last_place
+    while roughly and side.value and not side.value % (10 * place):
+        place *= 10
+    return place / 2 if roughly else Fraction(0)
+
+
+def _agree_in_percent(tokens: list[Token], start: int, index: int, end: int) -> bool:
+    """If % changes no value: `30 / 50 × 100 = 60%`, but not `3 / 4 = 0.75%`."""
+    if not any(token.text == "%" for token in tokens[start:end]):
+        return False
+    try:
+        left, right = read(tokens[:index], start, Fraction(1))[0], read(tokens[:end], index + 1, Fraction(1))[0]
+    except NoValue:
+        return False
+    return _agree(left, right, tokens[index].text == "≈") is True and not (right.percents and abs(left.value) <= 1)
+
+
+def _converts(left: Side, right: Side) -> bool:
+    """A sum of two measures, whose numbers say nothing."""
+    return _has_two_measures(left.units | right.units) and not left.multiplies and not right.multiplies
+
+
+def _has_two_measures(units: frozenset[str]) -> bool:
+    known = {singular(unit) for unit in units}
+    return any(len(known & dimension) > 1 for dimension in DIMENSIONS)
+
+
+def _doubtful(left: Side, right: Side, rest: str) -> bool:
+    """Whether two sides that don't agree may be meant to, in a way that numbers alone do not show."""
+    units, bare = left.units | right.units, left.bare or right.bare
+    a_letter = not UNIT_LETTERS.isdisjoint(units)  # 4s - 4 = 116, 2g + 4s = 70
+    sums = not left.multiplies and not right.multiplies
+    cents = [bool(side.units & {"cent", "cents"}) for side in (left, right)]
+    whole = left.division and right.remainder is None and right.value in (math.floor(left.value), math.ceil(left.value))
+    return (
+        left.doubtful
+        or right.doubtful
+        or (a_letter and (bare or (sums and len(units) > 1)))
+        or cents[0] != cents[1]
+        or (cents[0] and bare and sums)
+        or left.scaled != right.scaled
+        or _has_two_measures(units | left.rates)  # 60 km/h × 30 minutes = 30 km
+        or (not left.calculates and bool(left.units | left.rates))  # 8 batches = 5.5 × 8
+        or bool(whole and _ROUNDED.match(rest))  # 100 / 3 = 33, with 1 remaining
+    )

@@ -7,8 +7,9 @@ model judge each trace. These lists only count words that tend to go with a beha
 they miss a behaviour said in other words, and they fire on a word that is used for something else.
 """
 
-import re
 from collections.abc import Mapping
+
+import regex
 
 WORDS: Mapping[str, tuple[str, ...]] = {
     # "Let me check my answer": results are tested.
@@ -65,11 +66,12 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 _PATTERNS = {
-    behaviour: re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", re.IGNORECASE) for behaviour, words in WORDS.items()
+    behaviour: regex.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", regex.IGNORECASE)
+    for behaviour, words in WORDS.items()
 }
 
 
 def rate(behaviour: str, text: str) -> float:
     """100 · (places where one of the behaviour's words stands) / (words of the text); 0 for no text."""
-    words = len(re.findall(r"\w+", text))
+    words = len(regex.findall(r"\w+", text))  # its \w holds the marks on a letter, that of `re` does not
     return 100 * len(_PATTERNS[behaviour].findall(text)) / words if words else 0.0

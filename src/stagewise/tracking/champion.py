@@ -14,13 +14,12 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from stagewise.errors import PromotionError
 from stagewise.hashing import canonical_json
+from stagewise.tracking.store import ABSENT
 
 HISTORY = "stagewise.promotion"
-ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
 
 
 def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:

@@ -9,11 +9,14 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from mlflow.entities import Metric
 
+from stagewise.interrupts import Stop
+from stagewise.tracking.calls import GRACE, call, noted
 from stagewise.tracking.runs import ActiveRun
 
 BATCH = 1000  # metrics that one request may carry
@@ -25,7 +28,8 @@ class Journal:
         self.run = run
         self.waiting: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
         self.added = self.sent = 0
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+        self.stop = Stop()
         self.thread = threading.Thread(target=self._send_all, daemon=True)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -38,6 +42,13 @@ class Journal:
             self.added += 1
 
     def _send_all(self) -> None:
+        with noted("training goes on"):
+            try:
+                self._send_batches()
+            except BaseException as error:  # handed to the thread that trains
+                self.error = error
+
+    def _send_batches(self) -> None:
         """Sends what waits, at most once a pause, until the end mark comes out of the queue."""
         ended = False
         while not ended:
@@ -52,13 +63,9 @@ class Journal:
                     ended = True
                 else:
                     batch.append(metric)
-            try:
-                if batch:
-                    self.run.client.log_batch(self.run.id, metrics=batch)
-                    self.sent += len(batch)
-            except Exception as error:  # handed to the thread that trains
-                self.error = error
-                return
+            if batch:
+                call(partial(self.run.client.log_batch, self.run.id, metrics=batch), "log metrics", stop=self.stop)
+                self.sent += len(batch)
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -67,11 +74,26 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Waits until all is sent. What went wrong in sending is raised, unless the body raised first."""
-        self.waiting.put(None)
-        self.thread.join()
         if error is None:
-            if self.error is not None:
-                raise self.error
-            if self.sent != self.added:
-                raise AssertionError(f"{self.added} points were added and {self.sent} sent")
+            self.close()
+        else:
+            self._end(GRACE + 1)  # the body's own error comes first
+
+    def close(self) -> None:
+        """Waits until all is sent. Raises what went wrong in sending."""
+        self._end(None)
+        if self.error is not None:
+            raise self.error
+        if self.sent != self.added:
+            raise AssertionError(f"{self.added} points were added and {self.sent} sent")
+
+    def _end(self, seconds: float | None) -> None:
+        """Waits for the thread; where there is little time, or a signal comes, it gives up a server that hangs."""
+        self.waiting.put(None)
+        if seconds is not None:
+            self.stop.ask()
+        try:
+            self.thread.join(seconds)
+        except KeyboardInterrupt:
+            self.stop.ask()
+            raise

@@ -3,10 +3,11 @@
     for leftover in find(client): print(leftover.run.info.run_id, leftover.why, leftover.bytes)
 
 A leftover is a run of ours that ended FAILED or KILLED, or a finished one that did over again what an earlier
-one of its experiment had done (equal fingerprints). Never one that a sealed manifest names, and none whose model
-is registered.
+one of its experiment had done (equal fingerprints, made from the same runs), if that one still stands. Never one that a
+sealed manifest names, and none whose model is registered.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,14 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from stagewise import manifest as manifests
 from stagewise.errors import LineageError, TrackingError
+from stagewise.hashing import canonical_json
 from stagewise.tracking import traces
+from stagewise.tracking.calls import call
+from stagewise.tracking.lineage import check_standing, record_of
 from stagewise.tracking.models import model_sizes
-from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, artifact_sizes, download
+from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, download
 from stagewise.tracking.store import pages
+from stagewise.tracking.stored import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +40,22 @@ def find(client: MlflowClient) -> list[Leftover]:
     """The leftovers of all experiments, oldest first. Raises `TrackingError` where a sealed manifest can't be read:
     nobody could say then what it names."""
     experiments = [found.experiment_id for found in pages(client.search_experiments, ViewType.ALL)]
-    runs = [run for run in pages(client.search_runs, experiments) if KIND in run.data.tags]
-    named = {run_id for run in runs if SEAL in run.data.tags for run_id in _named(client, run)}
+    # Deleted ones too: they can be restored, and are whole then only if what they name is there.
+    every = pages(client.search_runs, experiments, run_view_type=ViewType.ALL)
+    ours = [run for run in every if KIND in run.data.tags]
+    made_from = {run.info.run_id: _made_from(client, run) for run in ours if SEAL in run.data.tags}
+    named = {each["run_id"] for references in made_from.values() for each in references.values()}
+    runs = [run for run in ours if run.info.lifecycle_stage == "active"]
     models = _models(client, experiments)
     registered = {version.source for version in pages(client.search_model_versions)}
+    runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+    superseded = _superseded(client, runs, made_from)
     found = []
-    seen: set[tuple[str, str]] = set()
-    for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
+    for run in runs:
         own = tuple(models.get(run.info.run_id, ()))
-        why = _why(run, seen)
+        why = str(run.info.status).lower() if run.info.status in ("FAILED", "KILLED") else ""
+        if run.info.run_id in superseded:
+            why = "superseded: an earlier run did the same"
         kept = run.info.run_id in named or any(f"models:/{model.model_id}" in registered for model in own)
         if why and not kept:
             found.append(Leftover(run, why, own, _bytes(client, run, own)))
@@ -63,29 +75,42 @@ def remove(client: MlflowClient, leftover: Leftover) -> None:
 
 def _empty(uri: str | None) -> None:
     repository: Any = get_artifact_repository(str(uri))
-    repository.delete_artifacts()
+    call(repository.delete_artifacts, "remove files", str(uri))
 
 
-def _why(run: Run, seen: set[tuple[str, str]]) -> str:
-    """Why nobody needs it, or ''. `seen` are the fingerprints that earlier finished runs have, each with the
-    experiment: steps are looked up within theirs."""
-    if run.info.status in ("FAILED", "KILLED"):
-        return str(run.info.status).lower()
-    fingerprint = run.data.tags.get(FINGERPRINT)
-    if run.info.status != "FINISHED" or SEAL not in run.data.tags or fingerprint is None:
-        return ""
-    step = run.info.experiment_id, fingerprint
-    if step in seen:
-        return "superseded: an earlier run did the same"
-    seen.add(step)
-    return ""
+def _superseded(client: MlflowClient, runs: list[Run], made_from: Mapping[str, Any]) -> set[str]:
+    """The ids of those, of runs from the earliest on, that did what an earlier one had done."""
+    same: dict[tuple[str, str, bytes], list[str]] = {}
+    for run in runs:
+        fingerprint, references = run.data.tags.get(FINGERPRINT), made_from.get(run.info.run_id)
+        if run.info.status == "FINISHED" and fingerprint and references is not None:
+            # Steps are looked up within their experiment.
+            step = run.info.experiment_id, fingerprint, canonical_json(references)
+            same.setdefault(step, []).append(run.info.run_id)
+    later = set[str]()
+    for ids in same.values():
+        waiting = list(ids)
+        while len(waiting) > 1 and not _stands(client, waiting[0]):
+            waiting.pop(0)
+        later |= set(waiting[1:])
+    return later
 
 
-def _named(client: MlflowClient, run: Run) -> list[str]:
+def _stands(client: MlflowClient, run_id: str) -> bool:
+    try:
+        check_standing(record_of(client, run_id))
+    except LineageError:
+        return False
+    return True
+
+
+def _made_from(client: MlflowClient, run: Run) -> dict[str, Any]:
     try:
         manifest = manifests.decode(download(client, run.info.run_id, manifests.FILE))
-        return [entry["run_id"] for entry in manifest["inputs"]["runs"].values()]
+        return dict(manifest["inputs"]["runs"])
     except (LineageError, ValueError, KeyError) as error:
+        if run.info.lifecycle_stage != "active":
+            return {}  # its files were removed with it
         raise TrackingError(
             f"run {run.info.run_id}: it is sealed, but its manifest cannot be read, so what it needs is unknown and "
             f"nothing is removed: {error}"
@@ -102,7 +127,7 @@ def _models(client: MlflowClient, experiments: list[str]) -> dict[str, list[Logg
 
 def _bytes(client: MlflowClient, run: Run, models: tuple[LoggedModel, ...]) -> int:
     try:
-        sizes: list[Any] = list(artifact_sizes(client, run.info.run_id).values())
+        sizes: list[Any] = list(Files(str(run.info.artifact_uri)).sizes().values())
         for model in models:
             sizes += model_sizes(client, model.model_id).values()
     except MlflowException:

@@ -21,8 +21,9 @@ from mlflow.store.artifact.utils.models import _parse_model_uri
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from stagewise.errors import LineageError, printable
-from stagewise.tracking.champion import ABSENT
-from stagewise.tracking.runs import KIND, Record, read
+from stagewise.tracking.client import ABSENT
+from stagewise.tracking.models import lost
+from stagewise.tracking.runs import KIND, Record, get, read
 
 MODELS = "models:/"
 
@@ -78,16 +79,27 @@ def _source_run(client: MlflowClient, version: ModelVersion) -> str | None:
 
 def record_of(client: MlflowClient, run_id: str, expected: str | None = None) -> Record:
     """The finished run of this id, of whatever kind; with `expected` the one whose manifest has this sha256."""
-    try:
-        kind = client.get_run(run_id).data.tags.get(KIND)
-    except MlflowException as error:
-        raise LineageError(f"run {run_id!r}: no such run on this tracking server") from error
+    kind = get(client, run_id).data.tags.get(KIND)
     if kind is None:
         raise LineageError(f"run {run_id}: found a run that stagewise did not make")
     record = read(client, run_id, kind)
     if expected not in (None, record.digest):
         raise LineageError(f"run {run_id}: found manifest sha256 {record.digest}, expected {expected}")
     return record
+
+
+def check_standing(*records: Record) -> None:
+    """Raises `LineageError` where something is gone of these runs, or of what they were made from, back to the source:
+    what was made from them now could not be verified."""
+    waiting, seen = list(records), set[str]()
+    while waiting:
+        record = waiting.pop()
+        if record.run_id in seen:
+            continue
+        seen.add(record.run_id)
+        if why := lost(record):
+            raise LineageError(f"run {record.run_id}: {why}; give main again, which does this step again")
+        waiting += [part_of(record, role) for role in record.manifest["inputs"]["runs"]]
 
 
 def part_of(record: Record, role: str) -> Record:

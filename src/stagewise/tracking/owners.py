@@ -1,41 +1,48 @@
 """Who works on a run, and what becomes of a run whose owner is gone.
 
-A run of ours carries its owner as a tag: host, process id and the process's start. Host and start
-make the id unmistakable, since ids are given out again. A run that MLflow's launcher made and whose
-command never began has no such tag; its owner is that launcher, a process of this machine.
-Never age alone: a run may rightly take days.
+A run of ours carries its owner as a tag: host, process id and the process's start. Host and start make the id
+unmistakable, since ids are given out again; so does the process table it stands in, of which each container has its
+own. Of a run without that tag nothing is known, and it is left alone. Never age alone: a run may rightly take days.
 """
 
 import json
+import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import psutil
 from mlflow import MlflowClient
-from mlflow.entities import Run
-from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
-from stagewise.tracking.store import SQLITE, pages
+from stagewise.tracking.store import pages
 
 OWNER = "stagewise.owner"
-SLACK = 2.0  # seconds between the clocks of the process table and of MLflow
+SLACK = 2.0  # seconds by which the clock may have been set while a process ran
+TABLE = Path("/proc/self/ns/pid")  # on Linux: names the process table that this process is in
 
 
 def owner_tag() -> str:
     process = psutil.Process()
-    return json.dumps({"host": platform.node(), "pid": process.pid, "started": process.create_time()})
+    return json.dumps(_here() | {"pid": process.pid, "started": process.create_time()})
+
+
+def _here() -> dict[str, Any]:
+    return {"host": platform.node(), "table": os.readlink(TABLE) if TABLE.is_symlink() else ""}
 
 
 def is_gone(tag: str) -> bool:
-    """True where the owner was a process of this machine and runs no more. Of another machine nobody here can say."""
-    owner = json.loads(tag)
-    if owner["host"] != platform.node():
-        return False
+    """True where the owner was a process of this machine and runs no more. Of another machine or container nobody here
+    can say, nor of a tag that is none of ours."""
     try:
+        owner = json.loads(tag)
+        if {key: owner[key] for key in _here()} != _here():
+            return False
         process = psutil.Process(owner["pid"])
         return bool(abs(process.create_time() - owner["started"]) > SLACK or process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def close_abandoned(client: MlflowClient) -> list[str]:
@@ -43,34 +50,19 @@ def close_abandoned(client: MlflowClient) -> list[str]:
 
     In all experiments: a plain `mlflow run` leaves its run in another one than the study's.
     """
-    closed = []
     experiments = [found.experiment_id for found in pages(client.search_experiments)]
-    for run in list(pages(client.search_runs, experiments, "attributes.status = 'RUNNING'")):
-        tag = run.data.tags.get(OWNER)
-        if is_gone(tag) if tag else _launcher_is_gone(client, run):
-            client.set_tag(run.info.run_id, "stagewise.closed", "its process was gone when the next study started")
-            client.set_terminated(run.info.run_id, status="KILLED")
-            closed.append(run.info.run_id)
-    return closed
+    query = f"attributes.status = 'RUNNING' and tags.`{OWNER}` LIKE '%'"
+    return [
+        run.info.run_id
+        for run in list(pages(client.search_runs, experiments, query))
+        if close_if_gone(client, run.info.run_id, run.data.tags[OWNER])
+    ]
 
 
-def _launcher_is_gone(client: MlflowClient, run: Run) -> bool:
-    """Of a run that `mlflow run` of this project made on a local store: True if no process that could have
-    made it is left. On a server's store the launcher may sit on another machine, so there it is never True."""
-    ours = run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT) and run.data.params.get("config")
-    if not ours or not client.tracking_uri.startswith(SQLITE):
-        return False
-    started = run.info.start_time / 1000
-    # A launcher makes one run, and the one above this process made this process's.
-    own = {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
-    return not any(_may_have_launched(process, started) for process in psutil.process_iter() if process.pid not in own)
-
-
-def _may_have_launched(process: Any, started: float) -> bool:
-    try:
-        command = process.cmdline()
-        old_enough = process.create_time() <= started + SLACK
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return False
-    launches = any("mlflow" in part for part in command) and "run" in command
-    return old_enough and launches
+def close_if_gone(client: MlflowClient, run_id: str, tag: str) -> bool:
+    """Ends the run, as KILLED, if the owner that its tag names is gone."""
+    gone = is_gone(tag)
+    if gone:
+        client.set_tag(run_id, "stagewise.closed", "its process was gone when the next study started")
+        client.set_terminated(run_id, status="KILLED")
+    return gone

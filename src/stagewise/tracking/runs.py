@@ -7,13 +7,13 @@ with open_run(session, "split", "split", parent) as run:
 """
 
 import json
-import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_GIT_REPO_URL,
@@ -35,18 +35,24 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from stagewise import manifest as manifests
+from stagewise import progress
 from stagewise.credentials import public
-from stagewise.errors import LineageError, UserError
+from stagewise.errors import LineageError, TrackingError, foreseen
 from stagewise.hashing import canonical_json, folder_digests, sha256
+from stagewise.interrupts import held
 from stagewise.provenance import scrub
-from stagewise.tracking.owners import OWNER, owner_tag
+from stagewise.tracking.calls import closing
+from stagewise.tracking.failures import in_short
+from stagewise.tracking.owners import OWNER, close_if_gone, owner_tag
 from stagewise.tracking.store import pages
-from stagewise.tracking.stored import check_arrived, sizes
+from stagewise.tracking.stored import Files
 
 KIND, FINGERPRINT, SEAL = "stagewise.kind", "stagewise.fingerprint", "stagewise.manifest_sha256"
 # Tags of MLflow's: the run above, the description, and who made the run.
 PARENT, NOTE, USER = MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE, MLFLOW_USER
 OUT = "out"  # the part of a step's folder that is uploaded
+Launched = Run
+"""A run that MLflow's launcher made for a process to fill."""
 PARAM_LIMIT, BATCH = 6000, 100  # characters of a param's value, and params of a request, that MLflow takes
 
 
@@ -59,6 +65,7 @@ class ActiveRun:
     experiment_id: str
     parent: str | None
     started: str
+    files: Files
     recorded: dict[str, dict[str, Any]] = field(default_factory=lambda: {"params": {}, "tags": {}, "metrics": {}})
     """What was logged, for the manifest."""
 
@@ -96,9 +103,8 @@ class ActiveRun:
     def upload(self, folder: Path) -> dict[str, Any]:
         """Logs every file below `folder`; returns `{path: {sha256, size}}`, each read back from the server."""
         entries = folder_digests(folder)
-        self.client.log_artifacts(self.id, str(folder))
-        uri = str(self.client.get_run(self.id).info.artifact_uri)
-        check_arrived(f"run {self.id}: artifact", uri, entries, folder.parent)
+        self.files.put(folder, entries)
+        self.files.check(f"run {self.id}: artifact", entries, folder.parent)
         return entries
 
     def seal(self, **parts: Any) -> str:
@@ -107,11 +113,9 @@ class ActiveRun:
         built = manifests.build(**parts, ended=now())
         data, digest = manifests.encode(built)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / manifests.FILE
-            path.write_bytes(data)
-            self.client.log_artifact(self.id, str(path))
-            uri = str(self.client.get_run(self.id).info.artifact_uri)
-            check_arrived(f"run {self.id}: artifact", uri, {manifests.FILE: {"sha256": digest}}, Path(folder))
+            (Path(folder) / manifests.FILE).write_bytes(data)
+            self.files.put(Path(folder), [manifests.FILE])
+            self.files.check(f"run {self.id}: artifact", {manifests.FILE: {"sha256": digest}}, Path(folder))
         self.client.set_tag(self.id, SEAL, digest)
         if model := built["outputs"]["model"]:
             self.client.set_logged_model_tags(model["model_id"], {SEAL: digest})
@@ -137,45 +141,72 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def launched_run(
+    client: MlflowClient, launched: Launched | None, kind: str, name: str
+) -> AbstractContextManager[ActiveRun | None]:
+    """The launcher's run, for a command that has none where it was not launched."""
+    if launched is None:
+        return nullcontext()
+    return open_run(client, launched.info.experiment_id, kind, name, launched=launched)
+
+
 @contextmanager
 def open_run(
-    client: MlflowClient, experiment_id: str, kind: str, name: str, parent: str | None = None
+    client: MlflowClient,
+    experiment_id: str,
+    kind: str,
+    name: str,
+    parent: str | None = None,
+    launched: Launched | None = None,
 ) -> Iterator[ActiveRun]:
-    """A run for the body to fill: the one that MLflow's launcher made for this process, else a new one.
+    """A run for the body to fill: the one that MLflow's launcher made for it, else a new one below `parent`.
 
     It ends FINISHED, FAILED where the body raises, KILLED on Ctrl-C or SIGTERM; never RUNNING.
     """
     tags = {KIND: kind, MLFLOW_RUN_NAME: name, OWNER: owner_tag()}
-    launched_with: dict[str, str] = {}  # the entry point's parameters, which the launcher has recorded
-    if parent is not None:
-        tags[MLFLOW_PARENT_RUN_ID] = parent
-    # The launcher's run is taken once: a step that runs inside this process opens a run of its own.
-    launched = os.environ.pop("MLFLOW_RUN_ID", None)
-    if launched is not None:
-        run_id = launched
-        data = client.get_run(run_id).data
-        found, launched_with = data.tags, dict(data.params)
-        parent = found.get(MLFLOW_PARENT_RUN_ID)
-        tags |= _cleaned(found)
-        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-    else:
-        run_id = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
+    active: ActiveRun | None = None  # while it is to be closed
     with _sigterm_raises():
         try:
-            active = ActiveRun(client, run_id, experiment_id, parent, now())
-            active.recorded["params"] |= launched_with
-            active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: parent} if parent else {})
+            with held():  # no signal comes between the making of a run and the note of its id
+                active = _taken(client, launched, tags) if launched else _new(client, experiment_id, name, parent, tags)
+            active.recorded["tags"] |= {KIND: kind} | ({MLFLOW_PARENT_RUN_ID: active.parent} if active.parent else {})
             yield active
+            with held():
+                client.set_terminated(active.id, status="FINISHED")
+                active = None
         except BaseException as error:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
-            killed = isinstance(error, KeyboardInterrupt)
-            if killed and not error.args:  # the signal came where nobody had anything to add
-                error.args = ("the same command goes on from what was saved",)
-            if isinstance(error, UserError):
-                client.set_tag(run_id, "stagewise.error", public(str(error))[:5000])
-            client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
+            if active is not None:
+                _close(client, active.id, error)
             raise
-    client.set_terminated(run_id, status="FINISHED")
+
+
+def _close(client: MlflowClient, run_id: str, error: BaseException) -> None:
+    """Ends a run whose body raised, if the server lets it: the error of the body is what counts."""
+    if _on_main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
+    killed = isinstance(error, KeyboardInterrupt)
+    if killed and not error.args:  # the signal came where nobody had anything to add
+        error.args = ("the same command goes on from what was saved",)
+    with closing(), suppress(Exception):
+        if said := foreseen(error):
+            client.set_tag(run_id, "stagewise.error", public(str(said))[:5000])
+        client.set_terminated(run_id, status="KILLED" if killed else "FAILED")
+
+
+def _new(client: MlflowClient, experiment_id: str, name: str, parent: str | None, tags: Mapping[str, str]) -> ActiveRun:
+    below = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+    info = client.create_run(experiment_id, tags={**tags, **below}, run_name=name).info
+    return ActiveRun(client, info.run_id, experiment_id, parent, now(), Files(str(info.artifact_uri)))
+
+
+def _taken(client: MlflowClient, launched: Launched, tags: Mapping[str, str]) -> ActiveRun:
+    found, info = launched.data.tags, launched.info
+    tags = {**tags, **_cleaned(found)}
+    client.log_batch(info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    files, parent = Files(str(info.artifact_uri)), found.get(MLFLOW_PARENT_RUN_ID)
+    active = ActiveRun(client, info.run_id, str(info.experiment_id), parent, now(), files)
+    active.recorded["params"] |= launched.data.params  # the entry point's, which the launcher has recorded
+    return active
 
 
 def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
@@ -191,7 +222,13 @@ def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM becomes KeyboardInterrupt, so that whoever ends the process politely lets the run be closed."""
+    """SIGTERM becomes KeyboardInterrupt, so that whoever ends the process politely lets the run be closed.
+
+    In another than the main thread Python allows no handler, and delivers no signal.
+    """
+    if not _on_main_thread():
+        yield
+        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -203,6 +240,10 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 # --- reading ------------------------------------------------------------------------------------
 
 
@@ -211,22 +252,40 @@ class Record(manifests.Sealed):
     """A finished run on a tracking server."""
 
     client: MlflowClient
+    tags: Mapping[str, str]
+    """As the server had them when it was read."""
+    files: Files
 
 
 def download(client: MlflowClient, run_id: str, path: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return Path(client.download_artifacts(run_id, path, folder)).read_bytes()
-        except (MlflowException, OSError) as error:
-            raise LineageError(f"run {run_id}: artifact {path} cannot be fetched: {error}") from error
+    """A file of a run of which nothing is known but its id; it may be deleted."""
+    return _content(Files(str(client.get_run(run_id).info.artifact_uri)), run_id, path)
 
 
-def read_any(client: MlflowClient, run_id: str, kind: str) -> Run:
-    """The run of this id and kind, whatever its status. Raises `LineageError` for any other."""
+def _content(files: Files, run_id: str, path: str) -> bytes:
+    """Raises `LineageError` for an artifact that is gone, `TrackingError` where the store does not give it."""
+    try:
+        return files.read(path)
+    except FileNotFoundError as error:
+        raise LineageError(f"run {run_id}: artifact {path} is gone from the artifact store") from error
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run_id}: artifact {path} cannot be fetched: {in_short(error)}") from error
+
+
+def get(client: MlflowClient, run_id: str) -> Run:
+    """The run of this id. Raises `LineageError` where there is none, or it is deleted."""
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
         raise LineageError(f"run {run_id!r}: no such run on this tracking server") from error
+    if run.info.lifecycle_stage != "active":
+        raise LineageError(f"run {run_id} is deleted: mlflow runs restore --run-id {run_id}")
+    return run
+
+
+def read_any(client: MlflowClient, run_id: str, kind: str) -> Run:
+    """The run of this id and kind, whatever its status. Raises `LineageError` for any other."""
+    run = get(client, run_id)
     found = run.data.tags.get(KIND)
     if found != kind:
         raise LineageError(f"run {run_id}: found a run of kind {found or 'unknown to stagewise'}, expected {kind}")
@@ -238,33 +297,48 @@ def read(client: MlflowClient, run_id: str, kind: str) -> Record:
     run = read_any(client, run_id, kind)
     if run.info.status != "FINISHED":
         raise LineageError(f"run {run_id}: found a {kind} run that is {run.info.status}, expected FINISHED")
-    data = download(client, run_id, manifests.FILE)
+    files = Files(str(run.info.artifact_uri))
+    data = _content(files, run_id, manifests.FILE)
     expected = run.data.tags.get(SEAL)
     if sha256(data) != expected:
         raise LineageError(f"run {run_id}: manifest.json was altered: found sha256 {sha256(data)}, expected {expected}")
-    fetch = partial(download, client, run_id)
-    return Record(run_id, str(run.info.experiment_id), manifests.decode(data), sha256(data), fetch, client)
-
-
-def artifact_sizes(client: MlflowClient, run_id: str) -> dict[str, int]:
-    return sizes(partial(client.list_artifacts, run_id))
+    fetch = partial(_content, files, run_id)
+    manifest, digest = manifests.decode(data), sha256(data)
+    return Record(run_id, str(run.info.experiment_id), manifest, digest, fetch, client, dict(run.data.tags), files)
 
 
 def find_finished(
     client: MlflowClient, experiment_id: str, kind: str, fingerprint: str, holds: Callable[["Record"], bool]
 ) -> Record | None:
-    """The earliest finished run of this fingerprint whose seal holds, whose files are all there, and that `holds`."""
-    query = f"attributes.status = 'FINISHED' and tags.`{FINGERPRINT}` = '{fingerprint}'"
-    for run in pages(client.search_runs, [experiment_id], query, order_by=["attributes.start_time ASC"]):
+    """The earliest finished run of this fingerprint whose seal holds, and that `holds`."""
+    for run in _finished(client, experiment_id, fingerprint):
         try:
             record = read(client, run.info.run_id, kind)
         except LineageError:
             continue  # it no longer stands, so the step is done again; `verify` says what broke
-        found = artifact_sizes(client, record.run_id)
-        artifacts = record.manifest["outputs"]["artifacts"]
-        if all(found.get(path) == entry["size"] for path, entry in artifacts.items()) and holds(record):
+        if holds(record):
             return record
     return None
+
+
+def find_deleted(client: MlflowClient, experiment_id: str, fingerprint: str) -> str | None:
+    """The id of the earliest finished run of this fingerprint that was deleted, and can be restored."""
+    runs = _finished(client, experiment_id, fingerprint, run_view_type=ViewType.DELETED_ONLY)
+    return next((run.info.run_id for run in runs), None)
+
+
+def _finished(client: MlflowClient, experiment_id: str, fingerprint: str, **options: Any) -> Iterator[Run]:
+    query = f"attributes.status = 'FINISHED' and tags.`{FINGERPRINT}` = '{fingerprint}'"
+    return pages(client.search_runs, [experiment_id], query, order_by=["attributes.start_time ASC"], **options)
+
+
+def studies_elsewhere(client: MlflowClient, study: str, experiment_id: str) -> list[str]:
+    """The names of other experiments in which a study of this name was begun."""
+    experiments = {found.experiment_id: found.name for found in pages(client.search_experiments)}
+    experiments.pop(experiment_id, None)
+    query = f"tags.`{KIND}` = 'pipeline' and tags.`stagewise.study` = '{study}'"
+    found = pages(client.search_runs, list(experiments), query) if experiments else ()
+    return sorted({experiments[run.info.experiment_id] for run in found})
 
 
 def evaluations(client: MlflowClient, trained: Record) -> list[Record]:
@@ -286,12 +360,7 @@ def work_folder(folder: Path, run: ActiveRun, keep: bool = False) -> Iterator[tu
     or a kill it stays, so that the same step can go on from what it saved; the run that left it so is closed.
     """
     marker = folder / "run"
-    earlier = marker.read_text() if marker.is_file() else ""
-    try:
-        if earlier and run.client.get_run(earlier).info.status == "RUNNING":
-            run.client.set_terminated(earlier, status="KILLED")
-    except MlflowException:
-        earlier = ""  # a run of another store, or of one that is no more; what it saved holds all the same
+    earlier = _left(run.client, marker.read_text()) if marker.is_file() else ""
     for name in (OUT, "parent", "processes", "checkpoint"):
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / OUT).mkdir(parents=True)
@@ -299,3 +368,19 @@ def work_folder(folder: Path, run: ActiveRun, keep: bool = False) -> Iterator[tu
     yield folder, earlier
     if not keep:
         shutil.rmtree(folder)
+
+
+def _left(client: MlflowClient, run_id: str) -> str:
+    """The run itself, closed if its process is gone; '' for one of another store, or that is no more: what it saved
+    holds all the same."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        return ""
+    owner = run.data.tags.get(OWNER, "")
+    if run.info.status == "RUNNING" and not close_if_gone(client, run_id, owner):
+        progress.say(
+            f"! run {run_id} left this step, and is RUNNING in the record: its process was one of another machine or "
+            f"container, so nobody here can say whether it is gone; if it is: mlflow runs delete --run-id {run_id}"
+        )
+    return run_id

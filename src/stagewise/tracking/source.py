@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from stagewise.errors import LineageError, TrackingError
 from stagewise.provenance import scrub
-from stagewise.tracking.champion import ABSENT
-from stagewise.tracking.stored import fetched, sizes
+from stagewise.tracking.client import ABSENT
+from stagewise.tracking.stored import Files
 from stagewise.verification.views import Absent, DatasetView, Deleted, ModelView, Owner, RunView, VersionView
 
 T = TypeVar("T")
@@ -27,7 +26,7 @@ class Server:
 
     def __init__(self, client: MlflowClient) -> None:
         self.client, self.where = client, scrub(str(client.tracking_uri))
-        self.repositories: dict[Owner, Any] = {}
+        self.places: dict[Owner, Files] = {}
 
     def run(self, run_id: str) -> RunView:
         found: Run = _asked(lambda: self.client.get_run(run_id), f"run {run_id}")
@@ -94,8 +93,7 @@ class Server:
         return {alias: str(version) for alias, version in found.aliases.items()}
 
     def files(self, owner: Owner) -> dict[str, int]:
-        repository = self._repository(owner)
-        found = _asked(lambda: sizes(repository.list_artifacts), f"{owner.kind} {owner.id}")
+        found = _asked(self._files(owner).sizes, f"{owner.kind} {owner.id}")
         # MLflow's own loaders leave this file in a model that they load by the name of a version.
         found.pop(REGISTERED_MODEL_META_FILE_NAME if owner.kind == "models" else "", None)
         return found
@@ -103,29 +101,23 @@ class Server:
     @contextmanager
     def fetch(self, owner: Owner, path: str) -> Iterator[Path]:
         """Read in place where the files lie on this machine, else fetched and removed again."""
-        repository, where = self._repository(owner), f"{owner.kind} {owner.id}: {path}"
+        place, where = self._files(owner), f"{owner.kind} {owner.id}: {path}"
         with ExitStack() as stack:
-            try:
-                local = _asked(lambda: stack.enter_context(fetched(repository, path)), where)
-            except TrackingError:
-                # A store behind a server says of what is missing only that it could not be fetched.
-                if any(each == path or each.startswith(f"{path}/") for each in self.files(owner)):
-                    raise
-                raise Absent(where) from None
+            local = _asked(lambda: stack.enter_context(place.fetched(path)), where)
             if not local.exists():
                 raise Absent(where)
             if not (local.is_file() or local.is_dir()):
                 raise LineageError(f"{where}: found what is no file, which could be waited for without end")
             yield local
 
-    def _repository(self, owner: Owner) -> Any:
-        if owner not in self.repositories:
+    def _files(self, owner: Owner) -> Files:
+        if owner not in self.places:
             if owner.kind == "models":
                 uri = _asked(lambda: self.client.get_logged_model(owner.id), f"model {owner.id}").artifact_location
             else:
                 uri = _asked(lambda: self.client.get_run(owner.id), f"run {owner.id}").info.artifact_uri
-            self.repositories[owner] = get_artifact_repository(uri, self.client.tracking_uri)
-        return self.repositories[owner]
+            self.places[owner] = Files(str(uri))
+        return self.places[owner]
 
 
 def _asked(question: Callable[[], T], what: str) -> T:

@@ -2,24 +2,35 @@
 
 import logging
 import os
+import re
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import mlflow
+import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from stagewise.errors import TrackingError
+from stagewise import progress
+from stagewise.errors import AccessError, ConfigError, TrackingError
 from stagewise.provenance import scrub
+from stagewise.tracking import calls
+from stagewise.tracking.client import ABSENT as ABSENT
+from stagewise.tracking.client import Client as Client  # what the steps know it by
+from stagewise.tracking.failures import in_short
 
-Client = MlflowClient
 SQLITE = "sqlite:///"
+MLFLOW_EXPERIMENT_NOTE = "mlflow.note.content"
+RACE = re.compile(r"already exists|duplicate key|UNIQUE constraint|out-of-date database schema", re.IGNORECASE)
+CREATIONS = 5  # tries at the tables of a fresh database that another process makes at the same time
 
 
 def tracking_uri() -> str:
@@ -27,28 +38,34 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Path.cwd() / 'mlflow.db'}"
 
 
-def connect() -> MlflowClient:
+def connect(launched: bool = False) -> Client:
     """A client of the tracking server that `tracking_uri` names, once it has answered.
 
-    Raises `TrackingError` where nobody listens or the answer is a refusal.
+    Raises `TrackingError` where nobody listens or the answer is a refusal. A person hears so within seconds; a process
+    that was `launched` waits for the server that its launcher has just reached.
     """
-    uri = _without_login(tracking_uri())
+    uri = _absolute(_without_login(tracking_uri()))
     os.environ["MLFLOW_TRACKING_URI"] = uri  # steps in processes of their own write to the same server
-    # Alembic tells of each migration of a fresh database, a hundred lines that nobody asked for.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # what is tried again, and until when, is `calls`' to say
+    # Alembic tells of each migration of a fresh database, a hundred lines that nobody asked for; and MLflow logs a
+    # traceback for what is one line here.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
-    if not uri.startswith(SQLITE):
-        _check_listening(uri)
+    calls.forget()
+    if uri.startswith(("http://", "https://")):
+        if not launched:
+            _check_listening(uri)
         return _answering(uri)
-    database = Path(uri.removeprefix(SQLITE))
-    if not database.is_absolute():
-        raise TrackingError(
-            f"MLFLOW_TRACKING_URI: found {uri}, expected an absolute path: {SQLITE}{database.resolve()}"
-        )
+    if not uri.startswith(SQLITE):
+        _check_database(uri, launched)
+        return _answering(uri)
+    database = _database(uri)
     database.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that create one database at once: one of them crashes. So one does, first.
     with FileLock(f"{database}.lock"):
+        if database.exists():
+            _check_database(uri, launched)
         return _answering(uri)
 
 
@@ -73,11 +90,27 @@ def _without_login(uri: str) -> str:
     return where._replace(netloc=where.netloc.rpartition("@")[2]).geturl()
 
 
+def _absolute(uri: str) -> str:
+    """A relative SQLite file, which MLflow allows, by its whole path: steps may run in other folders."""
+    if not uri.startswith("sqlite:"):
+        return uri
+    place, mark, options = uri.removeprefix(SQLITE).partition("?")
+    if not uri.startswith(SQLITE) or place in ("", ":memory:"):
+        raise AccessError(
+            f"MLFLOW_TRACKING_URI: found {uri}, a database in the memory of one process; expected one in a file, such "
+            f"as {SQLITE}mlflow.db"
+        )
+    return f"{SQLITE}{os.path.abspath(place)}{mark}{options}"
+
+
+def _database(uri: str) -> Path:
+    """The file of an SQLite address."""
+    return Path(uri.removeprefix(SQLITE).partition("?")[0])
+
+
 def _check_listening(uri: str) -> None:
-    """Fails within seconds where no server listens: MLflow itself would try for four minutes."""
+    """Fails within seconds where no server listens."""
     where = urlparse(uri)
-    if where.scheme not in ("http", "https"):
-        return
     port = where.port or (443 if where.scheme == "https" else 80)
     try:
         socket.create_connection((where.hostname or "", port), timeout=10).close()
@@ -87,48 +120,133 @@ def _check_listening(uri: str) -> None:
         ) from None
 
 
-def _answering(uri: str) -> MlflowClient:
+def _check_database(uri: str, launched: bool) -> None:
+    """Fails at once where a database cannot be opened: MLflow itself would try for a hundred seconds."""
+
+    def open_it() -> None:
+        engine = sqlalchemy.create_engine(uri)
+        try:
+            sqlalchemy.inspect(engine).get_table_names()
+        finally:
+            engine.dispose()
+
     try:
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError) as error:
-        first = str(error).splitlines()[0]
-        raise TrackingError(f"tracking server {scrub(uri)}: does not answer as one: {first}") from error
-    return client
+        calls.call(open_it, "open it", once=not launched)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise AccessError(
+            f"MLFLOW_TRACKING_URI: found {scrub(uri)}, expected an address of MLflow's ({error})"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise AccessError(
+            f"tracking database {scrub(uri)}: needs the package {error.name}, which is not installed here"
+        ) from None
+
+
+def _answering(uri: str) -> Client:
+    for tries in range(CREATIONS):
+        try:
+            client = Client(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+        except (MlflowException, SQLAlchemyError) as error:
+            # Two that make the tables of one fresh database at once: the one that is late finds them made.
+            if tries + 1 < CREATIONS and RACE.search(str(error)):
+                time.sleep(1 + tries)
+                continue
+            first = in_short(str(error).splitlines()[0])
+            raise TrackingError(f"tracking server {scrub(uri)}: does not answer as one: {first}") from error
+        return client
+    raise AssertionError
 
 
 def experiment(client: MlflowClient, name: str) -> str:
-    """The id of the experiment of this name, created where there is none; safe against a second creator."""
+    """The id of the experiment of this name, created where there is none; safe against a second creator.
+
+    Raises `AccessError` for one that is deleted.
+    """
     found = client.get_experiment_by_name(name)
     if found is None:
-        uri = client.tracking_uri
-        # Beside the database: MLflow would take the folder that the first command happened to start in.
-        beside = (Path(uri.removeprefix(SQLITE)).parent / "mlruns" / name).as_uri() if uri.startswith(SQLITE) else None
+        location = _artifacts_of(client.tracking_uri, name)
         try:
-            return str(client.create_experiment(name, beside))
+            return _create(client, name, location)
         except MlflowException:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
+    return _standing(found)
+
+
+def active_run(client: MlflowClient) -> Run | None:
+    """The run that `mlflow.start_run()` began in this thread, if this server has it."""
+    active = mlflow.active_run()
+    try:
+        return client.get_run(active.info.run_id) if active else None
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return None  # it was begun on another server
+
+
+def chosen_experiment(client: MlflowClient, study: str, named: str = "") -> str:
+    """The id of the experiment `named` by a flag, else by MLflow's own variables, else of the study's own.
+
+    Raises `ConfigError` for variables that contradict each other or name none, `AccessError` for a deleted one.
+    """
+    name, number = os.environ.get("MLFLOW_EXPERIMENT_NAME"), os.environ.get("MLFLOW_EXPERIMENT_ID")
+    if named or not (name or number):
+        return experiment(client, named or study)
+    if not number:
+        return experiment(client, str(name))
+    try:
+        found = client.get_experiment(number)
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        raise ConfigError(
+            f"MLFLOW_EXPERIMENT_ID: found {number}, expected the id of an experiment of this tracking server; unset "
+            "it, or set MLFLOW_EXPERIMENT_NAME instead"
+        ) from None
+    if name and name != found.name:
+        raise ConfigError(
+            f"MLFLOW_EXPERIMENT_ID: found {number}, which is {found.name!r}, and MLFLOW_EXPERIMENT_NAME is {name!r}; "
+            "unset one of them"
+        )
+    return _standing(found)
+
+
+def experiment_name(client: MlflowClient, experiment_id: str) -> str:
+    return str(client.get_experiment(experiment_id).name)
+
+
+def _standing(found: Experiment) -> str:
     if found.lifecycle_stage != "active":
-        raise TrackingError(
-            f"experiment {name!r} is deleted; restore it (mlflow experiments restore) or rename the study"
+        raise AccessError(
+            f"experiment {found.name!r} is deleted: mlflow experiments restore --experiment-id {found.experiment_id}; "
+            "or give the study another name"
         )
     return str(found.experiment_id)
 
 
-def launched_experiment() -> str | None:
-    """The experiment that MLflow's launcher chose, where it started this process."""
-    return os.environ.get("MLFLOW_EXPERIMENT_ID") if "MLFLOW_RUN_ID" in os.environ else None
+def _artifacts_of(uri: str, name: str) -> str | None:
+    """Where the artifacts of a new experiment go; None where the server says so."""
+    if uri.startswith(("http://", "https://")):
+        return None
+    # Beside the database: MLflow would take the folder that the first command happened to start in.
+    folder = _database(uri).parent if uri.startswith(SQLITE) else Path.cwd()
+    return (folder / "mlruns" / re.sub(r"^\.+|/", "-", name)).as_uri()
 
 
-def discard_launched_run(client: MlflowClient, instead: str) -> None:
-    """Deletes the run that MLflow's launcher made for a step which turned out to be done already."""
-    run_id = os.environ.pop("MLFLOW_RUN_ID", None)
-    if run_id is not None:
-        client.set_tag(run_id, "stagewise.reused", instead)
-        client.set_terminated(run_id)
-        client.delete_run(run_id)
+def _create(client: MlflowClient, name: str, location: str | None) -> str:
+    if location is None or client.tracking_uri.startswith(SQLITE):
+        return str(client.create_experiment(name, location))
+    # A database alone names no place for files, and whoever reads the record must know which one was taken.
+    note = (
+        "Its tracking address is a database, which has no place for files: they lie in its artifact location, a folder "
+        "of the machine where its first command was given, below the working directory. Others need that folder to "
+        "read them."
+    )
+    made = str(client.create_experiment(name, location, {MLFLOW_EXPERIMENT_NOTE: note}))
+    progress.say(f"! experiment {name}: its files go to {location}; a tracking server would keep them for everybody")
+    return made
 
 
 def home() -> Path:

@@ -17,11 +17,21 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Assessment, AssessmentSource, Expectation, Feedback, TraceInfo, TraceLocation, TraceState
+from mlflow.entities import (
+    Assessment,
+    AssessmentSource,
+    Expectation,
+    Feedback,
+    TraceInfo,
+    TraceLocation,
+    TraceState,
+)
 from mlflow.entities.span import Span, SpanType
+from mlflow.exceptions import MlflowException
 from mlflow.tracing.client import TracingClient
 from mlflow.tracing.constant import (
     TRACE_REQUEST_RESPONSE_PREVIEW_MAX_LENGTH_OSS,
@@ -35,6 +45,8 @@ from mlflow.tracing.constant import (
 from stagewise.errors import TrackingError
 from stagewise.hashing import sha256
 from stagewise.predictions import label
+from stagewise.tracking.calls import call, create
+from stagewise.tracking.client import ABSENT
 from stagewise.tracking.runs import ActiveRun
 
 BATCH = 100  # traces of a request, so that it stays at a few hundred kilobytes
@@ -60,17 +72,30 @@ def log(run: ActiveRun, rows: Sequence[Mapping[str, Any]], checkpoint: str, mode
 
 def _log(run: ActiveRun, infos: Sequence[TraceInfo], rows: Sequence[Mapping[str, Any]]) -> None:
     client = TracingClient(run.client.tracking_uri)
+
     for info in infos:
-        client.start_trace(info)
-    client.log_spans(run.experiment_id, [_span(info, row) for info, row in zip(infos, rows, strict=True)])
-    found = {trace.info.trace_id: trace for trace in client.batch_get_traces([info.trace_id for info in infos])}
+        # MLflow adds the assessments of a trace that is sent twice to those that are there.
+        create(partial(client.start_trace, info), "log a trace", partial(_sent, client, info.trace_id))
+    spans = [_span(info, row) for info, row in zip(infos, rows, strict=True)]
+    call(partial(client.log_spans, run.experiment_id, spans), "log spans")
+    ids = [info.trace_id for info in infos]
+    found = {trace.info.trace_id: trace for trace in call(partial(client.batch_get_traces, ids), "read traces")}
     for info in infos:
-        kept = found.get(info.trace_id)
-        if not kept or len(kept.data.spans) != 1 or len(kept.info.assessments) != len(info.assessments):
+        trace = found.get(info.trace_id)
+        if not trace or len(trace.data.spans) != 1 or len(trace.info.assessments) != len(info.assessments):
             raise TrackingError(
                 f"run {run.id}: {len(infos)} MLflow traces were logged and {len(found)} are found; "
                 f"{info.request_preview!r} is not there whole"
             )
+
+
+def _sent(client: TracingClient, trace_id: str) -> TraceInfo | None:
+    try:
+        return client.get_trace_info(trace_id)
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
 
 
 def remove(client: MlflowClient, experiment_id: str, run_id: str) -> None:
@@ -117,7 +142,8 @@ def _assessments(row: Mapping[str, Any], metadata: dict[str, str]) -> Iterator[A
     yield Expectation("expected_response", row["target"], source=SOURCE, metadata=metadata)
     yield feedback("answer", row["filtered_resps"][0], where)
     for name in ("flexible", "strict"):
-        yield feedback(name, "yes" if row[name] else "no", equal)  # of these values the UI makes pass and fail
+        verdict = "unscored" if row[name] is None else "yes" if row[name] else "no"  # the UI makes pass and fail of two
+        yield feedback(name, verdict, equal)
     for name, value in row["measures"].items():
         yield feedback(f"structure.{name}", value)
 
@@ -129,7 +155,7 @@ def _span(info: TraceInfo, row: Mapping[str, Any]) -> Span:
     attributes = {
         SpanAttributeKey.REQUEST_ID: info.trace_id,
         SpanAttributeKey.SPAN_TYPE: SpanType.LLM,
-        SpanAttributeKey.INPUTS: row["arguments"]["gen_args_0"]["arg_0"],
+        SpanAttributeKey.INPUTS: {"prompt": row["arguments"]["gen_args_0"]["arg_0"]},  # evaluation datasets want names
         SpanAttributeKey.OUTPUTS: row["resps"][0][0],
         SpanAttributeKey.CHAT_USAGE: tokens,
         "finish_reason": row["finish_reason"],

@@ -14,9 +14,16 @@ from stagewise.verification.views import Absent, ModelView, Owner, RunView, Sour
 
 SEAL = "stagewise.manifest_sha256"
 OURS = "stagewise."
-# Written around the seal: the seal itself, who owns a run at work, who closed it, what it was run again for, and what
-# happens to a model later.
-UNSEALED = (SEAL, "stagewise.owner", "stagewise.closed", "stagewise.reproduces", "stagewise.promotion.")
+# Written around the seal: the seal itself, who owns a run at work and by what it is found again, who closed it, what it
+# was run again for, and what happens to a model later.
+UNSEALED = (
+    SEAL,
+    "stagewise.owner",
+    "stagewise.nonce",
+    "stagewise.closed",
+    "stagewise.reproduces",
+    "stagewise.promotion.",
+)
 STEPS = ("split/", "train/", "eval/", "final/")  # what the steps' own metrics begin with
 Points = Mapping[str, Sequence[tuple[int, float]]]
 

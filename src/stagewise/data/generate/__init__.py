@@ -2,16 +2,16 @@
 
     {"prompt": "What is 47+38?", "steps": [{"i": 0, "type": "calculation", "content": "7+8=15 carry 1 so 5"},
      {"i": 1, "type": "result", "content": "4+3+1=8 so 85"}], "final_answer": "85",
-     "meta": {"dataset": "stagewise-generated", "generator": "stagewise/1", "seed": 7,
+     "meta": {"dataset": "stagewise-generated", "generator": "stagewise/2", "seed": 7,
       "category": "synthetic", "family": "addition", "index": 0}}
 
 Families are dealt in turn; category and problem are drawn for each row (`draw`), so the same arguments
 give the same bytes everywhere, and a longer set starts with a shorter one.
 
-Training and eval sets are disjoint by construction: one problem in eight, told by the sha256 of its folded
-plain prompt, is reserved for eval sets, whatever the seeds, counts and families. Categories change words
-before a prompt or its punctuation, never its side. A training set may hold a prompt more than once, as the
-draw gives it; an eval set never does.
+Training and eval sets are disjoint by construction: one problem in eight, told by the sha256 of what it asks
+(`Problem.same`), is reserved for eval sets, whatever the seeds, counts and families. Other words, another order
+of the operands (12+30 and 30+12, the digits of 47 and of 74) and a category's wording never change its side. A
+training set may hold a prompt more than once, as the draw gives it; an eval set never does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,9 +24,9 @@ from stagewise.data.jsonl import json_line
 from stagewise.data.leakage import fold
 from stagewise.data.traces import Step, trace_line
 from stagewise.errors import ConfigError, DataError
-from stagewise.hashing import sha256
+from stagewise.hashing import digest_json
 
-GENERATOR = "stagewise/1"
+GENERATOR = "stagewise/2"
 """Raised when the same seed no longer gives the same bytes."""
 
 FAMILIES = {family.name: family for family in (*numbers.FAMILIES, *letters.FAMILIES, *stories.FAMILIES)}
@@ -112,7 +112,7 @@ def difficulty(steps: int) -> str:
 
 def reserved(problem: Problem) -> bool:
     """Is this problem for eval sets?"""
-    return int(sha256(fold(problem.prompt).encode())[:8], 16) % RESERVED == 0
+    return int(digest_json(problem.same)[:8], 16) % RESERVED == 0
 
 
 def _deal(

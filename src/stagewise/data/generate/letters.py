@@ -18,7 +18,7 @@ def reverse(word: str) -> Problem:
     answer = word[::-1]
     steps = pairs(answer)
     steps[-1] += f" so {answer}"
-    return Problem(f"Reverse {word}.", steps, answer)
+    return Problem(f"Reverse {word}.", steps, answer, ("reverse", word))
 
 
 def sort(word: str) -> Problem:
@@ -30,7 +30,7 @@ def sort(word: str) -> Problem:
         steps.append(f"take {first} left {left}")
     answer = "".join(sorted(word))
     steps[-1] += f" so {answer}"
-    return Problem(f"Sort {word}.", steps, answer)
+    return Problem(f"Sort {word}.", steps, answer, ("sort", answer))
 
 
 def count(letter: str, word: str) -> Problem:
@@ -39,12 +39,12 @@ def count(letter: str, word: str) -> Problem:
     for pair in pairs(word):
         found += pair.count(letter)
         steps.append(f"{pair} so {found}")
-    return Problem(f"How many {letter} in {word}?", steps, str(found))
+    return Problem(f"How many {letter} in {word}?", steps, str(found), ("count", letter, "".join(sorted(word))))
 
 
 def repeat(word: str, times: int) -> Problem:
     steps = [f"{time} {word * time}" for time in range(1, times + 1)]
-    return Problem(f"Repeat {word} {times} times.", steps, word * times)
+    return Problem(f"Repeat {word} {times} times.", steps, word * times, ("repeat", word, times))
 
 
 def _letter_and_word(draw: Draw, steps: int) -> tuple[str, str]:

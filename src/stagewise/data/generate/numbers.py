@@ -26,7 +26,7 @@ def add(a: int, b: int) -> Problem:
         done = f"{digit}{done}"
         steps.append(f"{terms}={total} carry {carry} so {done}")
     steps.append(f"{x}+{y}" + "+1" * carry + f"={x + y + carry} so {a + b}")
-    return Problem(f"What is {a}+{b}?", steps, str(a + b))
+    return Problem(f"What is {a}+{b}?", steps, str(a + b), ("sum", *sorted((a, b))))
 
 
 def subtract(a: int, b: int) -> Problem:
@@ -39,7 +39,7 @@ def subtract(a: int, b: int) -> Problem:
         done = f"{digit}{done}"
         steps.append(f"{p + 10 * borrow}-{q}" + "-1" * owed + f"={digit} borrow {borrow} so {done}")
     steps.append(f"{x}-{y}" + "-1" * borrow + f"={x - y - borrow} so {a - b}")
-    return Problem(f"What is {a}-{b}?", steps, str(a - b))
+    return Problem(f"What is {a}-{b}?", steps, str(a - b), ("difference", *sorted((a, b))))
 
 
 def multiply(a: int, b: int) -> Problem:
@@ -52,7 +52,7 @@ def multiply(a: int, b: int) -> Problem:
         done = f"{unit}{done}"
         steps.append(f"{terms}={total} carry {carry} so {done}")
     steps.append(f"{highest}×{b}" + f"+{carry}" * (carry > 0) + f"={highest * b + carry} so {a * b}")
-    return Problem(f"What is {a}×{b}?", steps, str(a * b))
+    return Problem(f"What is {a}×{b}?", steps, str(a * b), ("product", *sorted((a, b))))
 
 
 def divide(a: int, b: int) -> Problem:
@@ -64,7 +64,7 @@ def divide(a: int, b: int) -> Problem:
         quotient = 10 * quotient + part // b
         steps.append(f"{part}={b}×{part // b}+{rest} so {quotient}")
     steps[-1] += f" remainder {rest}"
-    return Problem(f"Divide {a} by {b}.", steps, f"{quotient} remainder {rest}")
+    return Problem(f"Divide {a} by {b}.", steps, f"{quotient} remainder {rest}", ("quotient", a, b))
 
 
 def total(*terms: int) -> Problem:
@@ -72,21 +72,23 @@ def total(*terms: int) -> Problem:
     for term in terms[1:]:
         steps.append(f"{sum_}+{term}={sum_ + term}")
         sum_ += term
-    return Problem(f"What is {'+'.join(map(str, terms))}?", steps, str(sum_))
+    return Problem(f"What is {'+'.join(map(str, terms))}?", steps, str(sum_), ("sum", *sorted(terms)))
 
 
 def digit_sum(digits: str) -> Problem:
+    """The same problem as the sum of these numbers, in any order."""
     worked = total(*(int(digit) for digit in digits))
     return worked._replace(prompt=f"Add the digits of {digits}.")
 
 
 def following(*terms: int) -> Problem:
-    """The next term of a sequence whose terms all differ by as much."""
+    """The next term of a sequence whose terms all differ by as much: the last one and the difference decide it."""
     difference = terms[1] - terms[0]
     steps = [f"{b}-{a}={difference}" for a, b in pairwise(terms)]
     answer = terms[-1] + difference
     steps.append(f"{terms[-1]}{difference:+}={answer}")
-    return Problem(f"What comes next: {', '.join(map(str, terms))}?", steps, str(answer))
+    same = ("sequence", terms[-1], difference)
+    return Problem(f"What comes next: {', '.join(map(str, terms))}?", steps, str(answer), same)
 
 
 def parity(*terms: int) -> Problem:
@@ -94,7 +96,8 @@ def parity(*terms: int) -> Problem:
     for place, term in enumerate(terms):
         so_far += term
         steps.append(f"{term} is {_parity(term)}" + f" sum {_parity(so_far)}" * (place > 0))
-    return Problem(f"Is {'+'.join(map(str, terms))} even or odd?", steps, _parity(so_far))
+    same = ("parity", *sorted(terms))
+    return Problem(f"Is {'+'.join(map(str, terms))} even or odd?", steps, _parity(so_far), same)
 
 
 def _parity(number: int) -> str:
@@ -111,7 +114,7 @@ def compare(a: int, b: int) -> Problem:
         if x != y:
             break
     steps[-1] += f" so {answer}"
-    return Problem(f"Which is larger, {a} or {b}?", steps, answer)
+    return Problem(f"Which is larger, {a} or {b}?", steps, answer, ("largest", *sorted((a, b))))
 
 
 def _sign(a: int, b: int) -> str:
@@ -125,7 +128,8 @@ def extreme(which: str, *numbers: int) -> Problem:
         sign = _sign(best, number)
         steps.append(f"{best}{sign}{number} so {choose(best, number)}")
         best = choose(best, number)
-    return Problem(f"Which is {which}: {', '.join(map(str, numbers))}?", steps, str(best))
+    same = (which, *sorted(numbers))
+    return Problem(f"Which is {which}: {', '.join(map(str, numbers))}?", steps, str(best), same)
 
 
 def _differing_at(draw: Draw, place: int) -> tuple[int, int]:

@@ -24,6 +24,9 @@ class Problem(NamedTuple):
     """Starts with a word and ends in `.` or `?`: categories put words before it or change its end."""
     steps: list[str]
     answer: str
+    same: tuple[Any, ...]
+    """Equal for problems that are one in other words: the operands without what changes nothing, such as their order,
+    or the things that are bought. An answer to one of them is an answer to all."""
 
 
 @dataclass(frozen=True)

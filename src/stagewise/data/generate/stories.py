@@ -20,7 +20,7 @@ THINGS = ("pens", "cups", "books", "apples")
 
 
 def percentage(percent: int, base: int, off: bool) -> Problem:
-    """By tenths, and half a tenth for the 5 of 25 %; nothing and all in one step."""
+    """By tenths, and half a tenth for the 5 of 25 %; nothing and all in one step. What is left tells what is taken."""
     tenths, half = divmod(percent, 10)
     part = base * percent // 100
     if percent % 100 == 0:
@@ -32,10 +32,11 @@ def percentage(percent: int, base: int, off: bool) -> Problem:
             steps.append(f"{tenth}×{tenths}={tenth * tenths}")
         if half:
             steps += [f"{tenth}÷2={tenth // 2}", f"{tenth * tenths}+{tenth // 2}={part}"]
+    same = ("percentage", percent, base)
     if not off:
-        return Problem(f"What is {percent}% of {base}?", steps, str(part))
+        return Problem(f"What is {percent}% of {base}?", steps, str(part), same)
     steps.append(f"{base}-{part}={base - part}")
-    return Problem(f"Take {percent}% off {base}.", steps, str(base - part))
+    return Problem(f"Take {percent}% off {base}.", steps, str(base - part), same)
 
 
 def unit_price(count: int, thing: str, price: int, wanted: int | None, paid: int | None) -> Problem:
@@ -49,7 +50,8 @@ def unit_price(count: int, thing: str, price: int, wanted: int | None, paid: int
         steps.append(f"{paid}-{answer}={paid - answer}")
         answer, asked = paid - answer, f"What is the change from ${paid} for {wanted}?"
     steps[-1] += f" so ${answer}"
-    return Problem(f"Buying {count} {thing} costs ${cost}. {asked}", steps, f"${answer}")
+    same = ("price", count, cost, wanted, paid)
+    return Problem(f"Buying {count} {thing} costs ${cost}. {asked}", steps, f"${answer}", same)
 
 
 def journey(start: int | None, *legs: tuple[int, int]) -> Problem:
@@ -63,7 +65,8 @@ def journey(start: int | None, *legs: tuple[int, int]) -> Problem:
         done = way + (done or 0)
     drive = " then ".join(f"{hours} h at {speed} km/h" for hours, speed in legs)
     after = f"After {start} km drive" if start is not None else "Drive"
-    return Problem(f"{after} {drive}. How many km?", steps, str(done))
+    same = ("journey", start or 0, *sorted(legs))
+    return Problem(f"{after} {drive}. How many km?", steps, str(done), same)
 
 
 def convert(units: tuple[str, ...], factors: tuple[int, ...], amounts: tuple[int, ...]) -> Problem:
@@ -76,7 +79,7 @@ def convert(units: tuple[str, ...], factors: tuple[int, ...], amounts: tuple[int
             steps.append(f"{done}+{amounts[place]}={done + amounts[place]}")
             done += amounts[place]
     given = " ".join(f"{amount} {unit}" for amount, unit in zip(amounts, units, strict=False))
-    return Problem(f"Convert {given} to {units[-1]}.", steps, str(done))
+    return Problem(f"Convert {given} to {units[-1]}.", steps, str(done), ("convert", *units, *amounts))
 
 
 def _percent(draw: Draw, steps: int) -> tuple[int, int, bool]:

@@ -53,9 +53,11 @@ function filters(form, data) {
   return { keeps, shows: (checkpoint) => show.value === "all" || checkpoint.final };
 }
 
+const verdictOf = (flexible) => (flexible === null ? "unscored" : flexible ? "right" : "wrong");
+
 function card(checkpoint, [flexible, strict, extracted, finish, output]) {
-  const made = element("div", "", `answer ${flexible ? "right" : "wrong"}`);
-  const verdict = `${flexible ? "right" : "wrong"}${flexible && !strict ? ", not strictly" : ""}`;
+  const made = element("div", "", `answer ${verdictOf(flexible)}`);
+  const verdict = `${verdictOf(flexible)}${flexible && strict === false ? ", not strictly" : ""}`;
   const answer = extracted === null ? "no answer found" : `answer ${extracted}`;
   made.append(element("h4", checkpoint.name), element("p", `${verdict} · ${answer} · ${finish}`), element("pre", output));
   return made;
@@ -66,7 +68,7 @@ function row(item, data, shows) {
   const summary = element("summary");
   const dots = element("span", "", "dots");
   item.answers.forEach((answer, index) => {
-    const dot = element("i", "", answer[0] ? "right" : "wrong");
+    const dot = element("i", "", verdictOf(answer[0]));
     dot.title = data.checkpoints[index].name;
     dots.append(dot);
   });

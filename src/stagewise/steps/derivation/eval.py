@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stagewise import formatting, predictions
+from stagewise import predictions
 from stagewise.config import Config, Evaluation
 from stagewise.data.traces import parse_items
 from stagewise.generation import Answer, Prompt
@@ -24,22 +24,24 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     rows = predictions.decode(sealed.artifact(predictions.FILE))
     items = parse_items(made_of.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
     yield from same(f"artifact {predictions.FILE}, rows", len(rows), len(items))
-    prompts = _prompts(config, chain, trained, [item.prompt for item in items])
+    prompts = step.prompts_of(tokenizer_of(chain, trained), config, items)[:: settings.samples_per_item]
     rebuilt = [
         _rescored(config, trained, item, prompt, row) for item, prompt, row in zip(items, prompts, rows, strict=True)
     ]
     for row, again in zip(rows, rebuilt, strict=True):
         yield from _row(row, again)
         yield from _bounds(row, settings)
+    # What a comparison that took too long leaves open is taken as recorded: it is unchecked, and breaks nothing else.
+    rebuilt = [again | _open(row, again) for row, again in zip(rows, rebuilt, strict=True)]
     yield from same(f"artifact {step.TABLE}", sealed.json(step.TABLE), predictions.table(rebuilt))
     metrics, (asked,) = predictions.metrics(rebuilt), step.datasets(made_of.facts)
-    facts = step.facts_of(settings, trained, len(items), sealed.facts["resumed_at_answer"])
+    facts = step.facts_of(settings, trained, rebuilt, sealed.facts["resumed_at_answer"])
     expected = Expected(
-        description=step.describe(settings, facts, metrics, trained.manifest["outputs"]["model"]["name"], asked.source),
+        description=step.describe(settings, facts, rebuilt, trained.manifest["outputs"]["model"]["name"], asked.source),
         facts=facts,
         part=step.part_of(config, target),
         artifacts=[predictions.FILE, step.TABLE],
-        inputs=step.inputs_of(made_of, trained),
+        inputs=step.inputs_of(made_of, trained, settings),
         runs={"split": "split", "train": "train"},
         parameters={"config": None, "split_run": made_of.run_id, "train_run": trained.run_id},
         tags={**target.tags, **step.tags(settings, facts["traces"])},
@@ -51,17 +53,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     yield from hold(sealed, chain, expected)
 
 
-def _prompts(config: Config, chain: Chain, trained: Sealed, questions: list[str]) -> list[tuple[str, list[int]]]:
-    """Each question as the model was given it, as text and as tokens."""
-    template = config.training.template
-    tokenizer = tokenizer_of(chain, trained)
-    texts = [formatting.TEMPLATES[template].prompt(tokenizer, question) for question in questions]
-    return list(zip(texts, formatting.prompt_ids(tokenizer, template, questions), strict=True))
-
-
-def _rescored(
-    config: Config, trained: Sealed, item: Any, prompt: tuple[str, list[int]], row: Mapping[str, Any]
-) -> dict[str, Any]:
+def _rescored(config: Config, trained: Sealed, item: Any, prompt: Prompt, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row that its own outputs give. What only the model could tell again is taken from it: how it ended, and
     how many tokens it took."""
     settings = config.evaluation
@@ -70,7 +62,7 @@ def _rescored(
         Answer(text, sample["output_tokens"], sample["finish_reason"], row["near_ties"])
         for text, sample in zip(texts, samples, strict=True)
     ]
-    return step.scored(item, Prompt(item.id, *prompt, 0), answers, settings, step.shared_of(config, trained))
+    return step.scored(item, prompt, answers, settings, step.shared_of(config, trained))
 
 
 def _row(row: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[Finding]:
@@ -78,9 +70,17 @@ def _row(row: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[Finding]:
         if row.get(key) != again.get(key):
             found, expected = (short(each.get(key)) for each in (row, again))
             where = f"artifact {predictions.FILE}, item {again['item']}, {key}"
-            # A verifier that ran out of time once may not the next time: that says nothing of the record.
-            timed_out = bool(row.get("timed_out") or again["timed_out"])
-            yield Finding(where, found, expected, "that is what its output gives", checked=not timed_out)
+            checked = key not in _open(row, again)
+            yield Finding(where, found, expected, "that is what its output gives", checked=checked)
+
+
+def _open(row: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says that is not known because a comparison took too long, when it was made or now: the next time it
+    may not, so that the two may differ says nothing of the record."""
+    verdicts = [each for made in (row, again) for each in (made, *made.get("samples", ()))]
+    known = [each[name] for each in verdicts for name in predictions.SCORES]
+    known += [made["majority"]["flexible"] for made in (row, again) if "majority" in made]
+    return {name: row[name] for name in predictions.JUDGED if name in row} if None in known else {}
 
 
 def _bounds(row: Mapping[str, Any], settings: Evaluation) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from stagewise.data.sources import load_items, load_traces, name_of
 from stagewise.data.traces import parse_items, parse_traces
 from stagewise.hashing import sha256
 from stagewise.manifest import Sealed
+from stagewise.special_tokens import counted
 from stagewise.steps import split as step
 from stagewise.steps.common import ONE_THREAD
 from stagewise.steps.derivation.common import Expected, config_of, hold, same
@@ -80,7 +81,6 @@ def _token_counter(chain: Chain) -> core.CountTokens:
                 "the stages, which follow from counts of tokens; the tokenizer is in the base checkpoint: verify a run "
                 "that was made from it"
             )
-        ids = tokenizer_of(chain, base)(list(texts), add_special_tokens=False)["input_ids"]
-        return [len(each) for each in ids]
+        return counted(tokenizer_of(chain, base), texts)
 
     return count
