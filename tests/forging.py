@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewise import pipeline
-from stagewise.config import parse, resolved
+from stagewise.config import Evaluation, parse, resolved
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.manifest import FILE, Sealed
 from stagewise.provenance import deciding, identity
@@ -32,8 +32,9 @@ from stagewise.tracking.runs import FINGERPRINT, NOTE, SEAL
 from stagewise.verification.bundle import Bundle
 from stagewise.verification.files import Known
 from stagewise.verification.findings import Verdict
+from stagewise.verification.names import Named
 from stagewise.verification.views import Absent, DatasetView, ModelView, Owner, RunView, VersionView
-from stagewise.verification.walk import Named, verify
+from stagewise.verification.walk import verify
 
 MODEL_SEAL = "stagewise.manifest_sha256"
 
@@ -252,7 +253,8 @@ class Forger:
         elif kind == "train":
             inputs = train.inputs_of(made.get("parent"), manifest["facts"].get("model_source"))
         elif kind == "eval":
-            inputs = evaluate.inputs_of(made["split"], made["train"])
+            settings = Evaluation.model_validate(manifest["config"]["part"]["evaluation"])
+            inputs = evaluate.inputs_of(made["split"], made["train"], settings)
         else:
             evaluated = [each for role, each in made.items() if role != "split"]
             trained = [self.sealed(each.manifest["inputs"]["runs"]["train"]["run_id"]) for each in evaluated]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stagewise import checkout, provenance
+from stagewise import checkout, commits, provenance
 from stagewise.errors import CodeError
 
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@t")
@@ -38,7 +38,7 @@ def run_from(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def state() -> dict[str, Any]:
     provenance.package_digest.cache_clear()
-    provenance._held.cache_clear()
+    commits.held.cache_clear()
     return provenance.code_state()
 
 

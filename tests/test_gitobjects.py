@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagewise import gitobjects, provenance
+from stagewise import commits, gitobjects
 from stagewise.errors import CodeError
 
 COMMIT = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor Ada <ada@example.org> 1 +0000\n\nOne\n"
@@ -55,7 +55,7 @@ def test_what_is_no_listing_or_commit_is_one_error(listing: bytes, commit: bytes
 @given(st.binary(max_size=2000))
 def test_what_is_no_archive_is_one_error(data: bytes) -> None:
     try:
-        files = provenance.tar_files(data)
+        files = commits.tar_files(data)
     except CodeError as error:
         files = {str(error): ("", b"")}
     assert not files or next(iter(files)).startswith("code.tar: ")
@@ -63,11 +63,11 @@ def test_what_is_no_archive_is_one_error(data: bytes) -> None:
 
 def test_an_archive_holds_files_alone() -> None:
     files = {"a": ("100644", b"x"), "b/c": ("100755", b""), "d": ("120000", b"../../etc/passwd")}
-    assert provenance.tar_files(provenance._tar(files)) == files
+    assert commits.tar_files(commits.tar(files)) == files
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
         entry = tarfile.TarInfo("pipe")
         entry.type = tarfile.FIFOTYPE
         archive.addfile(entry)
     with pytest.raises(CodeError, match=r"found 'pipe', which is neither a file nor a symbolic link"):
-        provenance.tar_files(made.getvalue())
+        commits.tar_files(made.getvalue())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stagewise import gitobjects, provenance
+from stagewise import commits, gitobjects, provenance
 from stagewise.credentials import kind_of
 from stagewise.errors import CodeError
 
@@ -164,8 +164,8 @@ def test_a_commit_that_is_on_no_remote_is_archived_without_what_nothing_runs_fro
     state = provenance.code_state()
     assert (state["archived"], state["withheld"]) == (True, None)
     assert names(state["archive"]) == ["src/stagewise/__init__.py", "src/stagewise/module.py"]
-    provenance._held.cache_clear()
-    assert provenance._held(found, "").archive == state["archive"]  # the same bytes each time
+    commits.held.cache_clear()
+    assert commits.held(top, found, "").archive == state["archive"]  # the same bytes each time
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def objects_of(state: dict[str, Any]) -> dict[str, gitobjects.Entry]:
     entries = gitobjects.entries(listing)
     assert list(gitobjects.check(state["commit"], commit, entries)) == []
     if state["archive"]:
-        files = provenance.tar_files(state["archive"])
+        files = commits.tar_files(state["archive"])
         assert list(gitobjects.check_files(state["commit"], entries, files, state["path"])) == []
     return entries
 
@@ -234,7 +234,7 @@ def test_the_commit_can_be_told_again_from_what_is_held_of_it(repository: Path) 
     assert entries["run.sh"].mode == "100755"
     assert entries["docs"].kind == "tree"
     assert not [path for path in entries if path.startswith("docs/")]  # by its id alone
-    assert provenance.tar_files(state["archive"])["link"] == ("120000", b"run.sh")
+    assert commits.tar_files(state["archive"])["link"] == ("120000", b"run.sh")
 
 
 def test_a_repository_of_sha256_has_longer_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import yaml
 from conftest import TINY, Finished, Store, merged
 from forging import Forger, Record
 
-from stagewise import gitobjects, provenance
+from stagewise import commits, gitobjects
 from stagewise.data import generate
 from stagewise.steps import evaluate, split, train
 from stagewise.steps.common import Session, open_session, perform
@@ -246,9 +246,9 @@ def archive(change: Callable[[dict[str, tuple[str, bytes]]], None]) -> Alter:
     """The archive of the split's code, made here if a remote holds the commit."""
 
     def alter(forged: Forger) -> None:
-        files = provenance.tar_files(forged.artifact("split", "code.tar"))
+        files = commits.tar_files(forged.artifact("split", "code.tar"))
         change(files)
-        forged.put("split", "code.tar", provenance._tar(files))
+        forged.put("split", "code.tar", commits.tar(files))
 
     return alter
 

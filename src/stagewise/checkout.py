@@ -13,8 +13,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stagewise.commits import UNUSED, git
 from stagewise.errors import CodeError
-from stagewise.provenance import PACKAGE, UNUSED, git, package_digest
+from stagewise.provenance import PACKAGE, package_digest
 
 ALONE = ("-c", "core.hooksPath=/dev/null")  # no hook of the user's runs at the checkout
 

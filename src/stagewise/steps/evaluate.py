@@ -39,7 +39,7 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
         doing=f"{target.checkpoint} answers {split.facts['eval']['rows']:,} items",
         module="steps.evaluate",
         part=part_of(session.config, target),
-        inputs=inputs_of(session.config.evaluation, split, trained),
+        inputs=inputs_of(split, trained, session.config.evaluation),
         runs={"split": split, "train": trained},
         machine=machine(session.config),
         tags=target.tags,
@@ -47,9 +47,9 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
     )
 
 
-def inputs_of(settings: Evaluation, split: Sealed, trained: Sealed) -> dict[str, Any]:
-    asked = {"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained)}
-    return asked | {"decoding": decoding(settings, trained)}
+def inputs_of(split: Sealed, trained: Sealed, settings: Evaluation) -> dict[str, Any]:
+    way = decoding(settings, trained)
+    return {"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained), "decoding": way}
 
 
 def part_of(config: Config, target: Target) -> dict[str, Any]:
@@ -92,27 +92,28 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     run.metrics(metrics, model_id=model["model_id"], dataset_name=asked.name, dataset_digest=asked.digest)
     logged = _log_traces(settings, run, rows, model)
     run.tag(**tags(settings, logged))
-    facts = facts_of(settings, trained, len(rows), before)
-    said = in_words(settings, facts, metrics, rows)
+    facts = facts_of(settings, trained, rows, before)
     return Made(
         facts=facts,
         datasets=[asked],
-        summary=said,
-        description=describe(said, facts, model["name"], asked.source),
+        summary=in_words(settings, facts, rows),
+        description=describe(settings, facts, rows, model["name"], asked.source),
         resumed=before > 0,
     )
 
 
-def facts_of(settings: Evaluation, trained: Sealed, items: int, resumed_at: int) -> dict[str, Any]:
+def facts_of(
+    settings: Evaluation, trained: Sealed, rows: Sequence[Mapping[str, Any]], resumed_at: int
+) -> dict[str, Any]:
     return Target.of(trained).facts | {
-        "items": items,
+        "items": len(rows),
         "checkpoint_sha256": trained.manifest["outputs"]["model"]["weights_sha256"],
         "engine": settings.engine,
         "decoding": decoding(settings, trained),
         "weights": predictions.WEIGHTS[settings.engine],
         "batch_size": settings.batch_size,
         "resumed_at_answer": resumed_at,
-        "traces": traced(settings, items),
+        "traces": traced(settings, len(rows)),
     }
 
 
@@ -126,19 +127,20 @@ def tags(settings: Evaluation, logged: Mapping[str, int]) -> dict[str, str]:
     return {"traces": f"{logged['logged']} of {logged['of']}", "weights": predictions.WEIGHTS[settings.engine]}
 
 
-def in_words(
-    settings: Evaluation, facts: Mapping[str, Any], metrics: Mapping[str, float], rows: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    known = predictions.scored(rows, "flexible")
+def in_words(settings: Evaluation, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    known, metrics = predictions.scored(rows, "flexible"), predictions.metrics(rows)
     said = f"{sum(known)} of {len(known)} right"
     if known:
         said += f" ({sum(known) / len(known):.1%}), strict {metrics.get('eval/strict', 0):.1%}"
     return [said, *_remarks(settings, metrics, facts["resumed_at_answer"])]
 
 
-def describe(said: Sequence[str], facts: Mapping[str, Any], model: str, source: str) -> str:
-    """In Markdown what came out, in the words of `in_words`."""
-    return f"**{said[0]}** by {model} on {source}; {', '.join(said[1:])}. {_traced(facts['traces'])}"
+def describe(
+    settings: Evaluation, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], model: str, source: str
+) -> str:
+    """In Markdown what came out."""
+    said, *remarks = in_words(settings, facts, rows)
+    return f"**{said}** by {model} on {source}; {', '.join(remarks)}. {_traced(facts['traces'])}"
 
 
 def _log_traces(
@@ -185,14 +187,15 @@ def _answer(
         loaded = modeling.load(checkpoint, settings.precision)
         loaded.model.to(training.set_up(session.config.compute).device).eval()
         engine, tokenizer = Decoder(loaded, settings, ways_of(trained).decoding), loaded.tokenizer
-    prompts = _prompts(tokenizer, session.config, items)
+    prompts = prompts_of(tokenizer, session.config, items)
     bar = Bar(len(prompts), "answers")
     answers = generation.generate(engine, prompts, settings.batch_size, folder, bar.advance)
     bar.close()
     return prompts, answers
 
 
-def _prompts(tokenizer: Any, config: Config, items: Sequence[Item]) -> list[Prompt]:
+def prompts_of(tokenizer: Any, config: Config, items: Sequence[Item]) -> list[Prompt]:
+    """What the model is asked, each item as often as it is sampled."""
     settings, template = config.evaluation, formatting.TEMPLATES[config.training.template]
     asked = [item.prompt for item in items]
     found = spelled(tokenizer, asked, tokenizer(asked, add_special_tokens=False)["input_ids"])

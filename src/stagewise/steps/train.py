@@ -145,8 +145,8 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
 
 
 def inputs_of(parent: Sealed | None, source: Any) -> dict[str, Any]:
-    """What goes in: for the base the files of a local model, else the parent's files, the layouts that are right for
-    it, and its optimizer's state."""
+    """What goes in: for the base the files of a local model, else the parent's files, what its self-check allows, and
+    its optimizer's state."""
     if parent is None:
         return {"source": source}
     artifacts = parent.manifest["outputs"]["artifacts"]
@@ -360,7 +360,7 @@ def read_stages(config: Config, split: Sealed) -> dict[str, tuple[Trace, ...]]:
     return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout).rows for name in names}
 
 
-def _read_items(config: Config, split: Sealed) -> tuple[Item, ...]:
+def _read_items(config: Config, split: Record) -> tuple[Item, ...]:
     return parse_items(split.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
 
 
@@ -503,11 +503,6 @@ def _finish(
     )
 
 
-def dtypes(parent: Sealed | None, weights: str) -> dict[str, str]:
-    """What the base model is held in, and what these weights are."""
-    return {"model": parent.facts["dtypes"]["model"] if parent else weights, "weights": weights}
-
-
 def facts_of(
     config: Config,
     split: Sealed,
@@ -528,6 +523,11 @@ def facts_of(
         "counted_so_far": {key: value + before[key] for key, value in counted.items()},
         "allow_inexact": config.training.allow_inexact,
     }
+
+
+def dtypes(parent: Sealed | None, weights: str) -> dict[str, str]:
+    """What the base model is held in, and what these weights are."""
+    return {"model": parent.facts["dtypes"]["model"] if parent else weights, "weights": weights}
 
 
 def totals(curve: Sequence[training.StepReport]) -> dict[str, int]:
@@ -569,8 +569,10 @@ def model_params(wanted: Target, parent: Sealed | None, facts: Mapping[str, Any]
 
 def in_words(parent: Sealed | None, facts: Mapping[str, Any], curve: Sequence[training.StepReport]) -> list[str]:
     if parent is None:
-        size = f"{facts['parameters']:,} parameters in {facts['dtypes']['weights']}"
-        return [size, selfcheck.Ways.of(facts["self_check"]).in_words]
+        return [
+            f"{facts['parameters']:,} parameters in {facts['dtypes']['weights']}",
+            selfcheck.Ways.of(facts["self_check"]).in_words,
+        ]
     counted, resumed_at = facts["counted"], facts["resumed_at_step"]
     return [
         f"{counted['examples']:,} examples in {counted['optimizer_steps']:,} steps",
@@ -588,7 +590,7 @@ def describe(
     vocabulary: int,
 ) -> str:
     """In Markdown what came out, for the run and the model."""
-    said = ", ".join(in_words(parent, facts, curve))
+    said = in_words(parent, facts, curve)
     if parent is None:
-        return f"**Base model** {wanted.checkpoint}: {said}, {vocabulary:,} tokens."
-    return f"**{wanted.checkpoint}**, trained on from {parent.manifest['outputs']['model']['name']}: {said}."
+        return f"**Base model** {wanted.checkpoint}: {said[0]}, {vocabulary:,} tokens; {said[1]}."
+    return f"**{wanted.checkpoint}**, trained on from {parent.manifest['outputs']['model']['name']}: {', '.join(said)}."

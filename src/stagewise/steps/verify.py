@@ -25,8 +25,8 @@ from stagewise.tracking.source import Server
 from stagewise.verification.bundle import Bundle
 from stagewise.verification.files import Known
 from stagewise.verification.findings import Finding, Node, Verdict
+from stagewise.verification.names import Named
 from stagewise.verification.views import Source
-from stagewise.verification.walk import Named
 from stagewise.verification.walk import verify as walk
 
 

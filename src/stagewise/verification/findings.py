@@ -8,11 +8,11 @@
 Names and values come from a record, which may be anybody's: each line is escaped before it is shown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stagewise.errors import printable
+from stagewise.errors import TrackingError, UserError, printable
 
 WHOLE, INCOMPLETE, BROKEN, UNCHECKED = "whole", "incomplete", "broken", "unchecked"
 WIDTH = 300  # characters of a value, or of a run's name, in a line
@@ -162,3 +162,27 @@ def _drawn(node: Node, first: str = "", rest: str = "") -> Iterator[str]:
     for index, below in enumerate(node.below):
         last = index == len(node.below) - 1
         yield from _drawn(below, f"{rest}{'└─ ' if last else '├─ '}", f"{rest}{'   ' if last else '│  '}")
+
+
+# --- what is added to a node ---------------------------------------------------------------------
+
+
+def add(node: Node, findings: Iterable[Finding]) -> None:
+    """Each once: two names may lead to one version."""
+    node.findings += [finding for finding in dict.fromkeys(findings) if finding not in node.findings]
+
+
+def guarded(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """What is found; and where that ends in an error, that it could not be told. Whoever wrote the record chose what
+    is read here, and none of it may end the check."""
+    try:
+        yield from findings
+    except TrackingError:
+        raise
+    except Exception as error:
+        yield Finding(what, in_a_line(error), "what can be read")
+
+
+def in_a_line(error: BaseException) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    return first if isinstance(error, UserError) and first else f"{type(error).__name__} {first}".strip()

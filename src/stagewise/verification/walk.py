@@ -8,7 +8,7 @@ those that name them; and what follows from what (`Rules`, handed in: they are t
 again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -26,8 +26,9 @@ from stagewise.verification.entries import (
     check_run,
 )
 from stagewise.verification.files import Hashes, Known, listed_files
-from stagewise.verification.findings import Finding, Node, Verdict
-from stagewise.verification.views import Absent, Deleted, Owner, RunView, Source, VersionView
+from stagewise.verification.findings import Finding, Node, Verdict, add, guarded, in_a_line
+from stagewise.verification.names import Named, Names
+from stagewise.verification.views import Absent, Deleted, Owner, RunView, Source
 
 MUTABLE = (
     "This holds the record against itself. It shows any change that was not made everywhere at once; it cannot show "
@@ -82,14 +83,6 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-class Named(NamedTuple):
-    """By what of a model its run was named."""
-
-    model_id: str | None = None
-    version: VersionView | None = None
-    alias: str | None = None
-
-
 def verify(
     source: Source,
     run_id: str,
@@ -110,11 +103,11 @@ def verify(
     chain = Chain(source)
     root = chain.walk(run_id, expect)
     verdict = Verdict(run_id, root, digest=root.digest, expected=expect)
-    names = _Names(chain, rules, named or Named())
+    names = Names(chain, rules.gate, named or Named())
     verdict.root = names.walk(root)
     _check_files(chain, Hashes(source, known, progress.advance), progress, verdict)
     for sealed in chain.sealed.values():
-        _add(chain.nodes[sealed.run_id], _guarded("what is told of it", _entries(chain, sealed, rules)))
+        add(chain.nodes[sealed.run_id], guarded("what is told of it", _entries(chain, sealed, rules)))
     for sealed in chain.sealed.values():
         _derive(chain, sealed, rules)
     names.check()
@@ -142,7 +135,7 @@ def _asked(source: Source, run_id: str) -> RunView:
     return view
 
 
-def _remarks(chain: Chain, names: "_Names", rules: Rules, verdict: Verdict) -> Iterator[str]:
+def _remarks(chain: Chain, names: "Names", rules: Rules, verdict: Verdict) -> Iterator[str]:
     if verdict.left_out:
         yield f"{verdict.left_out} files of weights were left out of the bundle, and not checked."
     if verdict.kept:
@@ -159,90 +152,7 @@ def _remarks(chain: Chain, names: "_Names", rules: Rules, verdict: Verdict) -> I
         yield ANCHORED.format(f"nothing below it{but}") if verdict.expected else MUTABLE
 
 
-# --- the names of registered models -------------------------------------------------------------
-
-
-class _Names:
-    """The aliases that lead to the record's checkpoints, or should."""
-
-    def __init__(self, chain: Chain, rules: Rules, named: Named) -> None:
-        self.chain, self.rules, self.named = chain, rules, named
-        self.leads: list[tuple[Node, Sealed, list[registry.Lead]]] = []
-        """Where it is told, whose config names the champion, and what the aliases lead to."""
-
-    def walk(self, root: Node) -> Node:
-        """Adds the runs that aliases lead to besides the record's own; returns the root, or the version above it."""
-        for sealed in self.chain.of_kind("pipeline"):
-            node = self.chain.nodes[sealed.run_id]
-            self.leads.append((node, sealed, registry.of_pipeline(self.chain.source, sealed)))
-        version, trained = self.named.version, self.chain.sealed.get(root.run_id)
-        if version is not None:
-            root = Node(f"models:/{version.name}/{version.version}", below=[root])
-        if version is not None and self.named.alias and trained is not None:
-            champion = registry.champion_of(trained)
-            lead = registry.follow(self.chain.source, version.name, self.named.alias, champion)
-            self.leads.append((root, trained, [lead] if lead else []))
-        for node, _, leads in self.leads:
-            for lead in leads:
-                beside = Node(f"{lead.what}, version {lead.number}")
-                for run_id, digest in lead.runs:
-                    self.chain.walk(run_id, digest, beside)
-                node.below += [beside] if beside.below else []
-        self.root = root
-        return root
-
-    def check(self) -> None:
-        for node, sealed, leads in self.leads:
-            champion = registry.champion_of(sealed)
-            if sealed.manifest["kind"] == "pipeline":
-                _add(node, _guarded("the registry", registry.check_registered(self.chain, sealed, leads)))
-            for lead in leads:
-                _add(node, _guarded(lead.what, registry.check_lead(self.chain, lead, champion, self.rules.gate)))
-        _add(self.root, self._named())
-
-    def _named(self) -> Iterator[Finding]:
-        """That the model by which the run was named is the one that it sealed."""
-        version, model_id = self.named.version, self.named.model_id
-        if version is None and model_id is None:
-            return
-        run_id = self.root.run_id or self.root.below[0].run_id
-        trained = self.chain.sealed.get(run_id)
-        model = trained and trained.manifest["outputs"]["model"]
-        if trained is not None and version is not None and model:
-            yield from registry.check_version(self.chain.source, version, trained)
-        elif trained is not None and (not model or model_id not in (None, model["model_id"])):
-            found = f"models:/{model_id}" if model_id else str(version and version.source)
-            expected = f"models:/{model['model_id']}" if model else "a run that made a model"
-            yield Finding("the model that was named", found, expected, "its run sealed no such model")
-
-    def moved(self) -> Iterator[str]:
-        for _, sealed, leads in self.leads:
-            if sealed.manifest["kind"] == "pipeline":
-                yield from registry.moved(sealed, leads, self.chain.nodes)
-
-
 # --- what is checked of each run ----------------------------------------------------------------
-
-
-def _add(node: Node, findings: Iterable[Finding]) -> None:
-    """Each once: two names may lead to one version."""
-    node.findings += [finding for finding in dict.fromkeys(findings) if finding not in node.findings]
-
-
-def _guarded(what: str, findings: Iterator[Finding]) -> Iterator[Finding]:
-    """What is found; and where that ends in an error, that it could not be told. Whoever wrote the record chose what
-    is read here, and none of it may end the check."""
-    try:
-        yield from findings
-    except TrackingError:
-        raise
-    except Exception as error:
-        yield Finding(what, _in_a_line(error), "what can be read")
-
-
-def _in_a_line(error: BaseException) -> str:
-    first = (str(error).splitlines() or [""])[0]
-    return first if isinstance(error, UserError) and first else f"{type(error).__name__} {first}".strip()
 
 
 def _check_files(chain: Chain, hashes: Hashes, progress: Progress, verdict: Verdict) -> None:
@@ -313,10 +223,10 @@ def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:
         # Of a file that was altered, or a run that is not there, nothing can follow; that it was is a finding already.
         broken = any(finding.checked for each in chain.nodes.values() for finding in each.findings)
         broken |= chain.nodes.keys() != chain.sealed.keys()
-        unreadable = Finding("what follows from its inputs", _in_a_line(error), "its outputs")
+        unreadable = Finding("what follows from its inputs", in_a_line(error), "its outputs")
         derived = Derived("", [] if broken else [unreadable])
     if derived.said and not derived.findings:
         node.held.append(derived.said)
     same = not derived.findings or rules.same(sealed)
     why = "" if same else "it was made by other code or packages than these, which may be why; verify with those"
-    _add(node, (replace(each, checked=each.checked and same, why=why or each.why) for each in derived.findings))
+    add(node, (replace(each, checked=each.checked and same, why=why or each.why) for each in derived.findings))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stagewise import checkout, gitobjects, provenance
+from stagewise import checkout, commits, gitobjects, provenance
 from stagewise.credentials import HIDDEN
 from stagewise.errors import CodeError
 from stagewise.manifest import Sealed
@@ -65,7 +65,7 @@ class _Commit:
             self.listing = gitobjects.entries(sealed.artifact(TREE))
             mismatches = list(gitobjects.check(commit, sealed.artifact(COMMIT), self.listing))
             if held[ARCHIVE]:
-                files = provenance.tar_files(sealed.artifact(ARCHIVE))
+                files = commits.tar_files(sealed.artifact(ARCHIVE))
                 mismatches += gitobjects.check_files(commit, self.listing, files, path)
         except CodeError as error:
             self.listing = {}

@@ -1,11 +1,11 @@
 """Every score and measure, from the outputs; every metric, from the scores."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stagewise import formatting, predictions
+from stagewise import predictions
 from stagewise.config import Config, Evaluation
-from stagewise.data.traces import Item, parse_items
+from stagewise.data.traces import parse_items
 from stagewise.generation import Answer, Prompt
 from stagewise.manifest import Sealed
 from stagewise.steps import evaluate as step
@@ -24,7 +24,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     rows = predictions.decode(sealed.artifact(predictions.FILE))
     items = parse_items(made_of.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
     yield from same(f"artifact {predictions.FILE}, rows", len(rows), len(items))
-    prompts = _prompts(config, chain, trained, items)
+    prompts = step.prompts_of(tokenizer_of(chain, trained), config, items)[:: settings.samples_per_item]
     rebuilt = [
         _rescored(config, trained, item, prompt, row) for item, prompt, row in zip(items, prompts, rows, strict=True)
     ]
@@ -35,14 +35,13 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     rebuilt = [again | _open(row, again) for row, again in zip(rows, rebuilt, strict=True)]
     yield from same(f"artifact {step.TABLE}", sealed.json(step.TABLE), predictions.table(rebuilt))
     metrics, (asked,) = predictions.metrics(rebuilt), step.datasets(made_of.facts)
-    facts = step.facts_of(settings, trained, len(items), sealed.facts["resumed_at_answer"])
-    said = step.in_words(settings, facts, metrics, rebuilt)
+    facts = step.facts_of(settings, trained, rebuilt, sealed.facts["resumed_at_answer"])
     expected = Expected(
-        description=step.describe(said, facts, trained.manifest["outputs"]["model"]["name"], asked.source),
+        description=step.describe(settings, facts, rebuilt, trained.manifest["outputs"]["model"]["name"], asked.source),
         facts=facts,
         part=step.part_of(config, target),
         artifacts=[predictions.FILE, step.TABLE],
-        inputs=step.inputs_of(settings, made_of, trained),
+        inputs=step.inputs_of(made_of, trained, settings),
         runs={"split": "split", "train": "train"},
         parameters={"config": None, "split_run": made_of.run_id, "train_run": trained.run_id},
         tags={**target.tags, **step.tags(settings, facts["traces"])},
@@ -54,16 +53,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     yield from hold(sealed, chain, expected)
 
 
-def _prompts(config: Config, chain: Chain, trained: Sealed, items: Sequence[Item]) -> list[tuple[str, list[int]]]:
-    """Each item's prompt as the model was given it, as text and as tokens."""
-    template, tokenizer = formatting.TEMPLATES[config.training.template], tokenizer_of(chain, trained)
-    texts = [template.prompt(tokenizer, item.prompt) for item in items]
-    return list(zip(texts, formatting.item_ids(tokenizer, config.training, items), strict=True))
-
-
-def _rescored(
-    config: Config, trained: Sealed, item: Any, prompt: tuple[str, list[int]], row: Mapping[str, Any]
-) -> dict[str, Any]:
+def _rescored(config: Config, trained: Sealed, item: Any, prompt: Prompt, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row that its own outputs give. What only the model could tell again is taken from it: how it ended, and
     how many tokens it took."""
     settings = config.evaluation
@@ -72,7 +62,7 @@ def _rescored(
         Answer(text, sample["output_tokens"], sample["finish_reason"], row["near_ties"])
         for text, sample in zip(texts, samples, strict=True)
     ]
-    return step.scored(item, Prompt(item.id, *prompt, 0), answers, settings, step.shared_of(config, trained))
+    return step.scored(item, prompt, answers, settings, step.shared_of(config, trained))
 
 
 def _row(row: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[Finding]:

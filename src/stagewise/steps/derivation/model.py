@@ -43,10 +43,9 @@ def parameters(sealed: Sealed, chain: Chain) -> int:
     return int(sealed.facts["parameters"]) if shapes is None else sum(map(prod, shapes.values()))
 
 
-def dtype_of(chain: Chain, sealed: Sealed) -> str:
-    """What the weights are held in."""
-    with chain.source.fetch(_owner(sealed), f"{FOLDER}/config.json") as path:
-        return str(document(path.read_bytes(), path.name)["dtype"])
+def dtype_of(sealed: Sealed, chain: Chain) -> str:
+    """As the model's config has it."""
+    return str(_config(sealed, chain)["dtype"])
 
 
 def derive(sealed: Sealed, chain: Chain, config: Config, parent: Sealed | None) -> Iterator[Finding]:
@@ -125,9 +124,13 @@ def _small(sealed: Sealed, chain: Chain) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: entry["sha256"] for name, entry in files.items() if name.startswith((f"{FOLDER}/token", f"{TOKENIZER}/"))
     }
+    config = {key: value for key, value in _config(sealed, chain).items() if key not in OWN}
+    return found | {f"{FOLDER}/config.json": config}
+
+
+def _config(sealed: Sealed, chain: Chain) -> dict[str, Any]:
     with chain.source.fetch(_owner(sealed), f"{FOLDER}/config.json") as path:
-        config = document(path.read_bytes(), f"{FOLDER}/config.json")
-    return found | {f"{FOLDER}/config.json": {key: value for key, value in config.items() if key not in OWN}}
+        return dict(document(path.read_bytes(), f"{FOLDER}/config.json"))
 
 
 def _package(sealed: Sealed, chain: Chain, config: Config) -> Iterator[Finding]:

@@ -21,7 +21,8 @@ from stagewise.verification.findings import Finding
 from stagewise.verification.walk import Underivable
 
 MOST = 20_000_000  # examples of an arm: some gigabytes of memory
-AS_TOLD = ("resumed_at_step", "passed_over", "lost", "model_source")  # facts that nothing else tells
+# Facts that nothing else tells: of the base also what its self-check found.
+AS_TOLD = ("resumed_at_step", "passed_over", "lost", "model_source", "self_check", "layout")
 
 
 def curve_of(sealed: Sealed) -> list[training.StepReport]:
@@ -44,6 +45,10 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         encoded = _encoded(config, chain, made_of, parent, stages, memo)
         phases = kept(memo, ("plan", made_of.digest, _key(config), wanted), lambda: _planned(config, encoded, wanted))
         order = [phase.instances for phase in phases[: wanted.phase]]
+        follows["self_check"] = parent.facts["self_check"]
+        layouts = step.ways_of(parent).layouts
+        if facts["layout"] not in layouts:
+            yield Finding("manifest.json, facts.layout", facts["layout"], f"one of {', '.join(layouts)}")
         follows["examples_left_out"] = step.left_out(encoded)
         follows["separations"] = step.separated(config, encoded, wanted.arm, seed)
         yield from _steps(config, encoded, phases, wanted, curve)
@@ -52,8 +57,9 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     yield from _resumed(sealed, config, len(curve))
     follows |= step.facts_of(config, made_of, wanted, parent, order, curve)
     follows["parameters"] = model.parameters(sealed, chain)
-    follows["dtypes"] = step.dtypes(parent, model.dtype_of(chain, sealed))
-    yield from _ways(sealed, parent, follows)
+    follows["dtypes"] = step.dtypes(parent, model.dtype_of(sealed, chain))
+    if parent is not None:
+        yield from same("manifest.json, facts.dtypes", facts["dtypes"]["weights"], training.WEIGHTS)
     vocabulary = len(model.tokenizer_of(chain, sealed))
     description = step.describe(wanted, parent, follows, curve, vocabulary)
     used = sorted({instance.stage for instance in order[-1]}) if order else []
@@ -146,18 +152,6 @@ def _steps(
         if found != follows:
             yield from same(f"artifact {CURVE}, step {index + 1}", found, follows)
             return
-
-
-def _ways(sealed: Sealed, parent: Sealed | None, follows: dict[str, Any]) -> Iterator[Finding]:
-    """A phase goes by the self-check of its base; which of the right layouts it took depends on the machine."""
-    if parent is None:
-        follows["self_check"] = sealed.facts["self_check"]  # only the model itself could tell
-        return
-    follows["self_check"], follows["layout"] = parent.facts["self_check"], sealed.facts["layout"]
-    layouts = step.ways_of(parent).layouts
-    if follows["layout"] not in layouts:
-        yield Finding("manifest.json, facts.layout", str(follows["layout"]), f"one of {', '.join(layouts)}")
-    yield from same("manifest.json, facts.dtypes", sealed.facts["dtypes"]["weights"], training.WEIGHTS)
 
 
 def _resumed(sealed: Sealed, config: Config, steps: int) -> Iterator[Finding]:
