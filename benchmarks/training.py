@@ -1,7 +1,7 @@
 """Training, side by side: the original's way, TRL's SFTTrainer and ours, on the same examples.
 
     python benchmarks/training.py                    SmolLM2-135M, float32, two minutes a round on 2 cores
-    python benchmarks/training.py --gpu --batch 64   a random model of Gemma-2B's shape, bfloat16
+    python benchmarks/training.py --gpu --batch 64   a random model of Gemma-2B's shape, products in bfloat16
 
 Every measurement is a process of its own, the ways take turns, and the median of the rounds is shown. All
 take the same examples, as many of them a step, and transformers' Adafactor as the original set it. The
@@ -65,7 +65,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="traces of dev-reasoning-v2 (%(default)s)")
-    parser.add_argument("--gpu", action="store_true", help="a 2B model in bfloat16 on the GPU")
+    parser.add_argument("--gpu", action="store_true", help="a 2B model on the GPU, its products in bfloat16")
     parser.add_argument("--tiny", action="store_true", help="a model of no size, to try the script itself")
     parser.add_argument("--batch", type=int, default=4, help="examples in an optimizer step (%(default)s)")
     parser.add_argument("--steps", type=int, default=6, help="timed steps (%(default)s)")
@@ -160,7 +160,7 @@ def _random(texts: Sequence[str], tiny: bool) -> tuple[Any, Any]:
     torch.manual_seed(0)
     with torch.device("cpu" if tiny else "cuda"):
         model = GemmaForCausalLM(config)
-    return model if tiny else model.to(torch.bfloat16), build_tokenizer(Tokenizer(vocab_size=8000), texts)
+    return model, build_tokenizer(Tokenizer(vocab_size=8000), texts)
 
 
 # --- the ways: each returns when its steps ended, and (examples, real tokens) of each step ------

@@ -86,7 +86,7 @@ def test_help_comes_without_loading_torch() -> None:
 
 
 def test_a_missing_config_is_one_line(store: Any) -> None:
-    is_a_users_mistake(in_a_process("main", "--config", "none.yaml"), "none.yaml: no such config file")
+    is_a_users_mistake(stagewise("main", "--config", "none.yaml"), "none.yaml: no such config file")
 
 
 def test_an_unknown_key_is_one_line(store: Any, write_config: Any) -> None:

@@ -3,17 +3,17 @@
 import gc
 import json
 import os
-import subprocess
-import sys
+import signal
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Finished, Store
+from processes import Process
 from test_predictions import SHARED
 
-from stagewise import modeling, pipeline, predictions
+from stagewise import generation, modeling, pipeline, predictions
 from stagewise.config import Evaluation
 from stagewise.data.traces import parse_items
 from stagewise.generation import Answer, Prompt
@@ -21,22 +21,20 @@ from stagewise.scoring import score
 from stagewise.tracking.runs import download, read
 from stagewise.tracking.store import connect
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from stagewise import generation, pipeline
 
-keep, kept = generation._keep, []
+def killed_after_four_batches(config: Path) -> None:
+    keep, kept = generation._keep, []
 
-def keep_and_die(path, batch, answers):
-    keep(path, batch, answers)
-    kept.append(batch)
-    if len(kept) == 4:
-        os.kill(os.getpid(), 9)
+    def keep_and_die(path: Any, batch: list[int], answers: list[Answer]) -> None:
+        keep(path, batch, answers)
+        kept.append(batch)
+        if len(kept) == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-generation._keep = keep_and_die
-pipeline.run(Path(sys.argv[1]))
-"""
+    generation._keep = keep_and_die
+    pipeline.run(config)
+
+
 SAMPLED = {"samples_per_item": 3, "temperature": 1.0, "batch_size": 2}
 
 
@@ -56,9 +54,9 @@ def test_a_killed_evaluation_goes_on_to_the_same_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = write_config(arms=["flat"], evaluation=SAMPLED)
-    environment = os.environ | {"PYTHONPATH": str(Path(pipeline.__file__).parents[1])}
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(config)], env=environment, capture_output=True)
-    assert killed.returncode == -9, killed.stderr.decode()
+    with Process(killed_after_four_batches, config) as process:
+        process.wait()
+    assert process.code == -signal.SIGKILL
     asked: list[str] = []
     real = pipeline_engine(asked, monkeypatch)
     broken = Finished(store, config, pipeline.run(config), connect())

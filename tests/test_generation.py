@@ -1,6 +1,6 @@
 import gc
-import subprocess
-import sys
+import os
+import signal
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 from models import FAMILIES, loaded
+from processes import Process
 
 from stagewise.config import Evaluation
 from stagewise.errors import ModelError
 from stagewise.generation import Answer, Decoder, Prompt, generate, kept, seed_of
 
+pytestmark = pytest.mark.numeric
 IDS = [[5, 9, 3], [7], [11, 4, 6, 8, 2, 10, 3, 3], [12, 5], [9, 9, 9, 9, 9]]
 
 
@@ -201,28 +203,23 @@ def test_a_prompt_beyond_the_models_positions_is_one_line() -> None:
 
 # --- resuming -----------------------------------------------------------------------------------
 
-CHILD = """
-import os, sys
-from pathlib import Path
-from models import loaded
-from test_generation import prompts, settings
-from stagewise.generation import Decoder, generate
 
-count = 0
-def kill(size):
-    global count
-    count += size
-    if count >= 4:
-        os.kill(os.getpid(), 9)
+def killed_after_four(folder: Path) -> None:
+    count = 0
 
-generate(Decoder(loaded(), settings()), prompts(), 2, Path(sys.argv[1]), kill)
-"""
+    def kill(size: int) -> None:
+        nonlocal count
+        count += size
+        if count >= 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    generate(Decoder(loaded(), settings()), prompts(), 2, folder, kill)
 
 
 def test_after_a_kill_only_what_is_not_on_the_disk_is_asked(tmp_path: Path) -> None:
-    path = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
-    code = f"import sys; sys.path[:0] = {path}\n{CHILD}"
-    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    with Process(killed_after_four, tmp_path) as process:
+        process.wait()
+    assert process.code == -signal.SIGKILL
     assert kept(tmp_path) == 4
     (tmp_path / "000002.partial").write_text('{"prom')  # as a kill in the middle of a write leaves it
     asked = []

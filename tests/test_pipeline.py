@@ -1,14 +1,13 @@
 """The record of a finished study, and what a second run of it does."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import TINY, Finished, merged
+from processes import Process
 
 from stagewise import pipeline, provenance
 from stagewise.data.traces import parse_traces
@@ -269,24 +268,20 @@ def test_a_phase_over_several_machines_is_left_to_its_own_command(store: Any, wr
     assert statuses(connect()) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]  # split, base and its eval are made
 
 
-def test_two_studies_at_once_on_a_fresh_store_both_finish(tmp_path: Path, write_config: Any) -> None:
-    import os
+def study(config: Path) -> None:
+    pipeline.run(config)
 
+
+def test_two_studies_at_once_on_a_fresh_store_both_finish(
+    tmp_path: Path, write_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("STAGEWISE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
     config = write_config(arms=["flat"])
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
-        "STAGEWISE_HOME": str(tmp_path / "home"),
-        "PYTHONPATH": str(Path(pipeline.__file__).parents[1]),
-    }
-    command = [sys.executable, "-m", "stagewise", "main", "--config", str(config)]
-    both = [
-        subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        for _ in range(2)
-    ]
-    outputs = [process.communicate(timeout=300)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], "\n---\n".join(outputs)
+    with Process(study, config) as one, Process(study, config) as other:
+        outputs = [process.wait() for process in (one, other)]
+    assert [one.code, other.code] == [0, 0], "\n---\n".join(outputs)
     # Each step was done by one of them, and the other took what it made.
     done = [line.split(":")[0] for output in outputs for line in output.splitlines() if line.startswith("✓ f1")]
     assert sorted(done) == ["✓ f1 s1 eval · flat", "✓ f1 s1 train · flat"]
