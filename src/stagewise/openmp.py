@@ -4,8 +4,8 @@
 
 libgomp, which torch brings on Linux, has a thread that waits look again some 300,000 times before it sleeps. Where
 other programs use the cores, it thereby keeps the very thread that it waits for from running, and training falls to a
-fraction of its share. Sleeping at once costs an idle machine up to half of its speed, since waking takes long.
-SPINCOUNT is between the two: `benchmarks/busy.py` measures both sides. Results are the same bits.
+fraction of its share. Sleeping at once costs time on an idle machine, since waking takes long. SPINCOUNT is between the
+two: `benchmarks/busy.py` measures both sides. Results are the same bits.
 """
 
 import os
