@@ -6,69 +6,64 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import yaml
+from conftest import TINY, Store, merged
+from processes import Process
 from steps.test_train import base, runs, statuses
 
+from stagewise.steps import common, split, train
 from stagewise.tracking.runs import read
 from stagewise.tracking.store import connect
 
-# A chain of three phases, each saved after every step, as `main` does it in one process.
-CHAIN = """
-import sys
-from pathlib import Path
-from stagewise.steps import common, split, train
-
-session = common.open_session(Path(sys.argv[1]))
-stages = common.perform(session, split.specify(session))
-parent = common.perform(session, train.specify(session, stages, "base", 0, 1, None))
-for phase in (1, 2, 3):
-    print("phase", phase, flush=True)
-    parent = common.perform(session, train.specify(session, stages, "curriculum", phase, 1, parent))
-print("weights", parent.manifest["outputs"]["model"]["weights_sha256"], parent.facts["order_sha256"],
-      parent.facts["multiset_sha256"], flush=True)
-"""
 MOMENTS = ("step", "save", "record", "phase")
 
 
-def start(config: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", CHAIN, str(config)], stdout=subprocess.PIPE, text=True)
+def chain(config: Path) -> None:
+    """A chain of three phases, each saved after every step, as `main` does it in one process."""
+    session = common.open_session(config)
+    stages = common.perform(session, split.specify(session))
+    parent = common.perform(session, train.specify(session, stages, "base", 0, 1, None))
+    for phase in (1, 2, 3):
+        print("phase", phase)
+        parent = common.perform(session, train.specify(session, stages, "curriculum", phase, 1, parent))
+    digests = parent.facts["order_sha256"], parent.facts["multiset_sha256"]
+    print("weights", parent.manifest["outputs"]["model"]["weights_sha256"], *digests)
 
 
 def finish(config: Path) -> str:
     """Runs the chain to its end; returns the line that says what came out."""
-    output, _ = start(config).communicate(timeout=300)
-    return output.splitlines()[-1]
+    with Process(chain, config) as process:
+        return process.wait().splitlines()[-1]
 
 
 def kill(config: Path, work: Path, moment: str, draw: random.Random) -> None:
     """Starts the chain and kills it: inside a step, inside a save, while a finished phase is recorded, or where one
     phase ends and the next begins."""
-    process = start(config)
-    assert process.stdout is not None
-    begins = f"phase {draw.randint(2, 3) if moment == 'phase' else draw.randint(1, 2)}\n"
-    while (line := process.stdout.readline()) and line != begins:
-        pass
-    if moment == "save":
-        wait_for(process, lambda: any(work.glob("*/checkpoints/*.partial")))
-    elif moment == "step":
-        wait_for(process, lambda: any(work.glob("*/checkpoints/step-*")))
-        time.sleep(draw.uniform(0, 0.2))
-    elif moment == "record":
-        wait_for(process, lambda: any(work.glob("*/checkpoint/model/config.json")))
-        time.sleep(draw.uniform(0, 0.1))
-    else:
-        time.sleep(draw.uniform(0, 0.3))
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
+    with Process(chain, config) as process:
+        begins = f"phase {draw.randint(2, 3) if moment == 'phase' else draw.randint(1, 2)}\n"
+        while (line := process.line()) and line != begins:
+            pass
+        if moment == "save":
+            wait_for(process, lambda: any(work.glob("*/checkpoints/*.partial")))
+        elif moment == "step":
+            wait_for(process, lambda: any(work.glob("*/checkpoints/step-*")))
+            time.sleep(draw.uniform(0, 0.2))
+        elif moment == "record":
+            wait_for(process, lambda: any(work.glob("*/checkpoint/model/config.json")))
+            time.sleep(draw.uniform(0, 0.1))
+        else:
+            time.sleep(draw.uniform(0, 0.3))
+    assert process.code == -signal.SIGKILL, "it had ended before it was killed"
 
 
-def wait_for(process: Any, condition: Any) -> None:
-    while process.poll() is None and not condition():
+def wait_for(process: Process, condition: Callable[[], bool]) -> None:
+    while process.code is None and not condition():
         time.sleep(0.001)
 
 
@@ -78,7 +73,7 @@ SHAPE = {
 }
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(len(MOMENTS)))
 def test_a_killed_process_goes_on_to_the_same_bits(seed: int, write_config: Any, store: Any, unbroken: str) -> None:
     config = write_config(**SHAPE)
     kill(config, store.folder / "home" / "work", MOMENTS[seed % 4], random.Random(seed))
@@ -86,7 +81,7 @@ def test_a_killed_process_goes_on_to_the_same_bits(seed: int, write_config: Any,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5, 30))
+@pytest.mark.parametrize("seed", range(len(MOMENTS), 30))
 def test_one_killed_twice_does_too(seed: int, write_config: Any, store: Any, unbroken: str) -> None:
     config, draw = write_config(**SHAPE), random.Random(seed)
     for run in range(2):  # the second time it goes on from a save
@@ -109,7 +104,8 @@ def test_one_of_two_processes_that_is_killed_ends_the_run_and_the_same_command_g
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     process = train(config)
-    wait_for(process, lambda: any((store.folder / "home" / "work").glob("*/checkpoints/step-*")))
+    while process.poll() is None and not any((store.folder / "home" / "work").glob("*/checkpoints/step-*")):
+        time.sleep(0.001)
     ranks = [child for child in psutil.Process(process.pid).children() if "stagewise.distributed" in child.cmdline()]
     assert len(ranks) == 2
     ranks[1].kill()
@@ -132,9 +128,6 @@ def test_one_of_two_processes_that_is_killed_ends_the_run_and_the_same_command_g
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> str:
-    import yaml
-    from conftest import TINY, Store, merged
-
     folder = tmp_path_factory.mktemp("unbroken")
     (folder / "mlflow.db").write_bytes(fresh_database)
     config = folder / "config.yaml"
