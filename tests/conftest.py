@@ -26,6 +26,7 @@ TINY: dict[str, Any] = {
     "model": {"scratch": {"hidden_size": 16, "intermediate_size": 32, "layers": 1, "heads": 2}},
     "training": {"batch_size": 8, "learning_rate": 1.0e-3},
     "evaluation": {"max_new_tokens": 8, "match": ["exact", "number"]},
+    "promotion": {"margin": 0.5},  # which six items can pass
     "compute": {"device": "cpu", "threads": 1},
     "launcher": "inline",
 }

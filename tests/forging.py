@@ -17,10 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stagewise import pipeline
-from stagewise.config import Evaluation, parse, resolved
+from conftest import TINY
+
+from stagewise import pipeline, predictions
+from stagewise.config import Evaluation, Promotion, parse, resolved
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.manifest import FILE, Sealed
+from stagewise.promotion import decide
 from stagewise.provenance import deciding, identity
 from stagewise.report import figures
 from stagewise.steps import evaluate, report, split, train
@@ -360,6 +363,10 @@ class Forger:
         self, run: str, version: str, before: str | None = None, against: str | None = None
     ) -> dict[str, Any]:
         """What `promote` tells of it, and of the version before: as it would be."""
+        gate = Promotion(margin=TINY["promotion"]["margin"])
+        mine = predictions.decode(self.artifact(run, predictions.FILE))
+        theirs = against and predictions.decode(self.artifact(against, predictions.FILE))
+        decision = decide(mine, theirs or None, gate)
         told = {
             "event": "promoted",
             "alias": "champion",
@@ -367,10 +374,11 @@ class Forger:
             "eval_run": self.names[run],
             "manifest_sha256": self.sealed(self.names[run]).digest,
             "against_eval_run": against and self.names[against],
-            "metric": "flexible",
-            "margin": 0.05,
-            "difference": None if against is None else 0.0,
-            "low": None if against is None else 0.0,
+            "metric": gate.metric,
+            "margin": gate.margin,
+            "min": gate.min,
+            "difference": decision.difference,
+            "low": decision.low,
         }
         self.promoted(version, "20260101T000000.000000Z", told)
         if before:

@@ -133,10 +133,10 @@ def study(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def lenient(tmp_path: Path) -> Path:
-    """A gate that six items can pass."""
-    path = tmp_path / "lenient.yaml"
-    path.write_text(yaml.safe_dump(TINY | {"promotion": {"margin": 0.5}}))
+def strict(tmp_path: Path) -> Path:
+    """A gate that six items cannot pass."""
+    path = tmp_path / "strict.yaml"
+    path.write_text(yaml.safe_dump(TINY | {"promotion": {"margin": 0.05}}))
     return path
 
 
@@ -159,7 +159,7 @@ def run(study: Finished, *arguments: str) -> Any:
     return stagewise(*arguments, **study.store.environment)
 
 
-def test_a_champion_is_made_and_replaced_and_the_versions_tell(study: Finished, lenient: Path) -> None:
+def test_a_champion_is_made_and_replaced_and_the_versions_tell(study: Finished, strict: Path) -> None:
     evals = ids(study, "eval")
     done = run(study, "promote", "--run-id", evals["c3"], "--dry-run")
     assert done.returncode == 0, done.stderr
@@ -171,8 +171,9 @@ def test_a_champion_is_made_and_replaced_and_the_versions_tell(study: Finished, 
     assert "is version 1 (curriculum-3-s1) already" in run(study, "promote", "--run-id", evals["c3"]).stdout
     # Both know nothing, and are as good as each other; a train run with one eval run says which one is meant.
     f1 = ids(study, "train")["f1"]
-    is_a_users_mistake(run(study, "promote", "--run-id", f1), "at least -39.0; the margin allows -5.0, which takes 73")
-    done = run(study, "promote", "--run-id", f1, "--config", str(lenient))
+    refused = run(study, "promote", "--run-id", f1, "--config", str(strict))
+    is_a_users_mistake(refused, "at least -39.0; the margin allows -5.0, which takes 73")
+    done = run(study, "promote", "--run-id", f1)
     assert "is version 2 (flat-1-s1), version 1 before: flexible 0.0% against 0.0%" in done.stdout, done.stderr
     assert holder(study) == "2"
     (first, second) = history(study, "1")
@@ -214,20 +215,20 @@ def test_a_version_that_gives_other_files_is_not_promoted(study: Finished) -> No
     assert holder(study) is None
 
 
-def test_a_first_champion_below_the_floor_is_refused(study: Finished, lenient: Path) -> None:
-    lenient.write_text(yaml.safe_dump(TINY | {"promotion": {"min": 0.3}}))
+def test_a_first_champion_below_the_floor_is_refused(study: Finished, strict: Path) -> None:
+    strict.write_text(yaml.safe_dump(TINY | {"promotion": {"min": 0.3}}))
     with pytest.raises(
         PromotionError, match=r"does not hold: flexible 0\.0% of 6 items.* promotion\.min asks for 30\.0 %"
     ):
-        promote(ids(study, "eval")["c3"], lenient, False)
+        promote(ids(study, "eval")["c3"], strict, False)
     assert holder(study) is None
 
 
-def test_another_checkpoints_broken_eval_run_is_in_nobodys_way(study: Finished, lenient: Path) -> None:
+def test_another_checkpoints_broken_eval_run_is_in_nobodys_way(study: Finished) -> None:
     evals = ids(study, "eval")
     promote(evals["c3"], None, False)
     study.client.set_tag(evals["c1"], "stagewise.manifest_sha256", "0" * 64)
-    promote(evals["f1"], lenient, False)
+    promote(evals["f1"], None, False)
     assert holder(study) == "2"
 
 

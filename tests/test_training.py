@@ -117,7 +117,7 @@ def test_a_broken_run_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any,
     whole, broken, resumed = (model(family, VOCABULARY) for _ in range(3))
     expected = run(whole, tmp_path / "whole", accelerator, settings=chosen)
 
-    class Killed(Exception):
+    class Killed(BaseException):  # what a killed process is left no time to save at
         pass
 
     def kill(report: training.StepReport) -> None:

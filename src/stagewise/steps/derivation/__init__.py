@@ -88,17 +88,17 @@ class Rules:
 
     def gate(self, promotion: Event, promoted: Sealed, against: Sealed | None) -> Iterator[Finding]:
         """The decision over again, from the predictions of both."""
-        metric, margin = promotion["metric"], promotion["margin"]
-        declared = config_of(promoted).promotion
-        if (declared.metric, declared.margin) != (metric, margin):
+        asked = {name: promotion[name] for name in ("metric", "margin", "min")}
+        declared = config_of(promoted).promotion.model_dump(include=set(asked))
+        if declared != asked:
             found, expected = (
-                f"{name} with a margin of {share:g}"
-                for name, share in ((metric, margin), (declared.metric, declared.margin))
+                f"{each['metric']} with a margin of {each['margin']:g} and a floor of {each['min']:g}"
+                for each in (asked, declared)
             )
             why = "`promote --config` may name another gate than the record's; nothing tells whether it did"
             yield Finding("the gate", found, expected, why, checked=False)
         try:
-            settings = Promotion(metric=metric, margin=margin)
+            settings = Promotion(**asked)
             others = None if against is None else _rows(against)
             decision = decide(_rows(promoted), others, settings)
         except (UserError, ValueError) as error:
