@@ -64,7 +64,8 @@ def test_each_phase_says_what_it_started_from_and_what_came_out(told: dict[str, 
     second = phases["curriculum-2-s1"]
     (stage,) = [each for each in told["stages"] if each["stage"] == "b"]
     assert second["datasets"] == {"b": stage["sha256"]}
-    assert second["examples"] == stage["traces"] * stage["epochs"] == 28
+    assert stage["epochs"] == 2
+    assert second["examples"] == 2 * stage["traces"] > 0
     record = study.steps["train curriculum-2-s1"]
     assert second["loss_last"] == json.loads(record.artifact("curve.json"))[-1]["loss"]
     assert second["weights_sha256"] == record.manifest["outputs"]["model"]["weights_sha256"]

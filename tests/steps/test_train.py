@@ -97,7 +97,7 @@ def test_a_signal_saves_closes_the_run_and_says_how_to_go_on(
         patch.setattr(training._Stepper, "take", interrupted)
         done = commanded(config, stages, parent.run_id, "flat", 1)
     assert done.exit_code == 130
-    assert done.stderr.strip() == "Interrupted. saved at step 3 of 8; the same command goes on from there"
+    assert done.stderr.strip() == "Interrupted. saved at step 3 of 9; the same command goes on from there"
     assert statuses() == ["FINISHED", "KILLED"]
     done = commanded(config, stages, parent.run_id, "flat", 1)
     assert done.exit_code == 0, done.output
@@ -228,7 +228,7 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
         assert said.endswith("Interrupted. the processes saved; the same command goes on from there")
     assert statuses() == ["FINISHED", "KILLED"]
     other, recording = machines()
-    assert "✓ f1 s1 train · flat: 54 examples in 27 steps" in recording
+    assert "✓ f1 s1 train · flat: 53 examples in 27 steps" in recording
     assert "resumed at step" in recording
     assert "manifest sha256" not in other
     assert statuses() == ["FINISHED", "KILLED", "FINISHED"]
