@@ -21,14 +21,14 @@ from stagewise.tracking.store import connect
 ITEM = {"id": "e-1", "prompt": "What is 2+2?", "expected_answer": "4"}
 
 
-def fails(folder: Path, changes: dict[str, Any], *sections: dict[str, Any]) -> str:
+def fails(folder: Path, changes: dict[str, Any], *sections: dict[str, Any], code: int = 2) -> str:
     """Runs the tiny study with the changes and returns its one line; `sections` replace whole ones."""
     value = merged(TINY | {"arms": ["flat"]}, changes)
     for section in sections:
         value |= section
     (folder / "config.yaml").write_text(yaml.safe_dump(value))
     done = CliRunner().invoke(main, ["main", "--config", str(folder / "config.yaml")])
-    assert done.exit_code == 2, done.output
+    assert done.exit_code == code, done.output
     client = connect()
     (experiment,) = [found for found in client.search_experiments() if found.name == "tiny"]
     runs = client.search_runs([experiment.experiment_id])
@@ -70,15 +70,28 @@ def test_of_a_config(store: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "expected"),
+    ("reply", "error", "expected", "code"),
     [
-        ((401, b"no key"), "HTTP 401 Unauthorized: no key"),
-        (None, "no answer within 0.2 s; tried 1 times"),
-        ((200, b'{"choices": [], "usage": {"completion_tokens": 0}}'), "expected one completion with text"),
+        ((401, b"no key"), "RefusalError", "HTTP 401 Unauthorized: no key", 2),
+        (None, "ServerError", "no answer within 0.2 s; tried 1 times", 6),
+        (
+            (200, b'{"choices": [], "usage": {"completion_tokens": 0}}'),
+            "ServerError",
+            "expected one completion with text",
+            6,
+        ),
     ],
     ids=["refuses", "stalls", "returns fewer"],
 )
-def test_of_a_server(store: Any, tmp_path: Path, fake: Fake, reply: Any, expected: str) -> None:  # noqa: F811
+def test_of_a_server(
+    store: Any,
+    tmp_path: Path,
+    fake: Fake,  # noqa: F811
+    reply: Any,
+    error: str,
+    expected: str,
+    code: int,
+) -> None:
     def answered(body: dict[str, Any]) -> Any:
         if len(fake.bodies) <= 2:  # the first are answered well
             return completion()
@@ -88,8 +101,8 @@ def test_of_a_server(store: Any, tmp_path: Path, fake: Fake, reply: Any, expecte
 
     fake.reply = answered
     server = {"url": fake.url, "model": "{checkpoint}", "timeout": 0.2, "retries": 0, "concurrency": 1}
-    line = fails(tmp_path, {"evaluation": {"engine": "openai", "server": server, "batch_size": 2}})
-    assert line.startswith(f"ServerError: {fake.url}/completions: item generated-2-")
+    line = fails(tmp_path, {"evaluation": {"engine": "openai", "server": server, "batch_size": 2}}, code=code)
+    assert line.startswith(f"{error}: {fake.url}/completions: item generated-2-")
     assert expected in line
 
 

@@ -305,7 +305,7 @@ def test_in_another_thread_a_study_is_done_and_a_failed_one_is_closed(store: Any
         assert verify.check(pool.submit(pipeline.run, write_config(arms=["flat"])).result()).whole
         with pytest.raises(TrainingError, match="longer than"):
             pool.submit(pipeline.run, write_config(arms=["flat"], training={"max_length": 8})).result()
-    assert statuses(connect()) == ["FAILED"] * 2 + ["FINISHED"] * 9
+    assert statuses(connect()) == ["FAILED"] * 2 + ["FINISHED"] * 7
 
 
 def test_two_studies_of_one_name_are_told_so_at_the_start(

@@ -24,7 +24,8 @@ from stagewise.promotion import decide
 from stagewise.report import Checkpoint, comparison, figures, markdown, page, tables, words
 from stagewise.reproduction import Made, compare
 from stagewise.scoring import MatchTimeout, Score, majority, score
-from stagewise.steps import derivation, evaluate
+from stagewise.steps import evaluate
+from stagewise.steps.derivation import eval as derivation
 from stagewise.steps.verify import check
 
 UNSCORED = Score(None, None, None, None)

@@ -106,7 +106,7 @@ def test_a_signal_saves_closes_the_run_and_says_how_to_go_on(
     _, killed, resumed = runs()
     assert resumed.data.tags["stagewise.resumed_from"] == killed.info.run_id
     history = connect().get_metric_history(resumed.info.run_id, "train/loss")
-    assert [point.step for point in history] == list(range(1, 9))
+    assert [point.step for point in history] == list(range(1, 10))
 
 
 def test_a_loss_that_is_not_finite_fails_the_run_and_nothing_chains_on_it(write_config: Any, store: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from stagewise import progress
 from stagewise.credentials import line_of
-from stagewise.errors import DISK, ExportError, LineageError, SecretError, foreseen
+from stagewise.errors import DISK, DiskError, ExportError, LineageError, SecretError
 from stagewise.export import Study
 from stagewise.hashing import weights_digest
 from stagewise.tracking import store
@@ -147,8 +147,10 @@ def _whole(place: Path) -> Iterator[Path]:
             yield folder
             os.rename(folder, place)
     except OSError as error:
-        problem = ExportError(f"--out {place}: cannot be written: {error.strerror or error}")
-        raise (foreseen(error) if error.errno in DISK else None) or problem from error
+        said = f"--out {place}: cannot be written: {error.strerror or error}"
+        if error.errno in DISK:
+            raise DiskError(f"{said}; make room or name another disk, and give the same command again") from error
+        raise ExportError(said) from error
 
 
 def _check_free_of_credentials(written: list[Path]) -> None:

@@ -140,9 +140,11 @@ def check_metrics_from_outside(
     source: Source, view: ModelView, trained: Sealed, inside: Collection[str]
 ) -> Iterator[Finding]:
     """Of a model the metrics that runs outside of the record logged: a step's must be what an eval run of this very
-    checkpoint sealed. What a person logs under other names is nobody's business."""
+    checkpoint sealed, or what a run of the record says too. What a person logs under other names is nobody's business.
+    """
+    said = {entry for run_id in inside for entry in view.metrics.get(run_id, {}).items()}
     for run_id, metrics in view.metrics.items():
-        ours = {name: value for name, value in metrics.items() if name.startswith(STEPS)}
+        ours = {name: value for name, value in metrics.items() if name.startswith(STEPS) and (name, value) not in said}
         if run_id in inside or not ours:
             continue
         where = f"model {view.name}, metric {min(ours)}"
