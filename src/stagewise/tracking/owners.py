@@ -59,9 +59,10 @@ def close_abandoned(client: MlflowClient) -> list[str]:
     ]
 
 
-def close_if_gone(client: MlflowClient, run_id: str, tag: str) -> bool:
-    """Ends the run, as KILLED, if the owner that its tag names is gone."""
-    gone = is_gone(tag)
+def close_if_gone(client: MlflowClient, run_id: str, tag: str, left: bool = False) -> bool:
+    """Ends the run, as KILLED, if the owner that its tag names is gone; if it was `left`, also if that is this process,
+    which could not close it then."""
+    gone = is_gone(tag) or (left and tag == owner_tag())
     if gone:
         client.set_tag(run_id, "stagewise.closed", "its process was gone when the next study started")
         client.set_terminated(run_id, status="KILLED")

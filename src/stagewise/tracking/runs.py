@@ -378,7 +378,7 @@ def _left(client: MlflowClient, run_id: str) -> str:
     except MlflowException:
         return ""
     owner = run.data.tags.get(OWNER, "")
-    if run.info.status == "RUNNING" and not close_if_gone(client, run_id, owner):
+    if run.info.status == "RUNNING" and not close_if_gone(client, run_id, owner, left=True):
         progress.say(
             f"! run {run_id} left this step, and is RUNNING in the record: its process was one of another machine or "
             f"container, so nobody here can say whether it is gone; if it is: mlflow runs delete --run-id {run_id}"
