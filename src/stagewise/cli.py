@@ -45,11 +45,12 @@ class Group(click.Group):
             click.echo(redact(text)[0], err=True)
             ctx.exit(said.exit_code if said else 1)
 
-    def main(self, *arguments: Any, **options: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
         try:
-            return super().main(*arguments, **options)
+            return super().main(args, *arguments, **options)
         except SystemExit as end:
-            _leave(end.code)
+            if args is None:  # else the process is somebody's who calls us, and not ours to end
+                _leave(end.code)
             raise
 
 
