@@ -34,12 +34,16 @@ _EXPLANATION = re.compile(  # such a heading
     r"|here's\s(?:how|why|the\sbreakdown))[^\w\n]{0,5}:",
     re.IGNORECASE | re.MULTILINE,
 )
-_CORRECTS = re.compile(r"\b(?:wait|actually|correction|however|mistake|oops|hmm|hold\son|sorry|but)\b", re.IGNORECASE)
+_CORRECTS = re.compile(
+    r"\b(?:wait|actually|correction|however|my\smistake|made\sa\smistake|oops|hmm|hold\son|sorry|no(?=,)|but)\b",
+    re.IGNORECASE,
+)
 _CONCLUDES = re.compile(
     r"[\s*_>,;.$})\]-]*(?:so|therefore|thus|hence|consequently|finally|in\sconclusion|in\stotal|overall|altogether"
     r"|as\sa\sresult|this\smeans|that\smeans|which\smeans|accordingly|then|∴)\b",
     re.IGNORECASE,
 )
+_TURNS = re.compile(rf"{_CORRECTS.pattern}|\\b(?:so|therefore|thus|hence|must)\\b", re.IGNORECASE)
 _QUESTION = re.compile(r"[^?.\n]*\?")
 
 
@@ -63,11 +67,16 @@ def _strong(judged: str, prompt: str, extract: Sequence[str]) -> Extraction | No
 
 
 def _answer(judged: str, prompt: str, extract: Sequence[str]) -> Extraction | None:
-    marks = [EXTRACTORS[name](judged, prompt) for name in extract if name in MARKED]
-    mark = max(filter(None, marks), key=lambda found: found.span, default=None)
-    if mark is None:
+    found = {name: EXTRACTORS[name](judged, prompt) for name in extract if name in MARKED}
+    marks = sorted(filter(None, found.values()), key=lambda mark: mark.span)
+    if not marks:
         unmarked = (EXTRACTORS[name](judged, prompt) for name in extract if name not in MARKED)
         return next(filter(None, unmarked), None)
+    mark = marks[-1]
+    if mark.rule == "option" and len(marks) > 1:
+        before = marks[-2]
+        if before.span[1] < mark.span[0] and not _TURNS.search(judged, before.span[1], mark.span[0]):
+            mark = before  # an option that is merely spoken of afterwards
     if {"last_line", "statement"} & set(extract):
         return _conclusion(judged, mark.span[1], prompt) or mark
     return mark

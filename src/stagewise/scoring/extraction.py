@@ -36,7 +36,7 @@ _LABEL = re.compile(
 _ASIDE = re.compile(r"\s*\([^()\n]*\)\Z")  # 60 (72 - 12)
 # A question, a heading, an equation, a calculation, a sentence by its verb, a sentence about a number.
 _NO_ANSWER = re.compile(
-    r"\?|:(?!\S)|=|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
+    r"\?|:(?!\S)|=|\d\s?[→⇒]|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
     r"|(?=.*\d).*\b[A-Za-z]{2,}\b.*\b[A-Za-z]{2,}\b|<[a-z]+>|^[#>•|-]|[\u4e00-\u9fff].*\d"
 )
 _NAME = (
@@ -44,7 +44,7 @@ _NAME = (
     r"[A-Z]\w*(?: [A-Z]\w*){0,3}\b"
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,100})\*\*")
-_IS_NAME = re.compile(rf"\b(?:is|was|are|were)\s({_NAME})(?=[.!\s]*\Z)")
+_IS_NAME = re.compile(rf"\b(?:is|was|are|were)\s({_NAME}|no\s[a-z]+(?:\s[a-z]+)?)(?=[.!\s]*\Z)")
 _IN_BRACKETS = re.compile(r"[A-Za-z]{2}\s\(([A-Z])\)(?!\s(?:is|are)(?:n't|\s(?:not|wrong|incorrect|false)))")
 _IS_WORD = re.compile(r"\b(?:is|was|are|were)\s(?:an?\s|the\s)?([a-z]+)(?=[.!\s]*\Z)")
 _CLOSED = re.compile(
@@ -55,6 +55,8 @@ _CLOSED = re.compile(
 _YES_NO = re.compile(
     r"(?:^|[.!?:]\s+|\n\s*)(yes|no|true|false)(?=[,.!;\s]|\Z)|\b(?:is|are)\s(true|false)\b", re.IGNORECASE
 )
+_SUBJECT = re.compile(r"(?:it|that|this|he|she|they|there|we|i)\b(?!\.)", re.IGNORECASE)
+_AFTER = re.compile(r"\b(?:after|before|since|from|until)\s\Z", re.IGNORECASE)
 _BETWEEN = 12  # characters that may stand between a number and what it counts: `12 more days`
 _HOW_MANY = re.compile(r"\bhow\s+many\s+(?:(?:more|other|extra|total|full|whole)\s+)?([a-z]{3,})", re.IGNORECASE)
 _WHEN = re.compile(r"\b(?:when|(?:what|which)(?:\s+is\s+the)?\s+time)\b", re.IGNORECASE)
@@ -169,7 +171,7 @@ def named(output: str, prompt: str = "") -> Extraction | None:
         return extraction("named", output, plain, *listed[-1].span(1))
     name = _IS_NAME.search(plain.text)
     word = _IS_WORD.search(plain.text)
-    if name is None and word and re.search(rf"\b{word[1]}\b", prompt):
+    if name is None and word and re.search(rf"\bor\s{word[1]}\b|\b{word[1]}(?:,|\sor\b)", prompt):
         name = word
     return extraction("named", output, plain, *name.span(1)) if name else None
 
@@ -182,6 +184,7 @@ def _counted(text: str, numbers: Sequence[Reading], prompt: str) -> Reading | No
     said = [each for each in numbers if each.start >= start and each.value is not None and not is_operand(text, each)]
     if _WHEN.search(prompt):
         found = [each for each in said if isinstance(each.value, Several) and each.value.form == "time"]
+        found = [each for each in found if not _AFTER.search(text, max(0, each.start - 8), each.start)]
     elif asked := _HOW_MANY.findall(prompt):
         noun = asked[-1].lower()[:-1]  # `day` for `days`
         found = [each for each in said if noun in text[each.start + 1 : each.end + len(noun) + _BETWEEN].lower()]
@@ -196,6 +199,8 @@ def _is_answer(line: str) -> bool:
         return "=" not in line
     if letter(line):
         return True
+    if _SUBJECT.match(line) and readings(line):
+        return False
     short = len(line.split()) <= LONGEST_LINE and len(line) <= LONGEST_TEXT
     return short and not _NO_ANSWER.search(line) and not any(is_asserted(line, each) for each in readings(line))
 

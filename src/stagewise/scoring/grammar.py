@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from stagewise.scoring.forms import Number, Reading, Several
+from stagewise.scoring.forms import Number, Reading, Several, Value
 from stagewise.scoring.numerals import VULGAR, numeral
 from stagewise.scoring.spelled import ONES, STARTS, TENS
 from stagewise.scoring.symbols import bracketed, run, symbolic
@@ -42,7 +42,7 @@ _GOES_ON = re.compile(
     | {_S}+[xX]\b{_S}*(?=[0-9(]|$) | {_S}+of{_S}+\$?[0-9]
     | {_S}+(?:plus|minus|multiplied|divided|squared|cubed|factorial|mod|modulo|to{_S}+the{_S}+power)\b
     | {_S}+times{_S}+(?:[$0-9(]|as\b|more\b|the\b|that\b)
-    | (?!,{_S}or{_S}\$?[0-9.,]+{_S}(?:an?|per|each|every)\b){_S}*,?{_S}+(?:or|to){_S}+(?:\$?[0-9]|(?:{NUMBER_WORDS})\b)
+    | (?!,{_S}or{_S}\$?[0-9.,]+{_S}[a-z]){_S}*,?{_S}+(?:or|to){_S}+(?:\$?[0-9]|(?:{NUMBER_WORDS})\b)
     | {_S}+(?:of\s+)?{MONTHS} | (?<=[a-z]){_S}(?:{"|".join([*ONES, *TENS])})\b
     """,
     re.VERBOSE,
@@ -55,6 +55,7 @@ _COLON = re.compile(r":(?=[0-9.])|\s:\s(?=[0-9.])")
 _TO = re.compile(rf"{_S}?–{_S}?|-|{_S}+(?:to|through){_S}+")
 _BETWEEN = re.compile(r"\bbetween\s\Z", re.IGNORECASE)
 _SPAN = re.compile(r"(?:between|from)\s(?=\$?[0-9.])", re.IGNORECASE)
+_OR = re.compile(rf",{_S}or{_S}(?=\$?[0-9.])")
 _ABOUT = re.compile(rf"{_S}*≈{_S}*(?=[-$0-9.])")
 _COMPOUND = re.compile(rf"{_S}*(?:,?{_S}*and{_S}|,)?{_S}*")
 _COMMA = re.compile(rf"{_S}*,{_S}*(?:(?:and|or|&){_S}+)?|{_S}+(?P<word>and|or|&){_S}+|{_S}*;{_S}*")
@@ -99,10 +100,14 @@ def _torn(text: str, at: int, past: int) -> Reading:
 
 
 def _about(text: str, found: Reading) -> Reading:
-    """With the number that it is about, as in `10/3 ≈ 3.33`: they are one answer, whose value is the exact one."""
-    about = _ABOUT.match(text, found.end)
-    part = _part(text, about.end())[0] if about and found.value is not None else None
-    return found if part is None or _GOES_ON.match(text, part.end) else found._replace(end=part.end)
+    """With what says it again, about or in another unit: `10/3 ≈ 3.33`, `3 weeks, or 21 days`. They are one answer, and
+    its value is the first."""
+    about, restated = _ABOUT.match(text, found.end), _OR.match(text, found.end)
+    again = about or restated
+    part = _part(text, again.end())[0] if again and found.value is not None else None
+    if part is None or _GOES_ON.match(text, part.end) or (not about and not _is_restated(found.value, part)):
+        return found
+    return found._replace(end=part.end)
 
 
 def _part(text: str, at: int) -> tuple[_Part | None, int | None]:
@@ -173,8 +178,9 @@ def _list(text: str, at: int, first: _Part, nouns: bool) -> Reading | None:
             break
         word = comma["word"] or ("or" if "or" in comma[0] else word)
         parts.append(part)
-        if word == "or" and "," in comma[0] and len(parts) == 2 and _RATE.match(text, part.end):
-            return None  # `1500, or 125 a month` says one thing twice
+        again = len(parts) == 2 and "," in comma[0] and word == "or"
+        if again and (_RATE.match(text, part.end) or _is_restated(first.number, part)):
+            return None  # one thing said twice: `1500, or 125 a month`
     behind = _end(_NOUNS, text, parts[-1].end)
     if len(parts) == 1 or not (word == "or" or _CLAUSE_ENDS.match(text, behind)):
         return None
@@ -183,6 +189,13 @@ def _list(text: str, at: int, first: _Part, nouns: bool) -> Reading | None:
     if word == "and" and len(parts) == 2 and _BETWEEN.search(text, max(0, at - 10), at):
         return _several("range", at, parts)
     return _several("list", at, parts)
+
+
+def _is_restated(first: Value | None, second: _Part) -> bool:
+    """`3 weeks, or 21 days`, `1 hour and 30 minutes, or 90 minutes`: one thing in two units."""
+    parts = first.parts if isinstance(first, Several) and first.form == "compound" else (first,)
+    units = {part.unit for part in parts if isinstance(part, Number)}
+    return "" not in units and second.number.unit not in ("", *(units if len(units) == 1 else ()))
 
 
 def _several(form: str, at: int, parts: list[_Part]) -> Reading | None:

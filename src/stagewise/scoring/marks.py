@@ -117,7 +117,7 @@ def _boxes(output: str) -> Iterator[tuple[int, int, int, int]]:
 # --- ANSWER: 72, <answer>72</answer>, the answer is 72 ------------------------------------------
 
 _INSPECT = re.compile(r"\bANSWER[ \t]*:[ \t]*(?P<said>[^\n]{1,400})")
-_TAGGED = re.compile(r"<(answer|final_answer|ans)>\s*(?P<said>[^<]{1,2000}?)\s*(?:</\1>|\Z)", re.IGNORECASE)
+_TAGGED = re.compile(r"<(answer|final_answer|ans)>\s*(?P<said>(?:[^<]|<(?!/)){1,2000}?)\s*(?:</\1>|\Z)", re.IGNORECASE)
 _WHOSE = r"(?:\s+(?:choice|option|value|here))?(?:\s+(?:to|for|of|in)\s+[^\n.:=?!]{1,80}?)?"
 _COMES_TO = r"(?:is|are|was|would\sbe|should\sbe|will\sbe|must\sbe|comes\s(?:out\s)?to(?:\sbe)?|equals)"
 _ANSWER = re.compile(
@@ -189,7 +189,7 @@ def _said(match: re.Match[str], has_options: bool) -> tuple[int, int] | None:
 
 def _said_before(text: str, end: int) -> tuple[int, int] | None:
     """What stands before ` is the answer`: a value with what it counts, a letter, or a word."""
-    start = max(text.rfind(mark, max(0, end - 200), end) for mark in ("\n", ". ", ", ")) + 1
+    start = max(end - 200, *(text.rfind(mark, max(0, end - 200), end) + 1 for mark in ("\n", ". ", ", ")), 0)
     sentence = text[start:end]
     whole = next((each for each in readings(sentence) if value(sentence[each.start :]) is not None), None)
     if whole is not None:
@@ -225,9 +225,9 @@ _OPTION = re.compile(
 _OPTION_LINE = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:]+[ \t]*([^\n]+)$", re.MULTILINE)
 _LISTED = re.compile(
     r"^[^\w\n]*(?P<a>[A-Z])[^\w\n]*$|^[(\[]?(?P<c>[A-Z])[)\]]?(?=,?\s(?:because|since|as)\b)"
-    r"|\((?P<d>[A-Z])\)(?=[.!\s]*\Z)"
+    r"|\((?P<d>[A-Z])\)(?=[.!\s]*\Z)|(?::|\b(?:no|wait|sorry),?)\s[(\[]?(?P<g>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))"
     r"|\b(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore),?\s[(\[]?(?P<e>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))"
-    r"|\b(?:is|be|[Ii]t's)\s[(\[]?(?P<b>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))",
+    r"|\b(?:is|be|[Ii]t's)\s(?:(?P<b>[A-Z])|[(\[](?P<f>[A-Za-z])[)\]])(?=[.!\s]*(?:\n|\Z))",
     re.MULTILINE,
 )
 

@@ -46,9 +46,9 @@ _OVER = re.compile(r"\s?/\s?(?=[0-9.])")
 _VULGAR = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5)}
 _VULGAR |= {"⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8)}
 VULGAR = "".join(_VULGAR)
-_LATEX = (
-    r"\\frac\s*(?:\{\s*(-?[0-9][0-9.,]{0,30})\s*\}|([0-9]))\s*(?:\{\s*([0-9][0-9.,]{0,30})\s*\}|([0-9]))"  # \frac{1}{2}
-)
+_INNER = r"(?:\{\s*(-?[0-9][0-9.,]{0,30})\s*\}|([0-9]))"
+_LATEX = rf"\\frac\s*{_INNER}\s*{_INNER}"  # \frac{1}{2}
+_REPEATING = re.compile(r"([0-9]{0,9})\.([0-9]{0,9})\\(?:overline|bar|dot)\s*\{([0-9]{1,9})\}")
 _FRACTION = re.compile(_LATEX)
 _PART = re.compile(  # what makes a mixed number of the whole one before it
     rf"(?:\s?(?P<vulgar>[{VULGAR}])|\s?(?={_LATEX})|(?:\s|\sand\s)(?P<top>[0-9]{{1,9}})\s?/\s?"
@@ -83,11 +83,19 @@ def _fraction(text: str, at: int) -> Numeral | None:
     vulgar = text[at : at + 1]
     if vulgar in _VULGAR:
         return Numeral(Fraction(*_VULGAR[vulgar]), at + 1)
+    if repeating := _REPEATING.match(text, at):
+        return Numeral(_repeated(*repeating.groups()), repeating.end())
     match = _FRACTION.match(text, at)
     if not match:
         return None
     top, bottom = (_number(match[i] or match[i + 1]) for i in (1, 3))
     return Numeral(top / bottom if top is not None and bottom else None, match.end())
+
+
+def _repeated(whole: str, once: str, again: str) -> Fraction:
+    """`0.1\\overline{6}` is 1/6: the digits once, then those that repeat over as many nines."""
+    nines = (10 ** len(again) - 1) * 10 ** len(once)
+    return Fraction(whole or 0) + Fraction(int(once or 0), 10 ** len(once)) + Fraction(int(again), nines)
 
 
 def _digits(text: str, at: int) -> Numeral | None:

@@ -32,14 +32,16 @@ _WRAPPERS = re.compile(
 )
 _TOKEN = re.compile(
     r"""
-    (?=[\\^,{}$~€£¥₹₩₽₿`*_<UACHNSREGIp\u200b-\u200d\u2060\ufeff\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff])
+    (?=[\\^&,{}$~€£¥₹₩₽₿`*_<UACHNSREGIp\u200b-\u200d\u2060\ufeff\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff])
     (?:
-      \\(?P<command>[A-Za-z]+)(?P<brace>\s*\{)?
+      (?P<environment>\\(?:begin|end)\{(?:align|aligned|alignat|equation|gather|gathered|split|multline|eqnarray|center)\*?\})
+    | \\(?P<command>[A-Za-z]+)(?P<brace>\s*\{)?
     | (?P<circ>\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}))
     | (?P<group>\{,\}|,\\!)
     | (?P<escaped>\\[%\#&_{}])
     | (?P<space>\\[,;:\x20]|~)
     | (?P<currency>\\?\$|\b(?:US|AU?|CA?|HK|NZ|S|R)\$(?=\x20?\d)|\b(?:USD|EUR|GBP|INR|Rs\.?)\s?(?=\d)|[€£¥₹₩₽₿])
+    | (?P<aligned>&(?=\s*[=≈<>≤≥]))
     | (?P<delimiter>\\[()\[\]!]|```[\w+-]*|`|[\u200b\u200c\u200d\u2060\ufeff]
         |[\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff])
     | (?P<pi>\bpi\b)
@@ -65,7 +67,7 @@ _WIDE = re.compile(f"[ \t{THIN}]{{2,}}|\n{{3,}}")
 _STANDS_FOR = {"circ": "°", "group": ",", "newline": "\n", "power": "^", "line_break": "\n", "raised": "^", "pi": "π"}
 _SET_BRACES = str.maketrans("{}", "  ")
 _DRESSED = re.compile(
-    r"[\\{}$*`_~<€£¥₹₩₽₿\u200b-\u200d\u2060\ufeff\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff]|\b(?:USD|EUR|GBP|INR|Rs|pi)\b"
+    r"[\\&{}$*`_~<€£¥₹₩₽₿\u200b-\u200d\u2060\ufeff\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff]|\b(?:USD|EUR|GBP|INR|Rs|pi)\b"
 )
 
 

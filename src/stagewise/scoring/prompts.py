@@ -43,7 +43,10 @@ _ASKED_IN = re.compile(
 )
 
 
-_UNIT_ASKED = re.compile(r"\bhow\s+many\s+(?:more\s+|extra\s+|total\s+)?([a-z]+)\b|\bin\s+([a-z]+)\s*\?", re.IGNORECASE)
+_UNIT_ASKED = re.compile(
+    r"\bhow\s+many\s+(?:more\s+|extra\s+|total\s+)?([a-z]+)\b|\bin\s+([a-z]+)(?:\s+per\s+[a-z]+)?\s*\?", re.IGNORECASE
+)
+_AGAIN = re.compile(r"≈|\\approx(?![a-z])|,\sor\s")
 _SHORT = {"thousand": "kK", "million": "mM", "billion": "bB"}
 
 
@@ -61,13 +64,15 @@ def accepted(expected: str, prompt: str) -> list[str]:
 
 
 def as_asked(answer: str, expected: str, prompt: str) -> list[str]:
-    """An answer in all ways in which it says what was asked: each side of `10/3 ≈ 3.33`, and, where the prompt asks
-    `How many dozen …?` or `in millions`, the number without that word. None, where it is in another unit than asked and
-    `expected` names none."""
+    """An answer in all ways in which it says what was asked: each side of `10/3 ≈ 3.33` and of `3 weeks, or 21 days`;
+    where the prompt asks `How many dozen …?` or `in millions`, the number without that word. None, where it is in
+    another unit than asked and `expected` names none."""
     if _is_in_another_unit(answer, prompt) and not _has_unit(expected):
         return []
     asked = {word.lower() for word in _ASKED_IN.findall(undress(prompt).text)}
-    ways = [answer, *answer.split("≈")] if "≈" in answer else [answer]
+    ways = [answer]
+    if _AGAIN.search(answer) and value(answer) is not None:
+        ways += _AGAIN.split(answer)
     if asked:
         letters = "".join(_SHORT[word] for word in sorted(asked & _SHORT.keys()))
         short = rf"|(?<=[0-9])\s?[{letters}]\b" if letters else ""

@@ -129,10 +129,11 @@ def _other(text: str, start: int, end: int, label: str | None, known: "_Known") 
     foreign = known.foreign(story, block)
     if (
         known.names(story, block)
-        or (closed and opens)
-        or (answered and foreign >= 0.5)
-        or (answered and opens and foreign)
+        or (block < start and known.foreign(text[block:start], block) >= 0.6)
+        or (closed and (opens or foreign))
     ):
+        return block
+    if answered and (foreign >= 0.5 or (opens and foreign)):
         return block
     if not opens or _PRONOUN.search(text, start, end) or _ON_THE_WAY.match(text, start):
         return None
@@ -155,7 +156,7 @@ def _block(text: str, start: int, known: "_Known") -> int:
 
 def _opens_line(text: str, start: int) -> bool:
     line = text.rfind("\n", 0, start) + 1
-    return _BULLET.fullmatch(text, line, start) is not None or _BULLET.fullmatch(text[start : start + 1]) is not None
+    return _BULLET.fullmatch(text, line, start) is not None
 
 
 class _Known:
@@ -185,10 +186,10 @@ class _Known:
         return any(name.lower() not in _COMMON and not self._has(_stem(name), at) for name in found)
 
     def _has(self, word: str, at: int) -> bool:
-        return word in self._prompt or self._first[word] < at
+        return word in self._prompt or self._first.get(word, at) < at
 
 
-_WORDS = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
+_WORDS = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]{2,}")
 
 
 def content(texts: Iterable[str]) -> set[str]:

@@ -39,6 +39,14 @@ _CHECKS = re.compile(
 )
 
 
+_REMARKS = re.compile(
+    r"(?<=\n)[^\w\n]{0,10}(?:note|remark|fun\sfact|p\.?\s?s\.?)\b[^\n]*"
+    r"|(?<=[\s.!?])(?:(?:i\s)?hope\s(?:this|that|it)\shelps|let\sme\sknow|feel\sfree|if\syou\s(?:have|need|want|would)"
+    r"|would\syou\slike|do\syou\s(?:want|need)|happy\sto\shelp)\b[^\n]*",
+    re.IGNORECASE,
+)
+
+
 def scoped(output: str, prompt: str, finish_reason: str) -> str:
     """`output`, as long as before, with what does not answer `prompt` replaced by newlines.
 
@@ -46,7 +54,7 @@ def scoped(output: str, prompt: str, finish_reason: str) -> str:
     """
     text = output if finish_reason == "stop" else _blank(output, _complete(output), len(output))
     text = without_questions(without_loop(without_turns(_without_thinking(text))), prompt)
-    for pattern in (_HEADINGS, _OPTIONS, _CHECKS):
+    for pattern in (_HEADINGS, _OPTIONS, _CHECKS, _REMARKS):
         text = pattern.sub(_blanked, text)
     return text
 

@@ -49,7 +49,7 @@ _TRAILS = " \t\r\n\u2009.,;:"
 _VERBS = (
     "is|are|was|were|be|has|have|had|equals?|gives?|giving|makes?|made|making|measures|needs?|needed|gets?|got|earns?"
     "|earned|costs?|pays?|paid|spends?|spent|sells?|sold|leaves|leaving|weighs?|takes?|took|saves?|saved|receives?"
-    "|received|totals?|totall?ing|becomes"
+    "|received|totals?|totall?ing|becomes|comes"
 )
 _FILLERS = (
     "now|then|only|just|also|still|about|approximately|around|roughly|exactly|therefore|thus|equal|to|actually|at|a"
@@ -57,29 +57,33 @@ _FILLERS = (
 )
 _ASSERTS = re.compile(
     rf"""
-    (?: [=≈] | \b(?i:result|total|answer): | \b(?i:{_VERBS})\b(?:\s(?i:{_FILLERS})\b){{0,4}} | \b[Ww]e\sget\b
+    (?: [=≈→⇒] | \b(?i:result|total|answer): | \b(?i:{_VERBS})\b(?:\s(?i:{_FILLERS})\b){{0,4}} | \b[Ww]e\sget\b
       | \b(?:[Ss]he|[Hh]e|[Ii]t|[Tt]hat|[Tt]here)'s\b | \btotal\sof\b
       | \bround(?:s|ed)?\s(?:up\s|down\s|off\s)?to\b
     )[\s$*]*\Z
     """,
     re.VERBOSE,
 )
-_NAMES_IT = re.compile(r"\sis\sthe\b|\s(?:[a-z]+\s)?(?:in\stotal|altogether|in\sall)\b|\s?=\s?[A-Za-z]\b")
+_NAMES_IT = re.compile(
+    r"\sis\sthe\b|(?:\s(?:of\sthe\s)?[a-z]+){0,3}\s(?:is|are|was|were)\s(?:left|remaining|needed)\b|(?:\s[a-z]+){0,2}\sremains?\b|\s(?:[a-z]+\s)?(?:in\stotal|altogether|in\sall)\b|\s?=\s?[A-Za-z]\b"
+)
 _NEARBY = 80  # characters before a value in which its verb stands
 # Such a clause says its last value, whatever its verb, unless that is counted off from something.
 _COUNTED_OFF = r"\b(?:out\sof|from|than|not|after|by|for|with|if)\s[^\w\n]*\Z"
+_WHICH = re.compile(r",\swhich\s(?:is|are|was|were|makes|leaves|gives)\s[^\n.,;]{0,20}\Z")
 _SO = re.compile(
     rf"\b(?:so|therefore|thus|hence|finally)\b(?![^\n.;=]{{0,200}}{_COUNTED_OFF})[^\n.;=]{{0,200}}\Z", re.IGNORECASE
 )
 _CLAUSE = 200  # characters
 _BOUNDARIES = ("\n", ". ", "! ", "? ", "; ")
 _SENTENCE_ENDS = re.compile(r"[\n!?;]|\.(?!\d)")
-_TELLS = re.compile(r"(?!\s*(?:since|because|if|when|as|although|while)\b).*[a-z]{2}", re.IGNORECASE | re.DOTALL)
+_NO_CLAIM = re.compile(r"\s*(?:since|because|if|when|as|although|while)\b", re.IGNORECASE)
+_TELLS = re.compile(r"[a-z]{2}")
 _OPERAND = re.compile(
     r"""
     (?: [-+*/×÷^=]\s? | \d[ \t]? | \bthan\s | \bnot\s | n't\s | \bnever\s | \bfrom\s | \bout\sof\s
       | \bat\s(?:least|most)\s | \bup\sto\s
-      | [0-9]\s(?:\w+\s)?of\s | \b(?:step|part|day|question|case)\s )\Z
+      | (?:[0-9]|\bhalf|\bthird|\bquarter|\bpercent|%)\s(?:\w+\s)?of\s | \b(?:step|part|day|question|case)\s )\Z
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -125,7 +129,11 @@ def stated(text: str) -> Reading | None:
         if concluded is not None and each.start < clause:
             return concluded
         if is_asserted(text, each):
-            return each
+            if not _WHICH.search(text, max(0, each.start - _NEARBY), each.start):
+                return each
+            if concluded is None:  # a remark (`…, which is 5 fewer`), unless it is all that the sentence says
+                clause, concluded = sentence(text, each)[0], each
+                continue
         so = _SO.search(text, max(0, each.start - _CLAUSE), each.start) if concluded is None and each.value else None
         if so is not None:
             clause, concluded = so.start(), each
@@ -146,7 +154,9 @@ def _alone(text: str, found: Sequence[Reading]) -> Reading | None:
     start, end = sentence(text, found[-1])
     others = len(found) > 1 and found[-2].end > start
     is_last = not text[end:].strip(" \t\n.!?;")
-    return found[-1] if is_last and not others and _TELLS.match(text, start, found[-1].start) else None
+    around = text[start : found[-1].start] + text[found[-1].end : end]
+    tells = _TELLS.search(around) is not None and not _NO_CLAIM.match(text, start)
+    return found[-1] if is_last and not others and tells else None
 
 
 def is_operand(text: str, reading: Reading) -> bool:
@@ -181,7 +191,7 @@ def _letter(text: str, start: int, has_options: bool) -> tuple[int, int] | None:
 
 def equation(text: str) -> Reading | None:
     """What an equation comes to: its right side, or its left where the right is a calculation."""
-    at = max(text.rfind("="), text.rfind("≈"))
+    at = max(map(text.rfind, "=≈→⇒"))
     if at < 0:
         return None
     found = readings(text)

@@ -24,10 +24,15 @@ _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth"
 _PARTS |= {"tenth": 10} | {f"{part}s": size for part, size in _PARTS.items() if not part.startswith("hal")}
 _LARGE = "hundred|thousand|million|billion|trillion|dozen|lakh|crore"
 _NO_MORE = r"(?:no\s[a-z]+(?:\s[a-z]+)?|none)\s(?:left|remaining|remains?)"
-STARTS = rf"(?:an?\s+(?:{_LARGE})|half\s+an?\b|an?\s+(?:half|quarter)|{_NO_MORE}|{'|'.join([*ONES, *TENS])})(?!\w)"
+_ONE_AND = r"(?:an?|one)\s[a-z]+\sand\sa\s(?:half|quarter)"  # an hour and a half
+STARTS = (
+    rf"(?:an?\s+(?:{_LARGE})|half\s+an?\b|an?\s+(?:half|quarter)|{_NO_MORE}|{_ONE_AND}"
+    rf"|{'|'.join([*ONES, *TENS])})(?!\w)"
+)
 """What a number in words starts with; a lone `a`, `half` or `thousand` is none."""
 _STARTS = re.compile(STARTS, re.IGNORECASE)
 _HALF_A = re.compile(rf"half\s+an?\b(?:\s+({_LARGE})\b(?!-))?|an?\s+(half|quarter)\b", re.IGNORECASE)
+_AND_A_HALF = re.compile(r"(?:an?|one)\s[a-z]+\sand\sa\s(half|quarter)\b", re.IGNORECASE)
 _NONE = re.compile(_NO_MORE, re.IGNORECASE)
 _WORD = re.compile(r"([ \t\u2009]*-[ \t]*|[ \t\u2009]+|)([A-Za-z]+)(?!\w)")
 MOST_WORDS = 16
@@ -40,6 +45,8 @@ def spelled(text: str, at: int) -> tuple[Fraction, int] | None:
     if half := _HALF_A.match(text, at):
         part = Fraction(1, 4 if (half[2] or "").lower() == "quarter" else 2)
         return part * (SCALES[half[1].lower()] if half[1] else 1), half.end()
+    if more := _AND_A_HALF.match(text, at):
+        return Fraction(3, 2) if more[1].lower() == "half" else Fraction(5, 4), more.end()
     if none := _NONE.match(text, at):
         return Fraction(0), none.end()
     counter, end, whole = _Counter(), at, at

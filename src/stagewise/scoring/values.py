@@ -9,9 +9,10 @@ Equality (`forms.same`) is of exact values, within one form: no units are conver
 """
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 
-from stagewise.scoring.forms import Value
+from stagewise.scoring.forms import Number, Value
 from stagewise.scoring.grammar import read
 from stagewise.scoring.plain import undress
 from stagewise.scoring.symbols import run, symbolic
@@ -63,7 +64,12 @@ def bare(text: str) -> str:
     return text
 
 
+_TIMES = {"once": 1, "twice": 2, "thrice": 3}
+
+
 def _whole(text: str) -> Value | None:
+    if text.lower() in _TIMES:
+        return Number(Fraction(_TIMES[text.lower()]))
     found = read(text, 0)
     if found is not None and found.start == 0 and _is_all(text, found.end):
         return found.value
