@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from helpers.servers import free_port, running, wait_until
 
@@ -31,6 +30,8 @@ class Postgres:
         self.port = port
 
     def execute(self, statement: str, database: str = "postgres") -> None:
+        import psycopg2  # of the extra `services`, which a run of the other tests need not have
+
         connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="stagewise", dbname=database)
         connection.autocommit = True
         connection.cursor().execute(statement)
@@ -42,6 +43,8 @@ class Postgres:
         return f"postgresql+psycopg2://stagewise@127.0.0.1:{self.port}/{name}"
 
     def answers(self) -> bool:
+        import psycopg2
+
         try:
             self.execute("SELECT 1")
         except psycopg2.OperationalError:
