@@ -34,7 +34,6 @@ def test_a_file_is_read_with_one_request(proxy: Proxy, write_config: Any) -> Non
     assert [method for method, path in proxy.seen if "server-info" not in path] == ["GET", "GET"]
 
 
-@pytest.mark.xfail(ARCHIVE.endswith(".gz"), reason="the archive of the code is compressed still", strict=True)
 def test_no_file_has_a_name_for_which_stores_would_encode_it(finished: Any) -> None:
     """MLflow stores `x.gz` on S3 with Content-Encoding: gzip, and its client decodes what it reads back."""
     client, names = finished.client, {ARCHIVE}
