@@ -4,7 +4,6 @@ import mimetypes
 from collections import Counter
 from typing import Any
 
-import pytest
 from helpers.proxy import Proxy
 
 from stagewise import pipeline
