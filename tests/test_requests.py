@@ -4,15 +4,17 @@ import mimetypes
 from collections import Counter
 from typing import Any
 
+import pytest
 from helpers.proxy import Proxy
 
 from stagewise import pipeline
 from stagewise.steps.common import ARCHIVE
 
 STEPS = 12  # split, base, four phases of two arms, an eval of each checkpoint, report
-EACH = 80  # requests of a step on average, half of them for its files; each hashes a password where there is basic-auth
+EACH = 100  # requests of a step on average, half of them for its files; each hashes a password where there is basic-auth
 
 
+@pytest.mark.slow
 def test_a_study_asks_its_server_a_bounded_number_of_times(proxy: Proxy, write_config: Any) -> None:
     config = write_config(study="counted", arms=["curriculum", "flat"])
     pipeline.run(config)
