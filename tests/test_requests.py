@@ -11,7 +11,7 @@ from stagewise import pipeline
 from stagewise.steps.common import ARCHIVE
 
 STEPS = 12  # split, base, four phases of two arms, an eval of each checkpoint, report
-EACH = 100  # requests of a step on average, half of them for its files; each hashes a password where there is basic-auth
+EACH = 100  # requests of a step on average, half of them for files; each hashes a password where there is basic-auth
 
 
 @pytest.mark.slow
