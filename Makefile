@@ -13,12 +13,15 @@ run: .venv/installed
 	python -m stagewise.tracking.store "$(STUDY)"
 	mlflow run . --env-manager local --experiment-name "$(STUDY)" -P config="$(CONFIG)"
 
+# A file's tests share what is costly to make; files are taken in the order that tests/conftest.py gives them.
+PARALLEL = -n 2 --dist loadfile --no-loadscope-reorder
+
 test: .venv/installed
-	pytest -q -n 2 --dist loadfile
+	pytest -q $(PARALLEL)
 
 # ATEN_CPU_CAPABILITY=default or avx2 has torch compute as on an older processor.
 test-numeric: .venv/installed
-	pytest -q -n 2 --dist loadfile -m "numeric and not slow"
+	pytest -q $(PARALLEL) -m "numeric and not slow"
 
 test-slow: .venv/installed
 	pytest -q -m slow

@@ -236,19 +236,20 @@ def test_no_secret_gets_into_what_a_study_writes(
     assert CANARY not in said
     assert holding(tmp_path / "record") == []
     (run_id,) = set(re.findall(r"record  run ([0-9a-f]{32}) ", said))
-    each = f"[e.export('{run_id}', f, None, None) for f in (*e.FORMATS, e.BUNDLE)]"
-    export = f"from stagewise.steps import export as e; {each}"
+    # Exported, and verified over HTTP, each file through the server; and from the bundle, without it.
     (tmp_path / "exports").mkdir()
-    told = run(tmp_path / "exports", environment, sys.executable, "-c", export)
-    assert told.count("✓") == len(list((tmp_path / "exports").iterdir())) == len(FORMATS) + 1
+    after = f"""if True:
+        from stagewise.steps import export, verify
+        for name in (*export.FORMATS, export.BUNDLE):
+            export.export("{run_id}", name, None, None)
+        verify.verify("{run_id}", None, False)
+        verify.verify("{run_id[:8]}-bundle", None, False)
+    """
+    told = run(tmp_path / "exports", environment, sys.executable, "-c", after)
+    assert len(list((tmp_path / "exports").iterdir())) == len(FORMATS) + 1
+    assert told.count("✓ whole: ") == 2
     assert CANARY not in told
     assert holding(tmp_path / "exports") == []
-    # Verified over HTTP, each file through the server; and from the bundle, without it.
-    (place,) = (tmp_path / "exports").glob(f"{run_id[:8]}-bundle")
-    for target in (run_id, str(place)):
-        verified = run(clone, environment, sys.executable, "-m", "stagewise", "verify", "--run-id", target)
-        assert "✓ whole: " in verified
-        assert CANARY not in verified
     (gone, *_) = (tmp_path / "record").rglob("predictions.jsonl")
     gone.rename(tmp_path / "kept")
     command = [sys.executable, "-m", "stagewise", "verify", "--run-id", run_id]

@@ -1,5 +1,7 @@
 """docs/models.md holds what the self-check finds for every causal-LM family of the installed transformers."""
 
+import math
+from pathlib import Path
 from typing import Any
 
 import families
@@ -11,16 +13,18 @@ from models import tokenizer
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig
 
-from stagewise import batching
+from stagewise import batching, modeling
 from stagewise.batching import Batching
 from stagewise.config import Evaluation
 from stagewise.errors import ModelError
 from stagewise.formatting import Example
 from stagewise.generation import Decoder, Prompt
+from stagewise.hashing import tensor_shapes
 from stagewise.modeling import Loaded
 from stagewise.selfcheck import check
 
 WRITTEN = families.DOCUMENT.read_text()
+MADE = [each for each in families.families() if each not in families.UNMADE]
 
 
 def test_every_family_of_the_installed_transformers_is_in_the_table() -> None:
@@ -38,7 +42,7 @@ def test_a_family_is_as_the_table_says(family: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", [each for each in families.families() if each not in families.UNMADE])
+@pytest.mark.parametrize("family", MADE)
 def test_a_family_that_is_taken_answers_and_learns_as_transformers_says(family: str) -> None:
     """By itself, another draw of weights and prompts, and with nothing of the self-check but its verdict."""
     made = Loaded(families.wide(family, seed=1), tokenizer())
@@ -61,6 +65,19 @@ def test_a_family_that_is_taken_answers_and_learns_as_transformers_says(family: 
         with torch.no_grad(), batching.attending(made.model):
             found = sum(float(batching.summed_loss(made.model, batch, laid, accelerator)) for batch in batches)
         assert found == pytest.approx(wanted, rel=1e-4), layout
+
+
+FAST = ("llama", "glm4_moe", "minimax")  # without buffers, with a router's biases, with a decay's tables
+
+
+@pytest.mark.parametrize(
+    "family", [each if each in FAST else pytest.param(each, marks=pytest.mark.slow) for each in MADE]
+)
+def test_the_values_of_the_saved_files_are_parameters_and_buffers(family: str, tmp_path: Path) -> None:
+    made = families.tiny(family)
+    modeling.save(Loaded(made, tokenizer()), tmp_path)
+    shapes = [shape for path in tmp_path.glob("*.safetensors") for shape in tensor_shapes(path).values()]
+    assert sum(map(math.prod, shapes)) == modeling.parameters(made) + modeling.buffers(made)
 
 
 def alone(made: Loaded, ids: Any) -> tuple[list[int], int]:

@@ -710,8 +710,15 @@ def test_the_command_says_what_broke_and_how_it_ends(held: Held) -> None:
     ],
 )
 def test_what_is_not_there_cannot_be_checked(
-    held: Held, target: str, said: str, capsys: pytest.CaptureFixture[str]
+    held: Held,
+    target: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (tmp_path / "link").symlink_to("..")  # as a virtual environment has some
+    monkeypatch.chdir(tmp_path)
     assert verify(target) == 5
     assert said in capsys.readouterr().out
     assert verify(target, as_json=True) == 5

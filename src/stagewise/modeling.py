@@ -80,6 +80,12 @@ def parameters(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def buffers(model: Any) -> int:
+    """Values that are saved with the weights and are no parameters: a router's biases, a table of decays."""
+    learned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return sum(value.numel() for name, value in model.state_dict().items() if name not in learned)
+
+
 def positions(model: Any) -> int | None:
     """Tokens of the longest sequence that the model is made for; None where it has no such limit."""
     found: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)

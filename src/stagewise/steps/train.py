@@ -474,6 +474,7 @@ def _finish(
     facts = facts_of(session.config, split, wanted, parent, so_far, outcome.curve) | known
     facts |= {
         "parameters": modeling.parameters(loaded.model),
+        "buffers": modeling.buffers(loaded.model),
         "dtypes": dtypes(parent, str(loaded.model.dtype).removeprefix("torch.")),
         "resumed_at_step": outcome.resumed_at,
         "passed_over": outcome.passed_over,

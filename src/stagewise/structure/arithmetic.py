@@ -248,7 +248,8 @@ class _Reader:
             self.index += 1
             text += token.text
             plain, self.paired = "." not in token.text, True
-            self.doubtful |= named  # "Step 1 345 + …"
+            # "Step 1 345 + …"; 2 148/301 is also two and a part.
+            self.doubtful |= named or self._is_part(self.tokens[self.index - 1 : self.index + 2])
         return text.translate(_SEPARATORS)
 
     def _mixed(self, place: int) -> Fraction:
@@ -256,20 +257,23 @@ class _Reader:
         after = self.tokens[self.index : self.index + 5]
         link = int(bool(after) and after[0].text in ("and", "&"))
         fraction, after = after[link : link + 3], after[link + 3 :]
-        if [token.kind for token in fraction] != ["number", "sign", "number"]:
-            return Fraction(0)
-        top, slash, bottom = fraction
         goes_on = bool(after) and not after[0].spaced and after[0].text in ("÷", "^", "!", "(")
-        if slash.text != "÷" or slash.spaced or bottom.spaced or not top.spaced or goes_on:
+        if goes_on or not self._is_part(fraction):
             return Fraction(0)
-        if not all(regex.fullmatch(r"\d{1,9}", token.text) for token in (top, bottom)) or int(top.text) >= int(
-            bottom.text
-        ):
-            return Fraction(0)
+        top, _, bottom = fraction
         self.index += link + 3
         self.paired = True
         self.doubtful |= self._is_named(place)  # "Step 1 1/2 + …"
         return Fraction(int(top.text), int(bottom.text))
+
+    def _is_part(self, tokens: list[Token]) -> bool:
+        """They are a fraction below one, written together: the 1/2 of 2 1/2."""
+        if [token.kind for token in tokens] != ["number", "sign", "number"]:
+            return False
+        top, slash, bottom = tokens
+        together = slash.text == "÷" and top.spaced and not slash.spaced and not bottom.spaced
+        digits = all(regex.fullmatch(r"[1-9]\d{0,8}", token.text) for token in (top, bottom))
+        return together and digits and int(top.text) < int(bottom.text)
 
     def _is_named(self, place: int) -> bool:
         """The number at `place` may be the name of something: `Step 1`."""

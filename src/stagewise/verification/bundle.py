@@ -106,6 +106,8 @@ class Bundle:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.where = folder, str(folder.absolute())
+        if not (folder / ROOT).exists():  # before all that lies below it is listed: it may be anybody's folder
+            raise _no_bundle(folder / ROOT)
         self.sizes = _plain_files(folder)
         found = self._read(ROOT, "bundle")
         if found["schema"] != SCHEMA:
@@ -160,15 +162,19 @@ class Bundle:
         return found
 
     def _read(self, path: str, schema: str) -> dict[str, Any]:
-        where = str(self.folder / path)
         if path not in self.sizes:
-            raise LineageError(f"{where}: found no such file; expected what `stagewise export --format bundle` writes")
+            raise _no_bundle(self.folder / path)
+        where = str(self.folder / path)
         try:
             found = document((self.folder / path).read_bytes(), where)
             schemas.check(found, schema, where)
         except DataError as error:
             raise LineageError(f"found no bundle: {error}") from None
         return dict(found)
+
+
+def _no_bundle(path: Path) -> LineageError:
+    return LineageError(f"{path}: found no such file; expected what `stagewise export --format bundle` writes")
 
 
 def _plain_files(folder: Path) -> dict[str, int]:

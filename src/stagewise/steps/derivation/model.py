@@ -38,9 +38,11 @@ def tokenizer_of(chain: Chain, trained: Sealed) -> Any:
 
 
 def parameters(sealed: Sealed, chain: Chain) -> int:
-    """As many as the tensors have elements; as told where a bundle left them out."""
+    """As many as the tensors have elements, less those of buffers; as told where a bundle left them out."""
     shapes = _shapes(sealed, chain)
-    return int(sealed.facts["parameters"]) if shapes is None else sum(map(prod, shapes.values()))
+    if shapes is None:
+        return int(sealed.facts["parameters"])
+    return sum(map(prod, shapes.values())) - int(sealed.facts["buffers"])
 
 
 def dtype_of(sealed: Sealed, chain: Chain) -> str:

@@ -22,7 +22,7 @@ from stagewise.verification.walk import Underivable
 
 MOST = 20_000_000  # examples of an arm: some gigabytes of memory
 # Facts that nothing else tells: of the base also what its self-check found.
-AS_TOLD = ("resumed_at_step", "passed_over", "lost", "model_source", "self_check", "layout")
+AS_TOLD = ("resumed_at_step", "passed_over", "lost", "model_source", "self_check", "layout", "buffers")
 
 
 def curve_of(sealed: Sealed) -> list[training.StepReport]:
@@ -45,7 +45,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         encoded = _encoded(config, chain, made_of, parent, stages, memo)
         phases = kept(memo, ("plan", made_of.digest, _key(config), wanted), lambda: _planned(config, encoded, wanted))
         order = [phase.instances for phase in phases[: wanted.phase]]
-        follows["self_check"] = parent.facts["self_check"]
+        follows |= {name: parent.facts[name] for name in ("self_check", "buffers")}
         layouts = step.ways_of(parent).layouts
         if facts["layout"] not in layouts:
             yield Finding("manifest.json, facts.layout", facts["layout"], f"one of {', '.join(layouts)}")
