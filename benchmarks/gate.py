@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import stats
 
-from stagewise.paired import paired_interval
+from stagewise.analysis.paired import paired_interval
 
 SEED = 0
 ITEMS = (10, 20, 50, 100, 250, 500, 1000)

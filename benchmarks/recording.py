@@ -51,10 +51,11 @@ def _options() -> argparse.Namespace:
 
 
 def _phase(folder: Path, options: argparse.Namespace) -> str:
-    from stagewise import checkpoints, modeling
+    from stagewise.model import loading
     from stagewise.steps import common, split, train
     from stagewise.tracking import models, runs
     from stagewise.tracking.journal import Journal
+    from stagewise.training import checkpoints
 
     _write_model(folder / "model", options.tiny)
     session = common.open_session(_write_config(folder, options.optimizer))
@@ -66,7 +67,7 @@ def _phase(folder: Path, options: argparse.Namespace) -> str:
     rows = [
         ("parent fetched, each digest checked", spent(models.fetch_checkpoint)),
         ("saves while it trains", spent(checkpoints.save)),
-        ("checkpoint written", spent(modeling.save)),
+        ("checkpoint written", spent(loading.save)),
         ("checkpoint hashed, logged, read back", spent(models.log_checkpoint)),
         ("config, code, environment", spent(common.record_setup)),
         ("artifacts logged, read back", spent(runs.ActiveRun.upload)),
@@ -86,7 +87,7 @@ def _write_model(folder: Path, tiny: bool) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from stagewise.config import Tokenizer
-    from stagewise.modeling import Loaded, build_tokenizer, save
+    from stagewise.model.loading import Loaded, build_tokenizer, save
 
     shape = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "vocab_size": 49152}
     shape |= {"num_attention_heads": 9, "num_key_value_heads": 3}
@@ -118,22 +119,22 @@ def _write_config(folder: Path, optimizer: str) -> Path:
 @contextmanager
 def _made_up_steps() -> Iterator[list[float]]:
     """All but the first take no time; the seconds of that one are put into the list."""
-    from stagewise import training
+    from stagewise.training import loop
 
-    taken, seconds = training._Stepper.take, list[float]()
+    taken, seconds = loop._Stepper.take, list[float]()
 
     def take(stepper: Any, step: Any, number: int, rate: float) -> Any:
         if number == 1:
             report = taken(stepper, step, number, rate)
             seconds.append(report.seconds)
             return report
-        return training.StepReport(number, 1.0, rate, 1.0, len(step), 100, 200, 0, 1.0)
+        return loop.StepReport(number, 1.0, rate, 1.0, len(step), 100, 200, 0, 1.0)
 
-    training._Stepper.take = take  # type: ignore[method-assign]
+    loop._Stepper.take = take  # type: ignore[method-assign]
     try:
         yield seconds
     finally:
-        training._Stepper.take = taken  # type: ignore[method-assign]
+        loop._Stepper.take = taken  # type: ignore[method-assign]
 
 
 def _journal(session: Any, record: Any) -> float:
@@ -155,7 +156,8 @@ def _journal(session: Any, record: Any) -> float:
 
 
 def _study(folder: Path, config: Path) -> str:
-    from stagewise import pipeline, provenance
+    from stagewise import pipeline
+    from stagewise.record import code as provenance
     from stagewise.tracking import runs
 
     inline = folder / "study.yaml"

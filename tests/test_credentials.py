@@ -22,8 +22,8 @@ from test_cli import is_a_users_mistake, stagewise
 from tracking.test_launcher import made
 
 from stagewise import config, credentials
+from stagewise.commands.export import FORMATS
 from stagewise.errors import SecretError
-from stagewise.steps.export import FORMATS
 from stagewise.tracking.store import connect
 
 SECRET = "cAnArY0123456789abcdefXYZ"

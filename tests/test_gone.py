@@ -13,13 +13,13 @@ from conftest import TINY, Finished, Store, merged
 from mlflow.cli import gc
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from test_cli import is_a_users_mistake, stagewise
-from test_verify import _moved
+from verification.test_verify import _moved
 
 from stagewise import pipeline
+from stagewise.commands import verify
 from stagewise.errors import UserError
 from stagewise.hashing import folder_digests
-from stagewise.steps import verify
-from stagewise.tracking import traces
+from stagewise.tracking import eval_traces
 from stagewise.tracking.store import connect
 
 # A chain of two phases, and another arm from the same base.
@@ -143,7 +143,7 @@ def delete_tag_of_run(study: Study, thing: Thing) -> None:
 
 
 def delete_traces(study: Study, thing: Thing) -> None:
-    traces.remove(study.client, study.experiment_id, study.runs[thing.of])
+    eval_traces.remove(study.client, study.experiment_id, study.runs[thing.of])
 
 
 def delete_model(study: Study, thing: Thing) -> None:

@@ -10,13 +10,14 @@ import mlflow
 import pytest
 import yaml
 from conftest import TINY, Finished, merged
-from processes import Process
+from helpers.processes import Process
 
-from stagewise import pipeline, provenance
+from stagewise import pipeline
+from stagewise.commands import verify
 from stagewise.data.traces import parse_traces
 from stagewise.errors import CodeError, ConfigError, DataError, ModelError, TrainingError
 from stagewise.hashing import sha256
-from stagewise.steps import verify
+from stagewise.record import code
 from stagewise.tracking.runs import download, read
 from stagewise.tracking.store import connect
 
@@ -209,7 +210,7 @@ def test_a_step_whose_model_was_lost_is_done_again_once(
 def test_a_new_store_takes_no_notice_of_what_an_old_one_left_in_the_work_folder(
     store: Any, write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stagewise import split as core
+    from stagewise.curriculum import stages as core
 
     def fails(*arguments: Any) -> Any:
         raise RuntimeError("killed")
@@ -344,7 +345,7 @@ def test_two_studies_at_once_on_a_fresh_store_both_finish(
 def test_require_clean_refuses_changed_code_before_any_run(
     store: Any, write_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)  # no repository
+    monkeypatch.setattr(code, "PACKAGE", tmp_path)  # no repository
     with pytest.raises(CodeError, match="require_clean"):
         pipeline.run(write_config(require_clean=True))
     assert statuses(connect()) == []

@@ -19,7 +19,7 @@ import click
 from stagewise import __version__
 from stagewise.credentials import kind_of, redact
 from stagewise.errors import INTERRUPTED, SecretError, foreseen
-from stagewise.openmp import spin_little
+from stagewise.training.openmp import spin_little
 
 
 class Group(click.Group):
@@ -160,8 +160,8 @@ def train(
     experiment_name: str,
 ) -> None:
     """Train one phase of one arm, or make the base checkpoint."""
-    from stagewise.distributed import machine_rank
     from stagewise.steps import common, train
+    from stagewise.training.distributed import machine_rank
 
     session = common.open_session(config, _launched(words), experiment_name)
     wanted = common.given(session.client, split_run, "split"), arm, phase, seed
@@ -208,7 +208,7 @@ def report(words: list[str], run_id: str) -> None:
 @click.option("--probe", is_flag=True, help="Also find how the model has to be run, and time three updates.")
 def plan(config: Path, as_json: bool, probe: bool) -> None:
     """Show what would be trained, in which order, and what separates the arms."""
-    from stagewise.steps import plan
+    from stagewise.commands import plan
 
     click.echo(plan.show(config, as_json, probe))
 
@@ -224,7 +224,7 @@ def plan(config: Path, as_json: bool, probe: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Everything, with each item's score.")
 def score(file: Path, items: Path | None, finish_reason: str | None, as_json: bool) -> None:
     """Score a predictions FILE again: of stagewise, lm-evaluation-harness, or ids and answers."""
-    from stagewise import rescoring
+    from stagewise.commands import score as rescoring
 
     click.echo(rescoring.show(file, items, finish_reason, as_json))
 
@@ -233,7 +233,7 @@ def score(file: Path, items: Path | None, finish_reason: str | None, as_json: bo
 @click.option("--remove", is_flag=True, help="Remove what is listed.")
 def gc(remove: bool) -> None:
     """List what failed and superseded runs left, here and on the server."""
-    from stagewise.steps import gc
+    from stagewise.commands import gc
 
     click.echo(gc.collect(remove))
 
@@ -256,7 +256,7 @@ def verify(context: click.Context, run_id: str, expect: str, json: bool) -> None
 
     Exit code 0: whole, 3: the run has not ended, 4: broken, 5: it can't be checked.
     """
-    from stagewise.steps import verify as step
+    from stagewise.commands import verify as step
 
     context.exit(step.verify(run_id, expect or None, json, _launched(context.obj)))
 
@@ -276,7 +276,7 @@ def verify(context: click.Context, run_id: str, expect: str, json: bool) -> None
 @click.pass_obj
 def promote(words: list[str], run_id: str, config: str, dry_run: bool) -> None:
     """Make a checkpoint the champion, if its record is whole and the gate holds."""
-    from stagewise.steps import promote as step
+    from stagewise.commands import promote as step
 
     step.promote(run_id, Path(config) if config else None, dry_run, launched=_launched(words))
 
@@ -298,8 +298,8 @@ def reproduce(ctx: click.Context, run_id: str, yes: bool) -> None:
 
     It runs the code that is in the record, and says first whose that is.
     """
-    from stagewise.reproduction import DIFFERS
-    from stagewise.steps import reproduce as step
+    from stagewise.analysis.agreement import DIFFERS
+    from stagewise.commands import reproduce as step
 
     ctx.exit(4 if step.reproduce(run_id, yes, _launched(ctx.obj)) == DIFFERS else 0)
 
@@ -313,7 +313,7 @@ def reproduce(ctx: click.Context, run_id: str, yes: bool) -> None:
 @click.pass_obj
 def export(words: list[str], run_id: str, format: str, out: str, key: str, weights: bool) -> None:
     """Write a finished study in a format that others read, or as a folder that verify reads: docs/export.md."""
-    from stagewise.steps import export as step
+    from stagewise.commands import export as step
 
     signed_by = Path(key).expanduser() if key else None
     step.export(run_id, format, Path(out) if out else None, signed_by, weights, _launched(words))

@@ -11,27 +11,29 @@ import json
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stagewise import openmp, progress
+from stagewise import progress
 from stagewise.config import CHECKPOINT, Config, resolved
 from stagewise.credentials import without_home
+from stagewise.curriculum.targets import Target, target_of, targets
 from stagewise.errors import ConfigError
-from stagewise.manifest import Sealed
-from stagewise.provenance import check_clean, environment, scrub
+from stagewise.model.device import machine
+from stagewise.record.code import check_clean, environment, scrub
 from stagewise.report import tables
 from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
-from stagewise.steps.common import Session, Spec, find, link, open_session, perform, record_setup
-from stagewise.steps.train import Target
+from stagewise.steps.common import Session, Spec, find, open_session, perform, record_setup
+from stagewise.steps.study import alias_of, describe, finals, reused, runs_of
 from stagewise.tracking import store
 from stagewise.tracking.launcher import launch
 from stagewise.tracking.models import claim, register
 from stagewise.tracking.owners import close_abandoned
-from stagewise.tracking.runs import PARENT, ActiveRun, Launched, Record, open_run, studies_elsewhere
-from stagewise.tracking.views import address, page, run_page, save_view
+from stagewise.tracking.pages import address, page, run_page, save_view
+from stagewise.tracking.runs import ActiveRun, Launched, Record, open_run, studies_elsewhere
+from stagewise.training import openmp
 
 Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]
 """(session, step, the parameters of its entry point) → the step's finished run."""
@@ -69,7 +71,7 @@ def run(config_path: Path, launched: Launched | None = None, experiment_name: st
     started = time.perf_counter()
     session = open_session(config_path, launched, experiment_name)
     config = session.config
-    if not openmp.spin_little() and config.launcher == "inline" and train.machine(config)["threads"] > 1:
+    if not openmp.spin_little() and config.launcher == "inline" and machine(config)["threads"] > 1:
         progress.say(f"! {openmp.TOO_LATE}")
     _check_server(config)
     if config.require_clean:
@@ -90,7 +92,7 @@ def run(config_path: Path, launched: Launched | None = None, experiment_name: st
         progress.say(f"▸ {config.study}: arms {', '.join(config.arms)}, seeds {', '.join(map(str, config.seeds))}")
         with tempfile.TemporaryDirectory() as folder:
             # First, so that a study which fails has left its config and code too.
-            code = record_setup(session, run, "pipeline", resolved(config), train.machine(config), Path(folder))
+            code = record_setup(session, run, "pipeline", resolved(config), machine(config), Path(folder))
             run.upload(Path(folder))
             study = _Study(session, LAUNCHERS[config.launcher])
             study.run_all()
@@ -104,7 +106,7 @@ def run(config_path: Path, launched: Launched | None = None, experiment_name: st
 
 def _check_server(config: Config) -> None:
     """Raises `ConfigError` where one model would answer for all checkpoints of the study."""
-    server, checkpoints = config.evaluation.server, {target.checkpoint for target in train.targets(config)}
+    server, checkpoints = config.evaluation.server, {target.checkpoint for target in targets(config)}
     if server is not None and CHECKPOINT not in server.model:
         raise ConfigError(
             f"evaluation.server.model: found {server.model!r} for all {len(checkpoints)} checkpoints of the study, "
@@ -130,7 +132,7 @@ class _Study:
             base = self._train("base", 0, seed, None)
             for arm in config.arms:
                 parent = base
-                for phase in range(1, train.target(config, arm, 1, seed).phases + 1):
+                for phase in range(1, target_of(config, arm, 1, seed).phases + 1):
                     parent = self._train(arm, phase, seed, parent)
         self._leave_steps()
         self.report = self._step(report_step.specify(self.session, self.steps), run_id=str(self.session.parent))
@@ -209,7 +211,7 @@ def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, 
         config={"part": resolved(session.config), "file_sha256": session.config_sha256},
         code=code,
         environment=environment(),
-        machine=train.machine(session.config),
+        machine=machine(session.config),
         runs={name: record.reference for name, record in runs.items()},
         datasets={},
         artifacts=run.upload(out),
@@ -224,42 +226,6 @@ def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, 
     progress.say(f"  manifest sha256 {digest}")
     save_view(session.client, session.experiment_id)
     return compared
-
-
-def runs_of(split: Sealed, report: Sealed, trained: Sequence[Sealed], evaluated: Sequence[Sealed]) -> dict[str, Sealed]:
-    """The study's runs by what a pipeline calls them."""
-    runs = {"split": split, "report": report}
-    runs |= {f"train {Target.of(each).checkpoint}": each for each in trained}
-    return runs | {f"eval {Target.of(each).checkpoint}": each for each in evaluated}
-
-
-def reused(runs: Mapping[str, Sealed], pipeline_run: str) -> int:
-    """How many of a pipeline's runs were made before it, by another or by hand."""
-    parents = (each.manifest["recorded"]["tags"].get(PARENT) for each in runs.values())
-    return sum(parent != pipeline_run for parent in parents)
-
-
-def describe(compared: Mapping[str, Any], registered: Mapping[str, Any], runs: Mapping[str, Sealed]) -> str:
-    """In Markdown what came out, the models, and the runs of the study."""
-    models = [
-        f"- `models:/{entry['name']}@{alias}` is version {entry['version']}"
-        for alias, entry in sorted(registered.items())
-    ]
-    lines = [f"- {name}: {link(record)}" for name, record in runs.items()]
-    return "\n\n".join([report_step.describe(compared, "report/report.html"), "\n".join(models), "\n".join(lines)])
-
-
-def finals(compared: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of the study as a whole: the final checkpoints' `flexible`."""
-    return {
-        f"final/{each['name']}": each["measures"]["flexible"]["mean"]
-        for each in compared["checkpoints"]
-        if each["final"] and "flexible" in each["measures"]
-    }
-
-
-def alias_of(target: Target) -> str:
-    return f"{target.arm}-s{target.seed}"
 
 
 def _register(session: Session, record: Record) -> tuple[str, dict[str, str]]:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from models import loaded
+from helpers.models import loaded
 
-from stagewise import modeling
+from stagewise.model import loading
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_the_evaluation_benchmark_prints_its_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    modeling.save(loaded(), tmp_path / "blank")
+    loading.save(loaded(), tmp_path / "blank")
     trace = {"steps": [], "final_answer": "42", "meta": {"category": "edge_case"}}
     traces = [trace | {"prompt": f"What is {n}?"} for n in range(8)]
     items = [{"id": str(n), "prompt": f"What is {n}+1?", "expected_answer": "42"} for n in range(4)]

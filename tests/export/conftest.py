@@ -8,6 +8,6 @@ from stagewise.export import Study
 
 @pytest.fixture(scope="session")
 def study(finished: Finished) -> Study:
-    from stagewise.steps.export import read_study
+    from stagewise.commands.export import read_study
 
     return read_study(finished.client, finished.run_id)

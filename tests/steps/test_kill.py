@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 from conftest import TINY, Store, merged
-from processes import Process
+from helpers.processes import Process
 from steps.test_train import base, runs, statuses
 
 from stagewise.steps import common, split, train
@@ -106,7 +106,8 @@ def test_one_of_two_processes_that_is_killed_ends_the_run_and_the_same_command_g
     process = train(config)
     while process.poll() is None and not any((store.folder / "home" / "work").glob("*/checkpoints/step-*")):
         time.sleep(0.001)
-    ranks = [child for child in psutil.Process(process.pid).children() if "stagewise.distributed" in child.cmdline()]
+    children = psutil.Process(process.pid).children()
+    ranks = [child for child in children if "stagewise.training.distributed" in child.cmdline()]
     assert len(ranks) == 2
     ranks[1].kill()
     _, said = process.communicate(timeout=120)

@@ -68,11 +68,11 @@ QUANTILES = {"stages": [{"name": "easy"}, {"name": "hard"}], "quantiles": {"sign
 
 
 def test_tokens_are_counted_by_the_models_tokenizer(study: Any, tmp_path: Path) -> None:
-    from models import loaded
+    from helpers.models import loaded
 
-    from stagewise import modeling
+    from stagewise.model import loading
 
-    modeling.save(loaded(), tmp_path / "mine")
+    loading.save(loaded(), tmp_path / "mine")
     record = study("Another?", model={"path": "mine"}, split=QUANTILES)
     assert stats(record)["thresholds"] == [len("x\n1")]
     assert [stats(record)["stages"][name]["traces"] for name in ("easy", "hard")] == [2, 2]

@@ -10,19 +10,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import models
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 from conftest import TINY, Store
+from helpers import models
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from stagewise import modeling, pipeline, training
+from stagewise import pipeline
 from stagewise.cli import main
 from stagewise.errors import TrackingError, UserError
+from stagewise.model import loading
 from stagewise.steps import common, split, train
 from stagewise.tracking.runs import Record
 from stagewise.tracking.store import connect
+from stagewise.training import loop
 
 
 def runs() -> Any:
@@ -86,7 +88,7 @@ def test_a_signal_saves_closes_the_run_and_says_how_to_go_on(
 ) -> None:
     config = write_config()
     stages, parent = base(config)
-    taken = training._Stepper.take
+    taken = loop._Stepper.take
 
     def interrupted(stepper: Any, step: Any, count: int, rate: float) -> Any:
         if count == 3:
@@ -94,7 +96,7 @@ def test_a_signal_saves_closes_the_run_and_says_how_to_go_on(
         return taken(stepper, step, count, rate)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Stepper, "take", interrupted)
+        patch.setattr(loop._Stepper, "take", interrupted)
         done = commanded(config, stages, parent.run_id, "flat", 1)
     assert done.exit_code == 130
     assert done.stderr.strip() == "Interrupted. saved at step 3 of 9; the same command goes on from there"
@@ -186,7 +188,7 @@ def test_bad_input_is_one_line_before_anything_is_trained(
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
     if callable(damage := changes.get("model")):
-        modeling.save(models.loaded(), tmp_path / "mine")
+        loading.save(models.loaded(), tmp_path / "mine")
         damage(tmp_path / "mine")
         changes = {"model": {"path": "mine"}}
     config = tmp_path / "config.yaml"
@@ -206,8 +208,8 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         endpoint = f"localhost:{probe.getsockname()[1]}"
-    training = {"processes": 2, "machines": 2, "rendezvous": endpoint, "batch_size": 2, "save_steps": 1}
-    config = write_config(arms=["flat"], training=training)
+    loop = {"processes": 2, "machines": 2, "rendezvous": endpoint, "batch_size": 2, "save_steps": 1}
+    config = write_config(arms=["flat"], training=loop)
     stages, parent = base(config)
     which = ("--split-run", stages.run_id, "--init-run", parent.run_id, "--arm", "flat", "--phase", "1", "--seed", "1")
     command = [sys.executable, "-m", "stagewise", "train", "--config", str(config), *which]

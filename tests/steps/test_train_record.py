@@ -9,16 +9,17 @@ import torch
 import yaml
 from click.testing import CliRunner
 from conftest import TINY, Finished, Store, merged
-from models import loaded
+from helpers.models import loaded
 from safetensors.torch import load_file
 
-from stagewise import modeling, training
 from stagewise.cli import main
+from stagewise.commands.verify import check
 from stagewise.config import Compute
 from stagewise.hashing import folder_digests, weights_digest
+from stagewise.model import loading
+from stagewise.model.device import DETERMINISM, set_up
 from stagewise.steps import split, train
 from stagewise.steps.common import open_session, perform
-from stagewise.steps.verify import check
 from stagewise.tracking.models import fetch_checkpoint
 from stagewise.tracking.runs import Record, read
 
@@ -32,7 +33,7 @@ def base_of(store: Store, model: dict[str, str]) -> Record:
 
 
 def test_a_folder_that_the_base_model_came_from_is_named_file_by_file(store: Store) -> None:
-    modeling.save(loaded(), store.folder / "model")
+    loading.save(loaded(), store.folder / "model")
     record = base_of(store, {"path": "model"})
     assert record.facts["model_source"] == folder_digests(store.folder / "model")
     assert "model.safetensors" in record.facts["model_source"]
@@ -41,8 +42,8 @@ def test_a_folder_that_the_base_model_came_from_is_named_file_by_file(store: Sto
 def test_a_gguf_file_that_the_base_model_came_from_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     (store.folder / "gguf").mkdir()
     (store.folder / "gguf" / "small.gguf").write_bytes(b"quantised")
-    modeling.save(loaded(), store.folder / "model")
-    monkeypatch.setattr(modeling, "_converted", lambda file, cache: store.folder / "model")
+    loading.save(loaded(), store.folder / "model")
+    monkeypatch.setattr(loading, "_converted", lambda file, cache: store.folder / "model")
     record = base_of(store, {"gguf": "gguf/small.gguf"})
     assert record.facts["model_source"] == folder_digests(store.folder / "gguf")
 
@@ -52,7 +53,7 @@ def test_a_run_records_the_switches_that_decide_whether_bits_repeat(finished: Fi
     torch.utils.deterministic.fill_uninitialized_memory = True
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("medium")
-    training.set_up(Compute(device="cpu", threads=1))
+    set_up(Compute(device="cpu", threads=1))
     recorded = {
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -60,7 +61,7 @@ def test_a_run_records_the_switches_that_decide_whether_bits_repeat(finished: Fi
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
     }
-    assert recorded == training.DETERMINISM
+    assert recorded == DETERMINISM
     for kind in ("pipeline", "train", "eval"):
         for run in finished.runs(kind):
             assert read(finished.client, run.info.run_id, kind).manifest["machine"]["determinism"] == recorded
@@ -83,7 +84,7 @@ def in_bfloat16(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes)
     (store.folder / "mlflow.db").write_bytes(fresh_database)
     made = loaded(kind="bpe")
     made.model.to(torch.bfloat16)
-    modeling.save(made, store.folder / "model")
+    loading.save(made, store.folder / "model")
     config, change = store.folder / "config.yaml", {"learning_rate": 1e-5, "schedule_scope": "continuous"}
     config.write_text(yaml.safe_dump(merged(TINY, {"training": change}) | {"model": {"path": "model"}}))
     with pytest.MonkeyPatch.context() as patch:
@@ -128,7 +129,7 @@ def test_a_trained_checkpoint_is_exported_in_what_its_base_is_held_in(in_bfloat1
     held, rounded = in_bfloat16.weights(record, tmp_path / "record"), load_file(tmp_path / "one" / "model.safetensors")
     assert rounded.keys() == held.keys()
     assert all(torch.equal(rounded[name], held[name].bfloat16()) for name in held)
-    assert modeling.load(tmp_path / "one").model.dtype == torch.bfloat16
+    assert loading.load(tmp_path / "one").model.dtype == torch.bfloat16
     exported("two")
     assert folder_digests(tmp_path / "two") == folder_digests(tmp_path / "one")
 

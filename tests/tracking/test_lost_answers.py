@@ -7,8 +7,8 @@ import pytest
 from helpers.proxy import LOSE
 from mlflow.tracing.client import TracingClient
 
-from stagewise.predictions import label
-from stagewise.tracking import traces
+from stagewise.evaluation.predictions import label
+from stagewise.tracking import eval_traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import claim, log_checkpoint, register
 from stagewise.tracking.runs import open_run
@@ -68,12 +68,12 @@ def test_a_run(client: Any, losing: Losing, study: str) -> None:
 
 
 def checkpoint(folder: Path) -> Path:
-    from models import loaded
+    from helpers.models import loaded
 
-    from stagewise import modeling
+    from stagewise.model import loading
 
     model = loaded()
-    modeling.save(model, folder / "model")
+    loading.save(model, folder / "model")
     model.tokenizer.save_pretrained(folder / "components" / "tokenizer")
     return folder
 
@@ -133,7 +133,7 @@ def test_traces(client: Any, losing: Losing, study: str, ending: str) -> None:
     rows = [row(number) for number in range(4)]
     losing.lose(ending, ending)
     with open_run(client, study, "eval", "a run") as run:
-        traces.log(run, rows, "flat-1-s1", "m-1")
+        eval_traces.log(run, rows, "flat-1-s1", "m-1")
     assert losing.lost
     found = TracingClient(client.tracking_uri).search_traces(locations=[study])
     assert sorted(trace.info.request_preview for trace in found) == sorted(label(each) for each in rows)

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import models
 import pytest
 import yaml
 from conftest import TINY, Store
+from helpers import models
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from stagewise import modeling, pipeline
+from stagewise import pipeline
 from stagewise.config import Training
 from stagewise.errors import LineageError
-from stagewise.formatting import prompt_ids
 from stagewise.hashing import folder_digests
+from stagewise.model import loading
+from stagewise.model.templates import prompt_ids
 from stagewise.tracking.models import claim, fetch_checkpoint, register
 from stagewise.tracking.runs import download, open_run, read
 from stagewise.tracking.store import connect, experiment
@@ -55,7 +56,7 @@ class Spoken:
 def spoken(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> Iterator[Spoken]:
     folder = tmp_path_factory.mktemp("spoken")
     (folder / "mlflow.db").write_bytes(fresh_database)
-    modeling.save(models.loaded("llama", "bpe"), folder / "wide")
+    loading.save(models.loaded("llama", "bpe"), folder / "wide")
     config = folder / "config.yaml"
     study = {
         **TINY,

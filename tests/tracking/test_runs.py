@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tracking.test_owners import ended
 
-from stagewise import manifest
 from stagewise.errors import DataError, LineageError, TrackingError
 from stagewise.hashing import sha256
+from stagewise.record import manifest
 from stagewise.tracking import lineage, runs
 from stagewise.tracking.models import lost
 from stagewise.tracking.owners import OWNER, owner_tag

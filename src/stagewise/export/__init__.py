@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stagewise import manifest as manifests
-from stagewise.manifest import Sealed
+from stagewise.record import manifest as manifests
+from stagewise.record.manifest import Sealed
 
 
 @dataclass(frozen=True, slots=True)

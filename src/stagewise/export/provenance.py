@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from stagewise.analysis.statistics import wilson
+from stagewise.curriculum.confounds import in_words
 from stagewise.export import Study, artifacts
 from stagewise.hashing import digest_json
-from stagewise.manifest import Sealed
-from stagewise.separations import in_words
-from stagewise.statistics import wilson
+from stagewise.record.manifest import Sealed
 
 SCHEMA = "stagewise.provenance/1"
 FILE = "provenance.json"

@@ -19,7 +19,7 @@ from rocrate.model import ComputationalWorkflow, File
 from rocrate.rocrate import ROCrate
 
 from stagewise.export import Study, artifacts, content
-from stagewise.manifest import Sealed
+from stagewise.record.manifest import Sealed
 
 WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
 PROFILES = {

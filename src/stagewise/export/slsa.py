@@ -27,7 +27,7 @@ from securesystemslib.signer import CryptoSigner
 
 from stagewise.errors import ExportError
 from stagewise.export import Study, artifacts
-from stagewise.manifest import Sealed
+from stagewise.record.manifest import Sealed
 
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"

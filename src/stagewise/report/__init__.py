@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stagewise import predictions
+from stagewise.analysis.paired import Interval
+from stagewise.analysis.scores import paired, scored
+from stagewise.analysis.statistics import Result, contrast, holm, mean_interval, wilson
 from stagewise.config import Primary
+from stagewise.curriculum.confounds import in_words, is_control
 from stagewise.errors import DataError
-from stagewise.paired import Interval
+from stagewise.evaluation import predictions
+from stagewise.evaluation.structure.kinds import RATES, SHARES
 from stagewise.report import words
-from stagewise.separations import in_words, is_control
-from stagewise.statistics import Result, contrast, holm, mean_interval, wilson
-from stagewise.structure import RATES, SHARES
 
 SCHEMA = "stagewise.comparison/3"
 SCORES = predictions.SCORES
@@ -47,12 +48,12 @@ class Checkpoint:
 
     @property
     def right(self) -> int:
-        return sum(predictions.scored(self.rows, "flexible"))
+        return sum(scored(self.rows, "flexible"))
 
     @property
     def scored(self) -> int:
         """Items of which `flexible` is known."""
-        return len(predictions.scored(self.rows, "flexible"))
+        return len(scored(self.rows, "flexible"))
 
     @property
     def is_final(self) -> bool:
@@ -89,7 +90,7 @@ def comparison(study: str, primary: Primary, checkpoints: Sequence[Checkpoint]) 
 
 def _compare(checkpoint: Checkpoint) -> dict[str, Any]:
     rows = checkpoint.rows
-    scores = {name: found for name in SCORES if (found := predictions.scored(rows, name))}
+    scores = {name: found for name in SCORES if (found := scored(rows, name))}
     structure = predictions.measured(rows)
     return {
         "name": checkpoint.name,
@@ -183,7 +184,7 @@ def _scores(
 ) -> dict[str, dict[int, list[int]]]:
     """Of the primary arm and those compared with it, by seed; an item that is unscored in one is left out of all."""
     compared = [(arm, seed, each) for arm in (primary.arm, *arms) for seed, each in finals.get(arm, {}).items()]
-    found = predictions.paired([each.rows for _, _, each in compared], primary.measure)
+    found = paired([each.rows for _, _, each in compared], primary.measure)
     scores: dict[str, dict[int, list[int]]] = {primary.arm: {}}
     for (arm, seed, _), each in zip(compared, found, strict=True):
         scores.setdefault(arm, {})[seed] = each

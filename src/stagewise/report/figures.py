@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from stagewise.evaluation.structure.kinds import RATES
 from stagewise.report import SCORES, tables
-from stagewise.structure import RATES
 
 Compared = Mapping[str, Any]
 Chain = Sequence[Mapping[str, Any]]

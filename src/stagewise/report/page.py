@@ -19,7 +19,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stagewise import predictions
+from stagewise.evaluation import predictions
 from stagewise.report import GROUPS, SCORES, Checkpoint, tables, words
 
 SHOWN = 20  # items side by side

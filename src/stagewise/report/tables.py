@@ -8,9 +8,9 @@ aligned(rows)            the same with its columns under one another
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stagewise.paired import Interval
+from stagewise.analysis.paired import Interval
+from stagewise.evaluation.structure.kinds import NAMES, RATES
 from stagewise.report import SCORES, words
-from stagewise.structure import NAMES, RATES
 
 Rows = list[list[str]]
 

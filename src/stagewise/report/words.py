@@ -11,8 +11,8 @@ Whatever is said of one contrast agrees with itself: one p decides, and no round
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stagewise.paired import Interval
-from stagewise.statistics import ALPHA, POWER, Contrast, Result
+from stagewise.analysis.paired import Interval
+from stagewise.analysis.statistics import ALPHA, POWER, Contrast, Result
 
 NOTHING = 1e-9  # as a share of the items: comparison.json rounds to nine digits
 

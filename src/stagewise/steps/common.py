@@ -19,8 +19,8 @@ from stagewise.config import Config, parse, resolved
 from stagewise.config import read as read_config
 from stagewise.errors import TrackingError
 from stagewise.hashing import sha256
-from stagewise.manifest import Sealed
-from stagewise.provenance import check_clean, code_digest, code_state, environment, fingerprint
+from stagewise.record.code import check_clean, code_digest, code_state, environment, fingerprint
+from stagewise.record.manifest import Sealed
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.launcher import discard

@@ -4,20 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewise import formatting, generation, modeling, predictions, training
+from stagewise.analysis import scores
 from stagewise.config import Config, Evaluation, resolved
+from stagewise.curriculum.targets import Target
 from stagewise.data.jsonl import json_line
 from stagewise.data.traces import Item, parse_items
-from stagewise.generation import Answer, Decoder, Decoding, Prompt
-from stagewise.manifest import Sealed
+from stagewise.evaluation import generation, judged, predictions
+from stagewise.evaluation.generation import Answer, Decoder, Decoding, Prompt
+from stagewise.evaluation.scoring import score
+from stagewise.evaluation.server import Client
+from stagewise.model import loading, templates
+from stagewise.model.device import machine, set_up
+from stagewise.model.special_tokens import spelled
 from stagewise.progress import Bar
-from stagewise.scoring import score
-from stagewise.server import Client
-from stagewise.special_tokens import spelled
+from stagewise.record.manifest import Sealed
 from stagewise.steps.common import Made, Session, Spec
-from stagewise.steps.split import check_split, dataset
-from stagewise.steps.train import Target, machine, ways_of
-from stagewise.tracking import traces
+from stagewise.steps.inputs import check_split, dataset, self_check_of
+from stagewise.tracking import eval_traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
 from stagewise.tracking.runs import OUT, ActiveRun, Record
@@ -65,7 +68,7 @@ def part_of(config: Config, target: Target) -> dict[str, Any]:
 
 def decoding(settings: Evaluation, trained: Sealed) -> Decoding | None:
     """The way in which the checkpoint answers, as the self-check of its base model found it; None if a server does."""
-    return None if settings.server is not None else ways_of(trained).decoding
+    return None if settings.server is not None else self_check_of(trained)["decoding"]
 
 
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
@@ -119,7 +122,7 @@ def facts_of(
 
 def traced(settings: Evaluation, items: int) -> dict[str, int]:
     """How many of the items are MLflow traces, and how they were drawn."""
-    drawn = traces.sample(items, settings.traces_limit, settings.seed)
+    drawn = eval_traces.sample(items, settings.traces_limit, settings.seed)
     return {"logged": len(drawn), "of": items, "seed": settings.seed}
 
 
@@ -128,7 +131,7 @@ def tags(settings: Evaluation, logged: Mapping[str, int]) -> dict[str, str]:
 
 
 def in_words(settings: Evaluation, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    known, metrics = predictions.scored(rows, "flexible"), predictions.metrics(rows)
+    known, metrics = scores.scored(rows, "flexible"), predictions.metrics(rows)
     said = f"{sum(known)} of {len(known)} right"
     if known:
         said += f" ({sum(known) / len(known):.1%}), strict {metrics.get('eval/strict', 0):.1%}"
@@ -147,8 +150,8 @@ def _log_traces(
     settings: Evaluation, run: ActiveRun, rows: Sequence[dict[str, Any]], model: Mapping[str, Any]
 ) -> dict[str, int]:
     """Logs items as MLflow traces, as many as the limit allows; returns the counts."""
-    drawn = traces.sample(len(rows), settings.traces_limit, settings.seed)
-    traces.log(run, [rows[index] for index in drawn], model["name"], model["model_id"])
+    drawn = eval_traces.sample(len(rows), settings.traces_limit, settings.seed)
+    eval_traces.log(run, [rows[index] for index in drawn], model["name"], model["model_id"])
     return traced(settings, len(rows))
 
 
@@ -181,12 +184,12 @@ def _answer(
     settings = session.config.evaluation
     engine: generation.Engine
     if settings.server is not None:
-        tokenizer = modeling.load_tokenizer(checkpoint)
+        tokenizer = loading.load_tokenizer(checkpoint)
         engine = Client(settings.server, settings, Target.of(trained).checkpoint, tokenizer.bos_token)
     else:
-        loaded = modeling.load(checkpoint, settings.precision)
-        loaded.model.to(training.set_up(session.config.compute).device).eval()
-        engine, tokenizer = Decoder(loaded, settings, ways_of(trained).decoding), loaded.tokenizer
+        loaded = loading.load(checkpoint, settings.precision)
+        loaded.model.to(set_up(session.config.compute).device).eval()
+        engine, tokenizer = Decoder(loaded, settings, self_check_of(trained)["decoding"]), loaded.tokenizer
     prompts = prompts_of(tokenizer, session.config, items)
     bar = Bar(len(prompts), "answers")
     answers = generation.generate(engine, prompts, settings.batch_size, folder, bar.advance)
@@ -196,11 +199,11 @@ def _answer(
 
 def prompts_of(tokenizer: Any, config: Config, items: Sequence[Item]) -> list[Prompt]:
     """What the model is asked, each item as often as it is sampled."""
-    settings, template = config.evaluation, formatting.TEMPLATES[config.training.template]
+    settings, template = config.evaluation, templates.TEMPLATES[config.training.template]
     asked = [item.prompt for item in items]
     found = spelled(tokenizer, asked, tokenizer(asked, add_special_tokens=False)["input_ids"])
     texts = [template.prompt(tokenizer, prompt) for prompt in asked]
-    ids = formatting.item_ids(tokenizer, config.training, items)
+    ids = templates.item_ids(tokenizer, config.training, items)
     return [
         Prompt(item.id, texts[index], ids[index], generation.seed_of(settings.seed, item.id, sample), index in found)
         for index, item in enumerate(items)
@@ -234,7 +237,7 @@ def scored(
         )
         for answer in answers
     ]
-    return predictions.row(item, prompt, answers, scores, settings, shared)
+    return judged.row(item, prompt, answers, scores, settings, shared)
 
 
 def shared_of(config: Config, trained: Sealed) -> dict[str, Any]:
@@ -243,7 +246,7 @@ def shared_of(config: Config, trained: Sealed) -> dict[str, Any]:
     scoring = {
         "extract": list(config.evaluation.extract),
         "match": list(config.evaluation.match),
-        "strict": formatting.TEMPLATES[config.training.template].strict,
+        "strict": templates.TEMPLATES[config.training.template].strict,
     }
     checkpoint = {"arm": target.arm, "phase": target.phase, "seed": target.seed}
     return {"scoring": scoring, **checkpoint, "checkpoint_sha256": model["weights_sha256"]}

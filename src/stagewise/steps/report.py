@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewise import predictions
 from stagewise.config import Config, resolved
+from stagewise.curriculum.targets import Target
+from stagewise.evaluation import predictions
 from stagewise.hashing import canonical_json
-from stagewise.manifest import Sealed
+from stagewise.record.manifest import Sealed
 from stagewise.report import Checkpoint, comparison, figures, markdown, page
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
-from stagewise.steps.train import CURVE, Target
+from stagewise.steps.inputs import CURVE
+from stagewise.tracking.pages import address, run_page
 from stagewise.tracking.runs import OUT, ActiveRun, Record, download, read
-from stagewise.tracking.views import address, run_page
 
 COMPARISON = "comparison.json"
 STEPS = "steps.json"  # of the pipeline run: {"split": id, "train": [ids], "eval": [ids in the same order]}

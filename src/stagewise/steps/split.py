@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewise import modeling
-from stagewise import split as core
-from stagewise.config import Config, ScratchModel, resolved
+from stagewise.config import Config, ScratchModel
+from stagewise.curriculum import stages as core
 from stagewise.data.leakage import overlap
 from stagewise.data.sources import load_items, load_traces
 from stagewise.data.traces import Dataset, Item, Trace
-from stagewise.errors import ConfigError, DataError, LineageError, listed
+from stagewise.errors import ConfigError, DataError, listed
 from stagewise.hashing import sha256
-from stagewise.manifest import Sealed
-from stagewise.special_tokens import counted
+from stagewise.model import loading
+from stagewise.model.special_tokens import counted
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
+from stagewise.steps.inputs import dataset, split_part
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.runs import OUT, ActiveRun
 
@@ -32,7 +32,7 @@ def specify(session: Session) -> Spec:
         name="split",
         doing=f"{len(source.rows):,} traces of {source.name} into {len(config.split.stages)} stages",
         module="steps.split",
-        part=part_of(config),
+        part=split_part(config),
         inputs=inputs_of(source.sha256, items.sha256),
         runs={},
         machine=ONE_THREAD,
@@ -41,29 +41,9 @@ def specify(session: Session) -> Spec:
     )
 
 
-def part_of(config: Config) -> dict[str, Any]:
-    """Epochs are the training's: a change of theirs leaves the stages as they are."""
-    part = resolved(config)
-    stages = [{key: value for key, value in stage.items() if key != "epochs"} for stage in part["split"]["stages"]]
-    by_tokens = config.split.quantiles is not None and config.split.quantiles.signal == "tokens"
-    model = {"model": part["model"]} if by_tokens else {}  # whose tokenizer counts them
-    return {"data": part["data"], "split": part["split"] | {"stages": stages}, **model}
-
-
 def inputs_of(source: str, items: str) -> dict[str, str]:
     """The sha256 of what goes in."""
     return {"train": source, "eval": items}
-
-
-def check_split(config: Config, split: Sealed) -> None:
-    """Raises `LineageError` where a split run is not the config's own: its record would tell of other data."""
-    found, expected = split.manifest["config"]["part"], part_of(config)
-    for section in expected:
-        if found.get(section) != expected[section]:
-            raise LineageError(
-                f"run {split.run_id}: found a split of another {section} section, expected the config's; give the "
-                "config that it was made with, or split again"
-            )
 
 
 def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: ActiveRun, folder: Path) -> Made:
@@ -111,11 +91,6 @@ def metrics(facts: Mapping[str, Any]) -> dict[str, float]:
     return sizes | {"split/eval": facts["eval"]["rows"]}
 
 
-def dataset(name: str, told: Mapping[str, Any], context: str, source: str) -> DatasetRef:
-    """An input, as the facts of a split tell of it."""
-    return DatasetRef(name, told["sha256"], told["size"], told["rows"], context, source)
-
-
 def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
     """The source, each stage and the eval set, as inputs of the run."""
     source, items = facts["source"], facts["eval"]
@@ -143,7 +118,7 @@ def token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:
                 "split.quantiles.signal: found tokens with a model from scratch, whose tokenizer is made from the "
                 "stages; use characters or steps"
             )
-        tokenizer = modeling.create(config.model, 0, [], base, home).tokenizer
+        tokenizer = loading.create(config.model, 0, [], base, home).tokenizer
         return counted(tokenizer, texts)
 
     return count

@@ -5,109 +5,44 @@ Phase 0 makes the base model a checkpoint like any other, so that every arm star
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import safetensors.torch
 
-from stagewise import distributed, formatting, modeling, plan, selfcheck, tokens, training
-from stagewise.batching import fastest
+from stagewise import self_check
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
+from stagewise.curriculum.confounds import separations
+from stagewise.curriculum.order import Instance, Phase, build, multiset_digest, order_digest
+from stagewise.curriculum.targets import BASE, Target, target_of
 from stagewise.data.traces import Item, Trace, parse_items, parse_traces
 from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
 from stagewise.hashing import digest_json, folder_digests, seed_of, sha256_file
-from stagewise.manifest import Sealed
+from stagewise.model import loading, templates
+from stagewise.model.device import device_kind, machine, set_up
 from stagewise.progress import Bar, say
-from stagewise.provenance import code_digest, deciding_versions, device_kind, fingerprint_parts
-from stagewise.separations import separations
+from stagewise.record.code import code_digest, deciding_versions, fingerprint_parts
+from stagewise.record.manifest import Sealed
 from stagewise.steps.common import Made, Session, Spec, find, unless_recorded
-from stagewise.steps.split import check_split, dataset
+from stagewise.steps.inputs import CURVE, ORDER, STATE, check_split, dataset, self_check_of
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
 from stagewise.tracking.models import fetch_checkpoint, loaded_files, log_checkpoint
 from stagewise.tracking.package import FOLDER, TOKENIZER
 from stagewise.tracking.runs import OUT, ActiveRun, Record, flatten
+from stagewise.training import distributed, loop, token_cache
+from stagewise.training.batching import fastest
 
-BASE = "base"
-ORDER = "order.json"
-CURVE = "curve.json"
-STATE = "state/optimizer.safetensors"
 ENCODING = ("template", "special_tokens_in_text", "loss_on", "max_length", "too_long")
 UNSEEN = ("save_steps", "keep", "keep_local", "allow_inexact", "rendezvous")
 
 
-class Target(NamedTuple):
-    """Which phase of which chain; phase 0 is the base, whose seed is None where all seeds share it."""
-
-    arm: str
-    phase: int
-    seed: int | None
-    phases: int
-
-    @property
-    def checkpoint(self) -> str:
-        return f"{self.arm}-{self.phase}{'' if self.seed is None else f'-s{self.seed}'}"
-
-    def run_name(self, kind: str) -> str:
-        """What tells runs apart comes first: MLflow's list of runs shows about 14 characters."""
-        seed = "" if self.seed is None else f" s{self.seed}"
-        return f"{self.arm[0]}{self.phase}{seed} {kind} · {self.arm}"
-
-    @property
-    def is_final(self) -> bool:
-        return self.phase == self.phases > 0
-
-    @property
-    def tags(self) -> dict[str, str]:
-        return {"arm": self.arm, "phase": str(self.phase), "seed": str(self.seed)}
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {"arm": self.arm, "phase": self.phase, "seed": self.seed, "phases": self.phases}
-
-    @classmethod
-    def of(cls, record: Sealed) -> "Target":
-        facts = record.facts
-        return cls(facts["arm"], facts["phase"], facts["seed"], facts["phases"])
-
-
-def target(config: Config, arm: str, phase: int, seed: int) -> Target:
-    """Raises `ConfigError` for an arm, phase or seed that the study does not have."""
-    if seed not in config.seeds:
-        raise ConfigError(f"seed: found {seed}, expected one of {', '.join(map(str, config.seeds))}")
-    if phase == 0:
-        # A pretrained model is the same for every seed, so its checkpoint is made once.
-        return Target(BASE, 0, seed if isinstance(config.model, ScratchModel) else None, 0)
-    if arm not in config.arms:
-        raise ConfigError(f"arm: found {arm!r}, expected one of {', '.join(config.arms)}")
-    phases = 1 if arm == "flat" else len(config.split.stages)
-    if not 1 <= phase <= phases:
-        raise ConfigError(f"phase: found {phase}, expected 0 for the base model, or 1 to {phases} of {arm}")
-    return Target(arm, phase, seed, phases)
-
-
-def targets(config: Config) -> Iterator[Target]:
-    """Every phase of the study in the order in which they are made; a base that all seeds share comes once a seed."""
-    for seed in config.seeds:
-        yield target(config, BASE, 0, seed)
-        for arm in config.arms:
-            phases = target(config, arm, 1, seed).phases
-            yield from (target(config, arm, phase, seed) for phase in range(1, phases + 1))
-
-
-def machine(config: Config, phase: int = 0) -> dict[str, Any]:
-    """What bits depend on besides versions. Phases above 0 may take several processes."""
-    here = config.training.processes // config.training.machines if phase else 1
-    kind, count = device_kind(config.compute.device), training.threads(config.compute, here)
-    return {"device": kind, "threads": count, "determinism": training.DETERMINISM}
-
-
 def specify(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> Spec:
     """The phase as a step. Raises `LineageError` for a parent that is not of this chain."""
-    config, wanted = session.config, target(session.config, arm, phase, seed)
+    config, wanted = session.config, target_of(session.config, arm, phase, seed)
     check_split(config, split)
     distributed.check_machine(config.training, config.compute)
     part = part_of(config, split, wanted)
@@ -203,14 +138,8 @@ def check_parent(config: Config, split: Sealed, parent: Sealed, wanted: Target) 
             )
 
 
-def ways_of(made: Sealed) -> selfcheck.Ways:
-    """What the self-check of its base model found, which holds for every checkpoint that was trained from it."""
-    if "self_check" not in made.facts:
-        raise LineageError(
-            f"run {made.run_id}: found no self-check of its model in the record, expected one; an earlier version made "
-            "it, so make it again"
-        )
-    return selfcheck.Ways.of(made.facts["self_check"])
+def ways_of(made: Sealed) -> self_check.Ways:
+    return self_check.Ways.of(self_check_of(made))
 
 
 def _source_files(config: Config, base: Path) -> dict[str, Any] | None:
@@ -221,7 +150,7 @@ def _source_files(config: Config, base: Path) -> dict[str, Any] | None:
             raise ModelError(f"model.path: {folder}: no such folder")
         return folder_digests(folder)
     if isinstance(config.model, GGUFModel):
-        file = modeling.gguf_file(config.model.gguf, base)
+        file = loading.gguf_file(config.model.gguf, base)
         return {file.name: {"sha256": sha256_file(file), "size": file.stat().st_size}}
     return None
 
@@ -233,22 +162,22 @@ def _make_base(
     session: Session, split: Record, seed: int, wanted: Target, source: Any, run: ActiveRun, work: Path
 ) -> Made:
     config = session.config
-    device = training.set_up(config.compute).device
+    device = set_up(config.compute).device
     stages = read_stages(config, split)
-    loaded = modeling.create(config.model, seed, texts(config, stages), session.base, session.home)
+    loaded = loading.create(config.model, seed, texts(config, stages), session.base, session.home)
     check_data(config, encode(config, stages, loaded.tokenizer), _read_items(config, split), loaded)
     loaded.model.to(device)
-    ways = selfcheck.found(loaded, session.home, config.compute.device)
+    ways = self_check.found(loaded, session.home, config.compute.device)
     loaded.model.to("cpu")
     for remark in ways.remarks:
         say(f"! {remark}")
     facts = {"model_source": source, "self_check": ways.facts}
-    return _finish(session, split, wanted, None, loaded, training.Outcome(), facts, run, work)
+    return _finish(session, split, wanted, None, loaded, loop.Outcome(), facts, run, work)
 
 
 def texts(config: Config, stages: Mapping[str, Sequence[Trace]]) -> list[str]:
     """What the tokenizer of a model from scratch is learned from."""
-    complete = formatting.TEMPLATES[config.training.template].completion
+    complete = templates.TEMPLATES[config.training.template].completion
     return [text for traces in stages.values() for trace in traces for text in (f"{trace.prompt}\n", complete(trace))]
 
 
@@ -279,18 +208,18 @@ def _train(
 
 def _trained(
     session: Session, job: distributed.Job, model: Any, meeting: str, journal: Journal, work: Path
-) -> tuple[training.Outcome, training.OptimizerState]:
+) -> tuple[loop.Outcome, loop.OptimizerState]:
     """Trains the model in place, here or in processes of its own, and tells of every step."""
     bar = Bar(len(job.steps), "steps")
 
-    def on_step(report: training.StepReport) -> None:
+    def on_step(report: loop.StepReport) -> None:
         journal.add(report.step, step_metrics(report))
         bar.advance(note=f"loss {report.loss:.3f}")
 
     if session.config.training.processes > 1:
         outcome, optimizer = distributed.train(job, model, work, meeting, on_step)
     else:
-        outcome, optimizer = job.run(model, training.set_up(session.config.compute), None, on_step)
+        outcome, optimizer = job.run(model, set_up(session.config.compute), None, on_step)
     bar.close()
     for each in outcome.passed_over:
         say(f"! save {each}; it was passed over")
@@ -299,11 +228,11 @@ def _trained(
 
 def _prepare(
     session: Session, split: Record, wanted: Target, parent: Record, run: ActiveRun | None, work: Path
-) -> tuple[distributed.Job, modeling.Loaded, dict[str, Any]]:
+) -> tuple[distributed.Job, loading.Loaded, dict[str, Any]]:
     """The phase's job, its parent checkpoint, and facts: what was left out, and what else separates the arm."""
     config = session.config
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
-    loaded = modeling.load(checkpoint, training.WEIGHTS)
+    loaded = loading.load(checkpoint, loop.WEIGHTS)
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
     check_data(config, encoded, _read_items(config, split), loaded)
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
@@ -342,7 +271,7 @@ def _meeting(split: Record, wanted: Target, parent: Record) -> str:
 def join(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> None:
     """This machine's share of a phase that another one records; nothing where a finished run holds it already."""
     spec = specify(session, split, arm, phase, seed, parent)  # refuses what that machine refuses
-    wanted = target(session.config, arm, phase, seed)
+    wanted = target_of(session.config, arm, phase, seed)
     if parent is None or phase == 0:
         raise ConfigError("phase 0: is made by the machine that records alone; give this command for the phases above")
     if found := find(session, spec):
@@ -365,15 +294,15 @@ def _read_items(config: Config, split: Record) -> tuple[Item, ...]:
 
 
 def check_data(
-    config: Config, encoded: Mapping[str, formatting.Encoded], items: Sequence[Item], loaded: modeling.Loaded
+    config: Config, encoded: Mapping[str, templates.Encoded], items: Sequence[Item], loaded: loading.Loaded
 ) -> None:
     """Raises `UserError` for what the model could not be trained on or asked, whichever is done later."""
-    positions = modeling.positions(loaded.model)
-    formatting.check_lengths(encoded, positions)
-    formatting.check_prompts(loaded.tokenizer, config, items, positions)
+    positions = loading.positions(loaded.model)
+    templates.check_lengths(encoded, positions)
+    templates.check_prompts(loaded.tokenizer, config, items, positions)
 
 
-def encode_stages(session: Session, split: Record, parent: Record, tokenizer: Any) -> dict[str, formatting.Encoded]:
+def encode_stages(session: Session, split: Record, parent: Record, tokenizer: Any) -> dict[str, templates.Encoded]:
     """The stages as tokens, made once on this machine."""
     config, files = session.config, parent.manifest["outputs"]["model"]["files"]
     decides = {
@@ -381,15 +310,17 @@ def encode_stages(session: Session, split: Record, parent: Record, tokenizer: An
         "layout": config.data.train.layout,
         "tokenizer": {name: entry for name, entry in files.items() if name.startswith(f"{TOKENIZER}/")},
         "settings": {name: getattr(config.training, name) for name in ENCODING},
-        "code": code_digest("formatting"),
+        "code": code_digest("model.templates"),
         "packages": deciding_versions("train"),
     }
-    made = tokens.kept(session.home / "tokens", decides, lambda: encode(config, read_stages(config, split), tokenizer))
+    made = token_cache.kept(
+        session.home / "tokens", decides, lambda: encode(config, read_stages(config, split), tokenizer)
+    )
     return {stage.name: made[stage.name] for stage in config.split.stages}  # in the curriculum's order
 
 
-def encode(config: Config, stages: Mapping[str, Sequence[Trace]], tokenizer: Any) -> dict[str, formatting.Encoded]:
-    encoded = {name: formatting.encode(traces, tokenizer, config.training, name) for name, traces in stages.items()}
+def encode(config: Config, stages: Mapping[str, Sequence[Trace]], tokenizer: Any) -> dict[str, templates.Encoded]:
+    encoded = {name: templates.encode(traces, tokenizer, config.training, name) for name, traces in stages.items()}
     for name, stage in encoded.items():
         if not stage.usable:
             raise TrainingError(
@@ -399,26 +330,26 @@ def encode(config: Config, stages: Mapping[str, Sequence[Trace]], tokenizer: Any
     return encoded
 
 
-def left_out(encoded: Mapping[str, formatting.Encoded]) -> dict[str, dict[str, int]]:
+def left_out(encoded: Mapping[str, templates.Encoded]) -> dict[str, dict[str, int]]:
     return {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
 
 
-def plan_arm(config: Config, encoded: Mapping[str, formatting.Encoded], arm: str, seed: int) -> tuple[plan.Phase, ...]:
+def plan_arm(config: Config, encoded: Mapping[str, templates.Encoded], arm: str, seed: int) -> tuple[Phase, ...]:
     positions = {name: [position for _, position in stage.usable] for name, stage in encoded.items()}
-    return plan.build(positions, config.epochs(arm), arm, config.stage_order(arm), seed, config.training.batch_size)
+    return build(positions, config.epochs(arm), arm, config.stage_order(arm), seed, config.training.batch_size)
 
 
-def separated(config: Config, encoded: Mapping[str, formatting.Encoded], arm: str, seed: int) -> list[str]:
+def separated(config: Config, encoded: Mapping[str, templates.Encoded], arm: str, seed: int) -> list[str]:
     """What separates the arm from `curriculum`, in words."""
     phases, against = (plan_arm(config, encoded, each, seed) for each in (arm, "curriculum"))
     return separations(phases, against, config.training.schedule_scope)
 
 
-def schedule(config: Config, phases: tuple[plan.Phase, ...], phase: int) -> training.Schedule:
+def schedule(config: Config, phases: tuple[Phase, ...], phase: int) -> loop.Schedule:
     counts = [len(each.steps) for each in phases]
     if config.training.schedule_scope == "continuous":
-        return training.Schedule(sum(counts[: phase - 1]), sum(counts))
-    return training.Schedule(0, counts[phase - 1])
+        return loop.Schedule(sum(counts[: phase - 1]), sum(counts))
+    return loop.Schedule(0, counts[phase - 1])
 
 
 def leaves_state(config: Config, wanted: Target) -> bool:
@@ -426,13 +357,13 @@ def leaves_state(config: Config, wanted: Target) -> bool:
     return config.training.schedule_scope == "continuous" and 0 < wanted.phase < wanted.phases
 
 
-def _save_optimizer(state: training.OptimizerState, out: Path) -> None:
+def _save_optimizer(state: loop.OptimizerState, out: Path) -> None:
     tensors, scalars = state
     (out / STATE).parent.mkdir()
     safetensors.torch.save_file(tensors, out / STATE, metadata={"scalars": json.dumps(scalars)})
 
 
-def _parent_optimizer(parent: Record) -> training.OptimizerState | None:
+def _parent_optimizer(parent: Record) -> loop.OptimizerState | None:
     """The optimizer's state at the parent's end, where the parent left one."""
     if STATE not in parent.manifest["outputs"]["artifacts"]:
         return None
@@ -441,7 +372,7 @@ def _parent_optimizer(parent: Record) -> training.OptimizerState | None:
     return safetensors.torch.load(data), json.loads(header["__metadata__"]["scalars"])
 
 
-def step_metrics(report: training.StepReport) -> dict[str, float]:
+def step_metrics(report: loop.StepReport) -> dict[str, float]:
     """The metrics of one step, as they are logged while it trains."""
     return {
         "train/loss": report.loss,
@@ -459,22 +390,22 @@ def _finish(
     split: Record,
     wanted: Target,
     parent: Record | None,
-    loaded: modeling.Loaded,
-    outcome: training.Outcome,
+    loaded: loading.Loaded,
+    outcome: loop.Outcome,
     known: dict[str, Any],
     run: ActiveRun,
     work: Path,
 ) -> Made:
     checkpoint = work / "checkpoint"
-    modeling.save(loaded, checkpoint / FOLDER)
+    loading.save(loaded, checkpoint / FOLDER)
     loaded.tokenizer.save_pretrained(checkpoint / TOKENIZER)
     so_far = _order_so_far(parent, outcome)
     (work / OUT / ORDER).write_text(json.dumps(so_far), encoding="utf-8")
     (work / OUT / CURVE).write_text(json.dumps([asdict(report) for report in outcome.curve]), encoding="utf-8")
     facts = facts_of(session.config, split, wanted, parent, so_far, outcome.curve) | known
     facts |= {
-        "parameters": modeling.parameters(loaded.model),
-        "buffers": modeling.buffers(loaded.model),
+        "parameters": loading.parameters(loaded.model),
+        "buffers": loading.buffers(loaded.model),
         "dtypes": dtypes(parent, str(loaded.model.dtype).removeprefix("torch.")),
         "resumed_at_step": outcome.resumed_at,
         "passed_over": outcome.passed_over,
@@ -489,7 +420,7 @@ def _finish(
         model_params(wanted, parent, facts),
         wanted.tags,
         description,
-        formatting.answering(loaded.tokenizer, session.config.training),
+        templates.answering(loaded.tokenizer, session.config.training),
     )
     stages = {} if parent is None else split.facts["stages"]
     used = {instance.stage for instance in outcome.consumed}
@@ -509,8 +440,8 @@ def facts_of(
     split: Sealed,
     wanted: Target,
     parent: Sealed | None,
-    order: Sequence[Sequence[plan.Instance]],
-    curve: Sequence[training.StepReport],
+    order: Sequence[Sequence[Instance]],
+    curve: Sequence[loop.StepReport],
 ) -> dict[str, Any]:
     """What follows from the inputs, from `order`, the instances of each phase up to this one, and from the curve."""
     counted = totals(curve)
@@ -518,8 +449,8 @@ def facts_of(
     return wanted.facts | {
         "chain": chain(config, split, wanted),
         "source_sha256": split.facts["source"]["sha256"],
-        "order_sha256": plan.order_digest(order[-1] if order else []),
-        "multiset_sha256": plan.multiset_digest([instance for phase in order for instance in phase]),
+        "order_sha256": order_digest(order[-1] if order else []),
+        "multiset_sha256": multiset_digest([instance for phase in order for instance in phase]),
         "counted": counted,
         "counted_so_far": {key: value + before[key] for key, value in counted.items()},
         "allow_inexact": config.training.allow_inexact,
@@ -531,7 +462,7 @@ def dtypes(parent: Sealed | None, weights: str) -> dict[str, str]:
     return {"model": parent.facts["dtypes"]["model"] if parent else weights, "weights": weights}
 
 
-def totals(curve: Sequence[training.StepReport]) -> dict[str, int]:
+def totals(curve: Sequence[loop.StepReport]) -> dict[str, int]:
     """What went through the model in this phase."""
     counted = {
         name: sum(getattr(step, name) for step in curve) for name in ("examples", "loss_tokens", "tokens", "padding")
@@ -539,7 +470,7 @@ def totals(curve: Sequence[training.StepReport]) -> dict[str, int]:
     return counted | {"optimizer_steps": len(curve)}
 
 
-def metrics(curve: Sequence[training.StepReport]) -> dict[str, float]:
+def metrics(curve: Sequence[loop.StepReport]) -> dict[str, float]:
     """The metrics of the phase as a whole."""
     last = {"train/loss_last": curve[-1].loss} if curve else {}
     return {f"train/{name}": value for name, value in totals(curve).items()} | last
@@ -550,11 +481,11 @@ def datasets(stages: Mapping[str, Any], used: Sequence[str]) -> list[DatasetRef]
     return [dataset(name, stages[name], "training", f"stages/{name}.jsonl") for name in used]
 
 
-def _order_so_far(parent: Record | None, outcome: training.Outcome) -> list[list[plan.Instance]]:
+def _order_so_far(parent: Record | None, outcome: loop.Outcome) -> list[list[Instance]]:
     """The instances that went through the model, a list for each phase up to this one."""
     if parent is None:
         return []
-    before = [[plan.Instance(*entry) for entry in phase] for phase in json.loads(parent.artifact(ORDER))]
+    before = [[Instance(*entry) for entry in phase] for phase in json.loads(parent.artifact(ORDER))]
     return [*before, outcome.consumed]
 
 
@@ -568,11 +499,11 @@ def model_params(wanted: Target, parent: Sealed | None, facts: Mapping[str, Any]
     }
 
 
-def in_words(parent: Sealed | None, facts: Mapping[str, Any], curve: Sequence[training.StepReport]) -> list[str]:
+def in_words(parent: Sealed | None, facts: Mapping[str, Any], curve: Sequence[loop.StepReport]) -> list[str]:
     if parent is None:
         return [
             f"{facts['parameters']:,} parameters in {facts['dtypes']['weights']}",
-            selfcheck.Ways.of(facts["self_check"]).in_words,
+            self_check.Ways.of(facts["self_check"]).in_words,
         ]
     counted, resumed_at = facts["counted"], facts["resumed_at_step"]
     return [
@@ -587,7 +518,7 @@ def describe(
     wanted: Target,
     parent: Sealed | None,
     facts: Mapping[str, Any],
-    curve: Sequence[training.StepReport],
+    curve: Sequence[loop.StepReport],
     vocabulary: int,
 ) -> str:
     """In Markdown what came out, for the run and the model."""

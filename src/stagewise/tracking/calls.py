@@ -24,7 +24,7 @@ from urllib.parse import urlparse
 from stagewise import interrupts, progress
 from stagewise.errors import ConfigError, TrackingError
 from stagewise.interrupts import Stop, held
-from stagewise.provenance import scrub
+from stagewise.record.code import scrub
 from stagewise.tracking.failures import Passing, Reading, read
 
 T = TypeVar("T")

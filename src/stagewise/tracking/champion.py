@@ -2,7 +2,7 @@
 
 The registry has no compare-and-swap. So promotions of one machine take turns by a lock file; for those of
 others the alias is read again right before and after it is written, and who finds another's version there
-has lost and says so. What was done stands in tags of the versions: `stagewise.promotion.<time>`.
+has lost and says so. What was done stands in tags of the versions: `stagewise.analysis.gate.<time>`.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from stagewise.errors import PromotionError
 from stagewise.hashing import canonical_json
 from stagewise.tracking.store import ABSENT
 
-HISTORY = "stagewise.promotion"
+HISTORY = "stagewise.analysis.gate"
 
 
 def holder(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:

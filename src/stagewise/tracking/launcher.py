@@ -30,10 +30,10 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from stagewise import progress
-from stagewise.commits import git
 from stagewise.credentials import without_home
 from stagewise.errors import FAILED, INTERRUPTED, AccessError, ConfigError, TrackingError, TrainingError, UserError
 from stagewise.interrupts import held
+from stagewise.record.commits import git
 from stagewise.tracking.calls import closing
 from stagewise.tracking.owners import OWNER, close_abandoned, owner_tag
 from stagewise.tracking.runs import KIND, Launched

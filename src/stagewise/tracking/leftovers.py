@@ -16,10 +16,10 @@ from mlflow.entities import LoggedModel, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from stagewise import manifest as manifests
 from stagewise.errors import LineageError, TrackingError
 from stagewise.hashing import canonical_json
-from stagewise.tracking import traces
+from stagewise.record import manifest as manifests
+from stagewise.tracking import eval_traces
 from stagewise.tracking.calls import call
 from stagewise.tracking.lineage import check_standing, record_of
 from stagewise.tracking.models import model_sizes
@@ -65,7 +65,7 @@ def find(client: MlflowClient) -> list[Leftover]:
 def remove(client: MlflowClient, leftover: Leftover) -> None:
     """Its files, its models' files and its MLflow traces are gone then; its run and models are deleted as MLflow
     deletes: hidden."""
-    traces.remove(client, leftover.run.info.experiment_id, leftover.run.info.run_id)
+    eval_traces.remove(client, leftover.run.info.experiment_id, leftover.run.info.run_id)
     for model in leftover.models:
         _empty(model.artifact_location)
         client.delete_logged_model(model.model_id)

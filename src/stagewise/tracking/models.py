@@ -21,8 +21,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 from stagewise import progress
 from stagewise.errors import AccessError, LineageError
 from stagewise.hashing import folder_digests, weights_digest
-from stagewise.manifest import Sealed
-from stagewise.provenance import environment, normalized
+from stagewise.record.code import environment, normalized
+from stagewise.record.manifest import Sealed
 from stagewise.tracking.calls import closing
 from stagewise.tracking.champion import holder
 from stagewise.tracking.client import ABSENT

@@ -34,13 +34,13 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 
-from stagewise import manifest as manifests
 from stagewise import progress
 from stagewise.credentials import public
 from stagewise.errors import LineageError, TrackingError, foreseen
 from stagewise.hashing import canonical_json, folder_digests, sha256
 from stagewise.interrupts import held
-from stagewise.provenance import scrub
+from stagewise.record import manifest as manifests
+from stagewise.record.code import scrub
 from stagewise.tracking.calls import closing
 from stagewise.tracking.failures import in_short
 from stagewise.tracking.owners import OWNER, close_if_gone, owner_tag

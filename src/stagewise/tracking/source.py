@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from stagewise.errors import LineageError, TrackingError
-from stagewise.provenance import scrub
+from stagewise.record.code import scrub
 from stagewise.tracking.client import ABSENT
 from stagewise.tracking.stored import Files
 from stagewise.verification.views import Absent, DatasetView, Deleted, ModelView, Owner, RunView, VersionView

@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from stagewise import progress
 from stagewise.errors import AccessError, ConfigError, TrackingError
-from stagewise.provenance import scrub
+from stagewise.record.code import scrub
 from stagewise.tracking import calls
 from stagewise.tracking.client import ABSENT as ABSENT
 from stagewise.tracking.client import Client as Client  # what the steps know it by

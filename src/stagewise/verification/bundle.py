@@ -20,9 +20,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stagewise import schemas
 from stagewise.data.jsonl import document
 from stagewise.errors import DataError, LineageError
+from stagewise.record import schemas
 from stagewise.verification import registry
 from stagewise.verification.chain import Chain
 from stagewise.verification.files import WEIGHTS

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from stagewise.errors import LineageError
 from stagewise.hashing import canonical_json, sha256
-from stagewise.manifest import FILE, OtherRelease, Sealed, check_facts, decode
+from stagewise.record.manifest import FILE, OtherRelease, Sealed, check_facts, decode
 from stagewise.verification.entries import SEAL
 from stagewise.verification.files import listed_files
 from stagewise.verification.findings import Finding, Node

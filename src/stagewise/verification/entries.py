@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from stagewise.errors import LineageError
-from stagewise.manifest import FILE, Sealed, decode
+from stagewise.record.manifest import FILE, Sealed, decode
 from stagewise.verification.findings import Finding
 from stagewise.verification.views import Absent, ModelView, Owner, RunView, Source
 
@@ -22,7 +22,7 @@ UNSEALED = (
     "stagewise.nonce",
     "stagewise.closed",
     "stagewise.reproduces",
-    "stagewise.promotion.",
+    "stagewise.analysis.gate.",
 )
 STEPS = ("split/", "train/", "eval/", "final/")  # what the steps' own metrics begin with
 Points = Mapping[str, Sequence[tuple[int, float]]]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewise.hashing import digest_tensors, sha256, sha256_file, tensor_digests
-from stagewise.manifest import FILE
+from stagewise.record.manifest import FILE
 from stagewise.verification.findings import Finding
 from stagewise.verification.views import Absent, Owner, Source
 

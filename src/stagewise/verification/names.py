@@ -8,7 +8,7 @@ names.check()                  # what does not hold stands in the nodes
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stagewise.manifest import Sealed
+from stagewise.record.manifest import Sealed
 from stagewise.verification import registry
 from stagewise.verification.chain import Chain
 from stagewise.verification.findings import Finding, Node, add, guarded

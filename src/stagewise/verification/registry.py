@@ -12,17 +12,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from stagewise import schemas
 from stagewise.data.jsonl import document
 from stagewise.errors import DataError, LineageError
-from stagewise.manifest import Sealed
+from stagewise.record import schemas
+from stagewise.record.manifest import Sealed
 from stagewise.verification.chain import Chain
 from stagewise.verification.entries import texts
 from stagewise.verification.findings import Finding, Node
 from stagewise.verification.views import Absent, Source, VersionView
 
 RESOLVED = "config/resolved.json"  # of a run: the config with every default filled in
-HISTORY = "stagewise.promotion."  # before the time, in a version's tags: what became of it in promotions
+HISTORY = "stagewise.analysis.gate."  # before the time, in a version's tags: what became of it in promotions
 OF_AN_ARM = re.compile(r"-s(\d+|None)$")  # an alias `<arm>-s<seed>`
 MODEL = re.compile(r"models:/([0-9A-Za-z_-]{1,100})")
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from stagewise.errors import LineageError, TrackingError, UserError
-from stagewise.manifest import FILE, Sealed
+from stagewise.record.manifest import FILE, Sealed
 from stagewise.verification import registry
 from stagewise.verification.chain import KIND, Chain, title
 from stagewise.verification.entries import (

@@ -1,0 +1,1 @@
+"""Numbers from the scores of checkpoints."""

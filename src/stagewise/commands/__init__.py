@@ -1,0 +1,1 @@
+"""What works on a config or on a finished record, and has no fingerprint."""

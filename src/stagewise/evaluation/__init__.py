@@ -1,0 +1,1 @@
+"""How a checkpoint answers, and what its answers are worth."""

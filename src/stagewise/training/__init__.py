@@ -1,0 +1,1 @@
+"""How a phase is trained: the loop, its batches, optimizers and saves."""
