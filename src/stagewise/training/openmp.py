@@ -12,7 +12,7 @@ import os
 import sys
 from functools import cache
 
-NAME, SPINCOUNT = "GOMP_SPINCOUNT", "10000"
+NAME, SPINCOUNT = "GOMP_SPINCOUNT", "3000"
 CHOSEN = (NAME, "OMP_WAIT_POLICY")  # in either of these a user may have said how threads wait
 TOO_LATE = (
     "torch was loaded before stagewise could say how its threads wait for each other: training is slow where other "
