@@ -17,8 +17,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
-from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from stagewise.analysis.paired import LEVEL, Interval, check_counts, check_level, paired_interval
 from stagewise.errors import DataError
@@ -174,8 +172,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     ValueError for a count that is none.
     """
+    from statsmodels.stats.contingency_tables import mcnemar as exact  # pandas comes with it: a second
+
     check_counts(only_a, only_b, max(1, only_a + only_b))
-    return float(_mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+    return float(exact([[0, only_a], [only_b, 0]], exact=True).pvalue)
 
 
 def bootstrap(discordant: ArrayLike, items: int, level: float = LEVEL, rng: int = 0) -> Interval | None:
@@ -285,6 +285,8 @@ def holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
 
     A contrast without a test (None) stays None and counts as p = 1: it belongs to the family as planned.
     """
+    from statsmodels.stats.multitest import multipletests
+
     raw = [1.0 if each is None else each for each in p.values()]
     if not all(0 <= each <= 1 for each in raw):
         raise ValueError(f"p: found {dict(p)}, expected numbers from 0 to 1")

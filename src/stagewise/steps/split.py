@@ -12,7 +12,6 @@ from stagewise.data.sources import load_items, load_traces
 from stagewise.data.traces import Dataset, Item, Trace
 from stagewise.errors import ConfigError, DataError, listed
 from stagewise.hashing import sha256
-from stagewise.model import loading
 from stagewise.model.special_tokens import counted
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.steps.inputs import dataset, split_part
@@ -118,6 +117,8 @@ def token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:
                 "split.quantiles.signal: found tokens with a model from scratch, whose tokenizer is made from the "
                 "stages; use characters or steps"
             )
+        from stagewise.model import loading  # torch takes seconds to load, and no other signal needs it
+
         tokenizer = loading.create(config.model, 0, [], base, home).tokenizer
         return counted(tokenizer, texts)
 

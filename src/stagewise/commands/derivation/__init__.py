@@ -12,12 +12,13 @@ and of each its facts, params, tags, description, fingerprint and code (common, 
 docs/verify.md.
 """
 
+import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from stagewise.analysis.gate import decide
-from stagewise.commands.derivation import code, eval, pipeline, report, reproduction, split, train
+from stagewise.commands.derivation import code
 from stagewise.commands.derivation.code import MODULES
 from stagewise.commands.derivation.expected import config_of
 from stagewise.config import Promotion
@@ -25,7 +26,6 @@ from stagewise.errors import UserError
 from stagewise.evaluation import predictions
 from stagewise.record.code import code_digest, deciding, deciding_versions, environment
 from stagewise.record.manifest import Sealed
-from stagewise.steps import train as train_step
 from stagewise.tracking.pages import address
 from stagewise.verification.chain import Chain
 from stagewise.verification.entries import Points
@@ -34,14 +34,15 @@ from stagewise.verification.registry import Event
 from stagewise.verification.views import Source
 from stagewise.verification.walk import Derived
 
-Derive = Callable[[Sealed, Chain, dict[Any, Any]], Iterator[Finding]]
-KINDS: Mapping[str, tuple[str, Derive]] = {
-    "split": ("stages follow from the source", split.derive),
-    "train": ("order follows from the plan", train.derive),
-    "eval": ("scores follow from the outputs", eval.derive),
-    "report": ("numbers follow from the predictions", report.derive),
-    "pipeline": ("all arms saw the same examples", pipeline.derive),
-    "reproduction": ("the verdict follows from the two records", reproduction.derive),
+# The module beside this one that is named like the kind has `derive`; it is imported for a run of the kind alone, since
+# that of train loads torch and that of report matplotlib.
+SAID = {
+    "split": "stages follow from the source",
+    "train": "order follows from the plan",
+    "eval": "scores follow from the outputs",
+    "report": "numbers follow from the predictions",
+    "pipeline": "all arms saw the same examples",
+    "reproduction": "the verdict follows from the two records",
 }
 
 
@@ -64,9 +65,12 @@ class Rules:
     def curves(self, sealed: Sealed) -> Points:
         if sealed.manifest["kind"] != "train":
             return {}
+        from stagewise.commands.derivation.train import curve_of
+        from stagewise.steps.train import step_metrics
+
         points: dict[str, list[tuple[int, float]]] = {}
-        for step in train.curve_of(sealed):
-            for name, value in train_step.step_metrics(step).items():
+        for step in curve_of(sealed):
+            for name, value in step_metrics(step).items():
                 points.setdefault(name, []).append((step.step, value))
         return points
 
@@ -74,8 +78,9 @@ class Rules:
         return code.check(sealed)
 
     def derive(self, sealed: Sealed, chain: Chain) -> Derived:
-        said, derive = KINDS[sealed.manifest["kind"]]
-        return Derived(said, list(derive(sealed, chain, self.memo)))
+        kind = sealed.manifest["kind"]
+        module = importlib.import_module(f"stagewise.commands.derivation.{kind}")
+        return Derived(SAID[kind], list(module.derive(sealed, chain, self.memo)))
 
     def remarks(self, sealed: Sealed, source: Source) -> Iterator[str]:
         facts = sealed.facts

@@ -17,7 +17,7 @@ from stagewise.verification.findings import Finding
 
 MODULES = {kind: f"steps.{name}" for kind, name in {"split": "split", "train": "train", "eval": "evaluate"}.items()}
 MODULES |= {"report": "steps.report", "pipeline": "pipeline", "reproduction": "commands.reproduce"}
-RULES = "provenance.py"  # by which sources are digested: another one's digests cannot be told here
+RULES = "record/code.py"  # by which sources are digested: another one's digests cannot be told here
 SEEN: dict[Any, "_Commit"] = {}
 """What was found of a commit, by the digests of all that was looked at: the same in every record."""
 

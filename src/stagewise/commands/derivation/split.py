@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewise.commands.derivation.checkpoint import tokenizer_of
 from stagewise.commands.derivation.expected import Expected, config_of, hold, same
 from stagewise.config import GenerateSource
 from stagewise.curriculum import stages as core
@@ -82,6 +81,8 @@ def _token_counter(chain: Chain) -> core.CountTokens:
                 "the stages, which follow from counts of tokens; the tokenizer is in the base checkpoint: verify a run "
                 "that was made from it"
             )
+        from stagewise.commands.derivation.checkpoint import tokenizer_of  # as in `token_counter`
+
         return counted(tokenizer_of(chain, base), texts)
 
     return count
