@@ -239,7 +239,7 @@ def test_no_secret_gets_into_what_a_study_writes(
     # Exported, and verified over HTTP, each file through the server; and from the bundle, without it.
     (tmp_path / "exports").mkdir()
     after = f"""if True:
-        from stagewise.steps import export, verify
+        from stagewise.commands import export, verify
         for name in (*export.FORMATS, export.BUNDLE):
             export.export("{run_id}", name, None, None)
         verify.verify("{run_id}", None, False)

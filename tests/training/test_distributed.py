@@ -170,7 +170,7 @@ def test_a_signal_has_the_processes_save(checkpoint: Path, tmp_path: Path) -> No
 WAITING = """
 import sys
 from pathlib import Path
-from stagewise import distributed
+from stagewise.training import distributed
 from stagewise.config import Training
 distributed.launch(Training.model_validate_json(sys.argv[1]), Path(sys.argv[2]), "two machines")
 """

@@ -71,7 +71,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in openmp.CHOSEN:
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
-    return openmp.spin_little.__wrapped__
+    openmp._in_time.cache_clear()
+    yield openmp.spin_little
+    openmp._in_time.cache_clear()
 
 
 @pytest.mark.parametrize("name", openmp.CHOSEN)

@@ -20,14 +20,23 @@ TOO_LATE = (
 )
 
 
-@cache
 def spin_little() -> bool:
     """Has the threads of this process, and of those that it starts, spin little; says whether they do so here.
 
     libgomp reads its environment once, when torch loads it: afterwards this is for the processes started alone. What
     the user has chosen is left as it is.
     """
-    if any(name in os.environ for name in CHOSEN):
-        return True
-    os.environ[NAME] = SPINCOUNT
-    return "torch" not in sys.modules
+    here = _in_time()
+    if not _chosen():
+        os.environ[NAME] = SPINCOUNT
+    return here
+
+
+@cache
+def _in_time() -> bool:
+    """As it was when this was asked first."""
+    return _chosen() or "torch" not in sys.modules
+
+
+def _chosen() -> bool:
+    return any(name in os.environ for name in CHOSEN)

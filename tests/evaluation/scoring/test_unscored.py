@@ -82,9 +82,9 @@ def test_votes_that_cannot_be_counted_leave_the_item_out_of_majority_at_k(monkey
     def late(answers: Sequence[str | None], match: Sequence[str]) -> int | None:
         raise MatchTimeout
 
-    monkeypatch.setattr(predictions, "majority", late)
+    monkeypatch.setattr(judged, "majority", late)
     assert row(RIGHT, WRONG)["majority"] == {"answer": None, "flexible": None}
-    monkeypatch.setattr(predictions, "majority", majority)
+    monkeypatch.setattr(judged, "majority", majority)
     assert row(UNSCORED, UNSCORED)["majority"] == {"answer": None, "flexible": 0.0}, "nobody answered"
 
 
