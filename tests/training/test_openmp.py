@@ -91,6 +91,9 @@ def test_once_torch_is_loaded_it_is_for_the_processes_started_alone(
     assert os.environ[openmp.NAME] == openmp.SPINCOUNT
     monkeypatch.delenv(openmp.NAME)
     monkeypatch.delitem(sys.modules, "torch")
+    assert not fresh(), "torch's threads have been started; a second call is as late as the first"
+    openmp._in_time.cache_clear()
+    monkeypatch.delenv(openmp.NAME)
     assert fresh()
 
 
