@@ -21,8 +21,12 @@ pytestmark = pytest.mark.entry
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A repository with this checkout's files, committed: what is not committed yet is tested too."""
-    target = tmp_path / "clone"
+    return committed(tmp_path / "clone")
+
+
+def committed(repository: Path, below: str = "") -> Path:
+    """The folder `below` of a new repository, with this checkout's files: what is not committed yet is tested too."""
+    target = repository / below
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -38,7 +42,7 @@ def clone(tmp_path: Path) -> Path:
         ["add", "."],
         ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "one"],
     ):
-        subprocess.run(["git", *command], cwd=target, check=True)
+        subprocess.run(["git", *command], cwd=repository, check=True)
     return target
 
 
@@ -146,6 +150,22 @@ def test_a_project_of_the_users_own_that_calls_a_step_keeps_its_run(clone: Path,
     assert "split" in names
     assert len(names) == 3
     assert kept == 2
+
+
+@pytest.mark.slow
+def test_a_project_in_a_subfolder_of_a_repository_is_recorded_and_reproduced(config: Path, tmp_path: Path) -> None:
+    committed(tmp_path / "mono", "ml/stagewise")
+    address, elsewhere = f"file://{tmp_path / 'mono'}#ml/stagewise", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    config.write_text(config.read_text().replace("launcher: project", "launcher: inline"))
+    done = mlflow_run(elsewhere, address, "--env-manager", "local", "-P", f"config={config}")
+    assert done.returncode == 0, done.stdout
+    with sqlite3.connect(elsewhere / "mlflow.db") as database:
+        ((run_id,),) = database.execute("select run_uuid from runs where name like 'f1 % train %'").fetchall()
+    asked = ["-e", "reproduce", "-P", f"run_id={run_id}", "-P", "yes=true"]
+    done = mlflow_run(elsewhere, address, "--env-manager", "local", *asked)
+    assert done.returncode == 0, done.stdout
+    assert "✓ bit-identical: weights, order, losses" in done.stdout
 
 
 @pytest.mark.slow
