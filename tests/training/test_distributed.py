@@ -26,7 +26,8 @@ from stagewise.model import loading
 from stagewise.model.device import set_up
 from stagewise.model.templates import Example
 from stagewise.training import distributed, loop, openmp
-from stagewise.training.distributed import Job
+from stagewise.training.distributed import Shared
+from stagewise.training.job import Job, Saving, Schedule
 
 pytestmark = pytest.mark.numeric
 CPU = Compute(device="cpu", threads=1)
@@ -39,7 +40,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def job(checkpoint: Path, folder: Path, count: int = 5, **changes: Any) -> Job:
+def job(checkpoint: Path, folder: Path, count: int = 5, **changes: Any) -> Shared:
     """`count` steps of four examples and one of a single one, so that a process has nothing to do in it."""
     generator = torch.Generator().manual_seed(5)
     examples = {}
@@ -48,25 +49,39 @@ def job(checkpoint: Path, folder: Path, count: int = 5, **changes: Any) -> Job:
         examples["a", position] = Example((*ids, 1), len(ids) // 4)
     steps = [tuple(Instance("a", (2 * index + k) % 8, index) for k in range(4)) for index in range(count)]
     settings = Training(**({"batch_size": 4, "learning_rate": 1e-2, "processes": 2} | changes))
-    schedule = loop.Schedule(0, count + 1)
-    every = (*steps, (Instance("a", 0, 9),))
-    return Job(checkpoint, folder / "saves", 0, examples, every, settings, CPU, schedule, 3, None)
+    made = Job(
+        steps=(*steps, (Instance("a", 0, 9),)),
+        examples=examples,
+        pad=0,
+        settings=settings,
+        schedule=Schedule(0, count + 1),
+        seed=3,
+        saving=Saving.of(settings, folder / "saves"),
+    )
+    return Shared(made, checkpoint, CPU)
 
 
-def alone(given: Job) -> tuple[Any, loop.Outcome]:
+def changed(given: Shared, **changes: Any) -> Shared:
+    """With another job; `saves` is the folder of its saves."""
+    if saves := changes.pop("saves", None):
+        changes["saving"] = replace(given.job.saving, folder=saves)
+    return replace(given, job=replace(given.job, **changes))
+
+
+def alone(given: Shared) -> tuple[Any, loop.Outcome]:
     """The job in this process, and the model that came out."""
     model = loading.load(given.checkpoint).model
-    outcome, _ = given.run(model, set_up(CPU), None, lambda report: None)
+    outcome, _ = loop.train(given.job, model, set_up(CPU))
     return model, outcome
 
 
-def together(given: Job, work: Path, on_step: Callable[..., None] = lambda report: None) -> tuple[Any, Any]:
+def together(given: Shared, work: Path, on_step: Callable[..., None] = lambda report: None) -> tuple[Any, Any]:
     model = loading.load(given.checkpoint).model
     outcome, _ = distributed.train(given, model, work, "test", on_step)
     return model, outcome
 
 
-def way(given: Job, found: Any, wanted: Any) -> float:
+def way(given: Shared, found: Any, wanted: Any) -> float:
     return astray(found, wanted, loading.load(given.checkpoint).model)
 
 
@@ -87,7 +102,7 @@ def test_two_processes_do_what_one_does(strategy: str, optimizer: str, checkpoin
     assert told == [1, 2, 3, 4, 5, 6]
     assert way(given, found, wanted) < STRAY
     # One process goes on from what the two had saved at step 4.
-    model, resumed = alone(replace(given, settings=given.settings.model_copy(update={"processes": 1})))
+    model, resumed = alone(changed(given, settings=given.job.settings.model_copy(update={"processes": 1})))
     assert resumed.resumed_at == 4
     assert furthest(resumed, one) < UNITS
     assert way(given, model, wanted) < STRAY
@@ -96,9 +111,11 @@ def test_two_processes_do_what_one_does(strategy: str, optimizer: str, checkpoin
 def test_one_other_example_in_one_step_is_seen(checkpoint: Path, tmp_path: Path) -> None:
     given = job(checkpoint, tmp_path / "one")
     wanted, one = alone(given)
-    (*before, (*kept, last)) = given.steps[:3]
+    (*before, (*kept, last)) = given.job.steps[:3]
     other = Instance("a", (last.position + 1) % 8, last.epoch)
-    found, outcome = alone(replace(given, saves=tmp_path / "two", steps=(*before, (*kept, other), *given.steps[3:])))
+    found, outcome = alone(
+        changed(given, saves=tmp_path / "two", steps=(*before, (*kept, other), *given.job.steps[3:]))
+    )
     assert furthest(outcome, one) > WRONG
     assert way(given, found, wanted) > 100 * STRAY
 
@@ -183,24 +200,24 @@ def test_two_machines_meet(checkpoint: Path, tmp_path: Path) -> None:
     given = job(checkpoint, tmp_path, machines=2, rendezvous=endpoint)
     waiting = []
     for rank in (0, 1):
-        replace(given, saves=tmp_path / f"saves {rank}").write(tmp_path / str(rank))  # no disk in common
+        changed(given, saves=tmp_path / f"saves {rank}").write(tmp_path / str(rank))  # no disk in common
         waiting.append(machine(given, tmp_path, rank))
     said = [process.communicate(timeout=120)[1] for process in waiting]
     assert [process.returncode for process in waiting] == [0, 0], said
     model = loading.load(checkpoint).model
-    outcome, _ = loop.ended(model, given.settings, tmp_path / "0" / "end")
+    outcome, _ = loop.ended(model, given.job.settings, tmp_path / "0" / "end")
     wanted, one = alone(job(checkpoint, tmp_path / "one"))
     assert outcome.consumed == one.consumed
     assert way(given, model, wanted) < STRAY
     assert not (tmp_path / "1" / "end").exists()
 
 
-def broken(machine: Job) -> Job:
+def broken(machine: Shared) -> Shared:
     return replace(machine, checkpoint=machine.checkpoint / "none")
 
 
-def of_another_step(machine: Job) -> Job:
-    return replace(machine, identity={"code": "9f"})
+def of_another_step(machine: Shared) -> Shared:
+    return changed(machine, saving=replace(machine.job.saving, identity={"code": "9f"}))
 
 
 @pytest.mark.slow
@@ -212,14 +229,13 @@ def of_another_step(machine: Job) -> Job:
     ],
 )
 def test_a_mistake_on_one_machine_ends_both(
-    rank: int, change: Callable[[Job], Job], lines: tuple[str, str], checkpoint: Path, tmp_path: Path
+    rank: int, change: Callable[[Shared], Shared], lines: tuple[str, str], checkpoint: Path, tmp_path: Path
 ) -> None:
     given = job(checkpoint, tmp_path, machines=2, rendezvous=f"localhost:{free_port()}")
-    alone(replace(given, settings=given.settings.model_copy(update={"save_steps": 2})))  # leaves saves
+    alone(changed(given, saving=replace(given.job.saving, every=2)))  # leaves saves
     waiting = []
     for each in (0, 1):
-        changed = change(given) if each == rank else given
-        changed.write(tmp_path / str(each))
+        (change(given) if each == rank else given).write(tmp_path / str(each))
         waiting.append(machine(given, tmp_path, each))
     said = [process.communicate(timeout=120)[1].strip().splitlines()[-1] for process in waiting]
     assert [process.returncode for process in waiting] == [1, 1]  # what the command makes a line of, raised here
@@ -227,9 +243,9 @@ def test_a_mistake_on_one_machine_ends_both(
         assert line in found
 
 
-def machine(given: Job, folder: Path, rank: int) -> Any:
+def machine(given: Shared, folder: Path, rank: int) -> Any:
     """A launcher of its own, as on a machine of its own."""
-    command = [sys.executable, "-c", WAITING, given.settings.model_dump_json(), str(folder / str(rank))]
+    command = [sys.executable, "-c", WAITING, given.job.settings.model_dump_json(), str(folder / str(rank))]
     environment = os.environ | {"PET_NODE_RANK": str(rank)}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 

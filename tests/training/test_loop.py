@@ -20,10 +20,11 @@ from stagewise.model import loading
 from stagewise.model.device import set_up
 from stagewise.model.templates import Example
 from stagewise.training import loop
+from stagewise.training.job import Job, OptimizerState, Saving, Schedule
 
 pytestmark = pytest.mark.numeric
 VOCABULARY = 40
-ONE = loop.Schedule(0, 6)
+ONE = Schedule(0, 6)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,8 @@ def settings(**changes: Any) -> Training:
     return Training(**({"batch_size": 4, "learning_rate": 1e-2} | changes))
 
 
-def saving(folder: Path, every: int | None = None) -> loop.Saving:
-    return loop.Saving(folder, every, keep=2, allow_inexact=False)
+def saving(folder: Path, every: int | None = None) -> Saving:
+    return Saving(folder, every, keep=2, allow_inexact=False)
 
 
 def weights(made: Any) -> list[torch.Tensor]:
@@ -97,10 +98,15 @@ def test_the_trainer_counts_the_warm_up_so(tmp_path: Path) -> None:
 def run(made: Any, folder: Path, accelerator: Any, count: int = 6, **options: Any) -> loop.Outcome:
     chosen = options.pop("settings", settings())
     every = options.pop("every", None)
-    outcome, _ = loop.train(
-        made, 0, examples(), steps(count), chosen, ONE, 3, accelerator, saving(folder, every), **options
-    )
-    return outcome
+    on_step = options.pop("on_step", lambda report: None)
+    return trained(made, accelerator, saving(folder, every), on_step, steps=steps(count), settings=chosen, **options)[0]
+
+
+def trained(
+    made: Any, accelerator: Any, kept: Saving, on_step: Any = lambda report: None, **options: Any
+) -> tuple[loop.Outcome, OptimizerState]:
+    asked = {"steps": steps(6), "examples": examples(), "pad": 0, "settings": settings(), "schedule": ONE, "seed": 3}
+    return loop.train(Job(**{**asked, "saving": kept, **options}), made, accelerator, on_step)
 
 
 def test_training_lowers_the_loss_and_counts_what_went_through(tmp_path: Path, accelerator: Any) -> None:
@@ -168,14 +174,13 @@ def test_one_that_lost_its_optimizer_goes_on_where_that_is_allowed_and_says_so(
 ) -> None:
     chosen = settings(optimizer=optimizer, allow_inexact=True)
 
-    def go(**options: Any) -> loop.Outcome:
-        kept = loop.Saving.of(chosen, tmp_path)
+    def go(on_step: Any = lambda report: None) -> loop.Outcome:
         made = model("llama", VOCABULARY)
-        return loop.train(made, 0, examples(), steps(6), chosen, ONE, 3, accelerator, kept, **options)[0]
+        return trained(made, accelerator, Saving.of(chosen, tmp_path), on_step, settings=chosen)[0]
 
     for number in (2, 4):  # what was lost once is not forgotten by the next save
         with pytest.raises(KeyboardInterrupt):
-            go(on_step=interrupt_at(number))
+            go(interrupt_at(number))
         (tmp_path / f"step-0000000{number}" / "optimizer.safetensors").unlink()
     assert go().lost == [f"step-0000000{number}: no optimizer.safetensors" for number in (2, 4)]
 
@@ -236,11 +241,9 @@ def test_two_continuous_phases_of_it_end_in_the_bits_of_one(
     def phase(parent: Path, first: int, end: int, state: Any) -> Any:
         """Steps of the whole schedule; the checkpoint goes by the disk, as from one train step to the next."""
         made = loading.load(parent, loop.WEIGHTS)
-        kept, schedule = saving(tmp_path / f"saves {first} {end}"), loop.Schedule(first, 6)
-        taken = steps(6)[first:end]
-        _, state = loop.train(
-            made.model, 0, examples(), taken, chosen, schedule, 3, accelerator, kept, optimizer_state=state
-        )
+        kept, schedule = saving(tmp_path / f"saves {first} {end}"), Schedule(first, 6)
+        taken = {"steps": steps(6)[first:end], "settings": chosen, "schedule": schedule}
+        _, state = trained(made.model, accelerator, kept, optimizer_state=state, **taken)
         loading.save(made, tmp_path / f"{first} {end}")
         return state
 
@@ -286,10 +289,9 @@ def test_a_continuous_optimizer_goes_on_where_the_phase_before_ended(tmp_path: P
     whole, parts = model("llama", VOCABULARY), model("llama", VOCABULARY)
     constant = settings(schedule="constant")
     run(whole, tmp_path / "whole", accelerator, settings=constant)
-    _, state = loop.train(parts, 0, examples(), steps(6)[:4], constant, ONE, 3, accelerator, saving(tmp_path / "1"))
-    loop.train(
-        parts, 0, examples(), steps(6)[4:], constant, ONE, 3, accelerator, saving(tmp_path / "2"), optimizer_state=state
-    )
+    first, rest = ({"steps": part, "settings": constant} for part in (steps(6)[:4], steps(6)[4:]))
+    _, state = trained(parts, accelerator, saving(tmp_path / "1"), **first)
+    trained(parts, accelerator, saving(tmp_path / "2"), optimizer_state=state, **rest)
     assert equal(weights(parts), weights(whole))
 
 
@@ -328,8 +330,8 @@ def test_a_device_that_is_not_there_is_one_line() -> None:
 
 def test_a_save_of_another_step_is_refused_with_what_differs(tmp_path: Path, accelerator: Any) -> None:
     def go(made: Any, **identity: str) -> None:
-        kept = loop.Saving(tmp_path, 2, 2, False, identity=identity)
-        loop.train(made, 0, examples(), steps(6), settings(), ONE, 1, accelerator, kept)
+        kept = Saving(tmp_path, 2, 2, False, identity=identity)
+        trained(made, accelerator, kept, seed=1)
 
     go(model("llama", VOCABULARY), **{"config.training.learning_rate": "0.01", "code": "9f"})
     for other in (model("llama", VOCABULARY), model("llama", VOCABULARY + 8), model("gpt2", VOCABULARY)):

@@ -32,6 +32,7 @@ from stagewise.steps import train
 from stagewise.steps.split import token_counter
 from stagewise.tracking import store
 from stagewise.training import loop
+from stagewise.training.job import Job, Saving, Schedule
 
 UPDATES = 3  # that a probe times
 
@@ -104,18 +105,17 @@ def _probe(config: Config, loaded: loading.Loaded, encoded: Mapping[str, Encoded
 
     phase = max(planned.phases, key=longest)
     with tempfile.TemporaryDirectory() as folder:
-        outcome, _ = loop.train(
-            loaded.model.float(),  # as it would be trained
-            loaded.tokenizer.pad_token_id,
-            examples,
-            phase.steps[:UPDATES],
-            config.training,
-            loop.Schedule(0, len(phase.steps)),
-            planned.seed,
-            accelerator,
-            loop.Saving(Path(folder), None, keep=1, allow_inexact=False),
+        job = Job(
+            steps=phase.steps[:UPDATES],
+            examples=examples,
+            pad=loaded.tokenizer.pad_token_id,
+            settings=config.training,
+            schedule=Schedule(0, len(phase.steps)),
+            seed=planned.seed,
+            saving=Saving(Path(folder), None, keep=1, allow_inexact=False),
             layouts=ways.layouts,
         )
+        outcome, _ = loop.train(job, loaded.model.float(), accelerator)  # in float32, as it would be trained
     return Probe(ways, phase.index, outcome.curve, device_kind(config.compute.device))
 
 

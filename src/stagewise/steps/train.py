@@ -6,7 +6,7 @@ Phase 0 makes the base model a checkpoint like any other, so that every arm star
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from stagewise.tracking.package import FOLDER, TOKENIZER
 from stagewise.tracking.runs import OUT, ActiveRun, Record, flatten
 from stagewise.training import distributed, loop, token_cache
 from stagewise.training.batching import fastest
+from stagewise.training.job import Job, OptimizerState, Saving, Schedule
 
 ENCODING = ("template", "special_tokens_in_text", "loss_on", "max_length", "too_long")
 UNSEEN = ("save_steps", "keep", "keep_local", "allow_inexact", "rendezvous")
@@ -191,11 +192,10 @@ def _train(
     work: Path,
 ) -> Made:
     config = session.config
-    job, loaded, facts = _prepare(session, split, wanted, parent, run, work)
-    job = replace(job, identity=identity)
+    shared, loaded, facts = _prepare(session, split, wanted, parent, identity, run, work)
     with Journal(run) as journal:
-        outcome, optimizer = _trained(session, job, loaded.model, _meeting(split, wanted, parent), journal, work)
-        keep = partial(job.save_end, loaded.model, outcome, optimizer)
+        outcome, optimizer = _trained(shared, loaded.model, _meeting(split, wanted, parent), journal, work)
+        keep = partial(loop.save_end, shared.job, loaded.model, outcome, optimizer)
         with unless_recorded(keep):
             journal.close()
     with unless_recorded(keep):
@@ -207,19 +207,20 @@ def _train(
 
 
 def _trained(
-    session: Session, job: distributed.Job, model: Any, meeting: str, journal: Journal, work: Path
-) -> tuple[loop.Outcome, loop.OptimizerState]:
+    shared: distributed.Shared, model: Any, meeting: str, journal: Journal, work: Path
+) -> tuple[loop.Outcome, OptimizerState]:
     """Trains the model in place, here or in processes of its own, and tells of every step."""
+    job = shared.job
     bar = Bar(len(job.steps), "steps")
 
     def on_step(report: loop.StepReport) -> None:
         journal.add(report.step, step_metrics(report))
         bar.advance(note=f"loss {report.loss:.3f}")
 
-    if session.config.training.processes > 1:
-        outcome, optimizer = distributed.train(job, model, work, meeting, on_step)
+    if job.settings.processes > 1:
+        outcome, optimizer = distributed.train(shared, model, work, meeting, on_step)
     else:
-        outcome, optimizer = job.run(model, set_up(session.config.compute), None, on_step)
+        outcome, optimizer = loop.train(job, model, set_up(shared.compute), on_step)
     bar.close()
     for each in outcome.passed_over:
         say(f"! save {each}; it was passed over")
@@ -227,8 +228,14 @@ def _trained(
 
 
 def _prepare(
-    session: Session, split: Record, wanted: Target, parent: Record, run: ActiveRun | None, work: Path
-) -> tuple[distributed.Job, loading.Loaded, dict[str, Any]]:
+    session: Session,
+    split: Record,
+    wanted: Target,
+    parent: Record,
+    identity: Mapping[str, str],
+    run: ActiveRun | None,
+    work: Path,
+) -> tuple[distributed.Shared, loading.Loaded, dict[str, Any]]:
     """The phase's job, its parent checkpoint, and facts: what was left out, and what else separates the arm."""
     config = session.config
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
@@ -236,31 +243,26 @@ def _prepare(
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
     check_data(config, encoded, _read_items(config, split), loaded)
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
-    job = distributed.Job(
-        checkpoint,
-        work / "checkpoints",
-        loaded.tokenizer.pad_token_id,
-        {key: example for stage in encoded.values() for key, example in stage.usable.items()},
-        phases[wanted.phase - 1].steps,
-        config.training,
-        config.compute,
-        schedule(config, phases, wanted.phase),
+    job = Job(
+        steps=phases[wanted.phase - 1].steps,
+        examples={key: example for stage in encoded.values() for key, example in stage.usable.items()},
+        pad=loaded.tokenizer.pad_token_id,
+        settings=config.training,
+        schedule=schedule(config, phases, wanted.phase),
         # The n-th phases of all arms draw their dropout from the same seed.
-        seed_of("phase", wanted.seed or 0, wanted.phase),
-        _parent_optimizer(parent),
+        seed=seed_of("phase", wanted.seed or 0, wanted.phase),
+        saving=Saving.of(config.training, work / "checkpoints", identity),
+        optimizer_state=_parent_optimizer(parent),
         layouts=ways_of(parent).layouts,
     )
     on_cpu = device_kind(config.compute.device).startswith("cpu")
-    return (
-        job,
-        loaded,
-        {
-            "examples_left_out": left_out(encoded),
-            "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
-            "self_check": parent.facts["self_check"],
-            "layout": fastest(loaded.model, config.training, on_cpu, job.layouts),
-        },
-    )
+    facts = {
+        "examples_left_out": left_out(encoded),
+        "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
+        "self_check": parent.facts["self_check"],
+        "layout": fastest(loaded.model, config.training, on_cpu, job.layouts),
+    }
+    return distributed.Shared(job, checkpoint, config.compute), loaded, facts
 
 
 def _meeting(split: Record, wanted: Target, parent: Record) -> str:
@@ -278,8 +280,8 @@ def join(session: Session, split: Record, arm: str, phase: int, seed: int, paren
         say(f"= {spec.name}: unchanged, in run {found.run_id}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        job, _, _ = _prepare(session, split, wanted, parent, None, Path(folder))
-        job.write(Path(folder) / "processes")
+        shared, _, _ = _prepare(session, split, wanted, parent, {}, None, Path(folder))
+        shared.write(Path(folder) / "processes")
         distributed.launch(session.config.training, Path(folder) / "processes", _meeting(split, wanted, parent))
 
 
@@ -345,11 +347,11 @@ def separated(config: Config, encoded: Mapping[str, templates.Encoded], arm: str
     return separations(phases, against, config.training.schedule_scope)
 
 
-def schedule(config: Config, phases: tuple[Phase, ...], phase: int) -> loop.Schedule:
+def schedule(config: Config, phases: tuple[Phase, ...], phase: int) -> Schedule:
     counts = [len(each.steps) for each in phases]
     if config.training.schedule_scope == "continuous":
-        return loop.Schedule(sum(counts[: phase - 1]), sum(counts))
-    return loop.Schedule(0, counts[phase - 1])
+        return Schedule(sum(counts[: phase - 1]), sum(counts))
+    return Schedule(0, counts[phase - 1])
 
 
 def leaves_state(config: Config, wanted: Target) -> bool:
@@ -357,13 +359,13 @@ def leaves_state(config: Config, wanted: Target) -> bool:
     return config.training.schedule_scope == "continuous" and 0 < wanted.phase < wanted.phases
 
 
-def _save_optimizer(state: loop.OptimizerState, out: Path) -> None:
+def _save_optimizer(state: OptimizerState, out: Path) -> None:
     tensors, scalars = state
     (out / STATE).parent.mkdir()
     safetensors.torch.save_file(tensors, out / STATE, metadata={"scalars": json.dumps(scalars)})
 
 
-def _parent_optimizer(parent: Record) -> loop.OptimizerState | None:
+def _parent_optimizer(parent: Record) -> OptimizerState | None:
     """The optimizer's state at the parent's end, where the parent left one."""
     if STATE not in parent.manifest["outputs"]["artifacts"]:
         return None

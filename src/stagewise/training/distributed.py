@@ -1,6 +1,6 @@
 """One phase on several processes: torch's elastic launcher starts them, here and on other machines.
 
-    outcome, state = train(job, model, work, "flat-1-s42")
+    outcome, state = train(Shared(job, checkpoint, compute), model, work, "flat-1-s42")
 
 Each process is `python -m stagewise.training.distributed <job's folder>`: it loads the parent checkpoint and trains its
 share of every step. The first one saves; what it saved at the end is read back into the process that waits.
@@ -14,10 +14,10 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -25,20 +25,19 @@ from typing import Any, Self
 import safetensors.torch
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stagewise.config import Compute, Training
-from stagewise.curriculum.order import Instance, Step
+from stagewise.curriculum.order import Instance
 from stagewise.errors import FAILED, INTERRUPTED, ConfigError, DiskError, TrainingError, foreseen
 from stagewise.model import loading
 from stagewise.model.device import set_up
 from stagewise.model.templates import Example
 from stagewise.training import loop
-from stagewise.training.batching import LAYOUTS, Layout
-from stagewise.training.loop import OptimizerState, Outcome, Schedule, StepReport
+from stagewise.training.job import Job, OptimizerState, Saving, Schedule
+from stagewise.training.loop import Outcome, StepReport
 from stagewise.training.openmp import spin_little
 
 JOB, OPTIMIZER, CURVE, END, FAULT = "job.json", "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
@@ -51,41 +50,33 @@ GRACE = 600  # seconds in which a process that is told to stop ends its step and
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What every process is given: the arguments of `training.train`, and where the parent checkpoint lies."""
+class Shared:
+    """What every process is given."""
 
+    job: Job
     checkpoint: Path
-    saves: Path
-    pad: int
-    examples: Mapping[tuple[str, int], Example]
-    steps: tuple[Step, ...]
-    settings: Training
+    """The parent's, which each loads."""
     compute: Compute
-    schedule: Schedule
-    seed: int
-    optimizer_state: OptimizerState | None
-    identity: Mapping[str, str] = field(default_factory=dict)  # of the step: what its saves must have been made by
-    layouts: tuple[Layout, ...] = LAYOUTS  # that are right for the model
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        scalars = None
-        if self.optimizer_state is not None:
-            tensors, scalars = self.optimizer_state
+        job, scalars = self.job, None
+        if job.optimizer_state is not None:
+            tensors, scalars = job.optimizer_state
             safetensors.torch.save_file(tensors, folder / OPTIMIZER)
+        saving = job.saving
         values = {
             "checkpoint": str(self.checkpoint),
-            "saves": str(self.saves),
-            "pad": self.pad,
-            "examples": [[*key, example.ids, example.prompt] for key, example in self.examples.items()],
-            "steps": self.steps,
-            "settings": self.settings.model_dump(mode="json"),
             "compute": self.compute.model_dump(mode="json"),
-            "schedule": asdict(self.schedule),
-            "seed": self.seed,
+            "steps": job.steps,
+            "examples": [[*key, example.ids, example.prompt] for key, example in job.examples.items()],
+            "pad": job.pad,
+            "settings": job.settings.model_dump(mode="json"),
+            "schedule": asdict(job.schedule),
+            "seed": job.seed,
+            "saving": {**asdict(saving), "folder": str(saving.folder), "end": None},
             "scalars": scalars,
-            "identity": dict(self.identity),
-            "layouts": self.layouts,
+            "layouts": job.layouts,
         }
         (folder / JOB).write_text(json.dumps(values))
 
@@ -95,43 +86,19 @@ class Job:
         state = None
         if values["scalars"] is not None:
             state = safetensors.torch.load_file(folder / OPTIMIZER), values["scalars"]
-        return cls(
-            Path(values["checkpoint"]),
-            Path(values["saves"]),
-            values["pad"],
-            {(stage, place): Example(tuple(ids), prompt) for stage, place, ids, prompt in values["examples"]},
-            tuple(tuple(Instance(*entry) for entry in step) for step in values["steps"]),
-            Training.model_validate(values["settings"]),
-            Compute.model_validate(values["compute"]),
-            Schedule(**values["schedule"]),
-            values["seed"],
-            state,
-            values["identity"],
-            tuple(values["layouts"]),
+        saving = values["saving"]
+        job = Job(
+            steps=tuple(tuple(Instance(*entry) for entry in step) for step in values["steps"]),
+            examples={(stage, place): Example(tuple(ids), prompt) for stage, place, ids, prompt in values["examples"]},
+            pad=values["pad"],
+            settings=Training.model_validate(values["settings"]),
+            schedule=Schedule(**values["schedule"]),
+            seed=values["seed"],
+            saving=Saving(**saving | {"folder": Path(saving["folder"]), "end": folder / END}),
+            optimizer_state=state,
+            layouts=tuple(values["layouts"]),
         )
-
-    def run(
-        self, model: Any, accelerator: Accelerator, end: Path | None, on_step: Callable[[StepReport], None]
-    ) -> tuple[Outcome, OptimizerState]:
-        """The job in this process, alone or as one of several."""
-        return loop.train(
-            model,
-            self.pad,
-            self.examples,
-            self.steps,
-            self.settings,
-            self.schedule,
-            self.seed,
-            accelerator,
-            loop.Saving.of(self.settings, self.saves, end, self.identity),
-            self.optimizer_state,
-            on_step,
-            self.layouts,
-        )
-
-    def save_end(self, model: Any, outcome: Outcome, state: OptimizerState) -> None:
-        """Saves what `run` or `train` returned, where it could not be recorded."""
-        loop.save_end(model, outcome, state, loop.Saving.of(self.settings, self.saves, None, self.identity))
+        return cls(job, Path(values["checkpoint"]), Compute.model_validate(values["compute"]))
 
 
 # --- the process that waits ---------------------------------------------------------------------
@@ -171,18 +138,18 @@ def _endpoint(settings: Training) -> str:
 
 
 def train(
-    job: Job, model: Any, work: Path, name: str, on_step: Callable[[StepReport], None] = lambda report: None
+    shared: Shared, model: Any, work: Path, name: str, on_step: Callable[[StepReport], None] = lambda report: None
 ) -> tuple[Outcome, OptimizerState]:
-    """`training.train` on `job.settings.processes` processes; `model` gets the weights. `name` is what machines
+    """`loop.train` on `settings.processes` processes; `model` gets the weights. `name` is what machines
     that train together have in common.
 
     Raises `TrainingError` where one of them fails; SIGTERM and Ctrl-C have them save (`KeyboardInterrupt`).
     """
-    folder = work / "processes"
-    job.write(folder)
+    folder, settings = work / "processes", shared.job.settings
+    shared.write(folder)
     with _followed(folder / CURVE, on_step):
-        launch(job.settings, folder, name)
-    return loop.ended(model, job.settings, folder / END)
+        launch(settings, folder, name)
+    return loop.ended(model, settings, folder / END)
 
 
 def launch(settings: Training, folder: Path, name: str) -> None:
@@ -295,12 +262,12 @@ def _followed(path: Path, on_step: Callable[[StepReport], None]) -> Iterator[Non
 def main(folder: Path) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing is written once nobody holds the lock
-    job = Job.read(folder)
+    shared = Shared.read(folder)
     # Also for tensors on the CPU, where saves are gathered. A machine that is late is waited for.
     dist.init_process_group("cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo", timeout=timedelta(hours=1))
     code = 0
     try:
-        _train(job, folder)
+        _train(shared, folder)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
@@ -315,9 +282,9 @@ def main(folder: Path) -> None:
     os._exit(code)  # no teardown: threads of gloo's that outlive it abort a process that is done, or wait for ever
 
 
-def _train(job: Job, folder: Path) -> None:
-    here = job.settings.processes // job.settings.machines
-    accelerator = set_up(job.compute, here)
+def _train(shared: Shared, folder: Path) -> None:
+    settings = shared.job.settings
+    accelerator = set_up(shared.compute, settings.processes // settings.machines)
     first = dist.get_rank() == 0
     with (folder / CURVE).open("a") if first else open(os.devnull, "w") as curve:
 
@@ -327,7 +294,7 @@ def _train(job: Job, folder: Path) -> None:
             if (folder / STOP).exists():
                 signal.raise_signal(signal.SIGTERM)
 
-        job.run(loading.load(job.checkpoint, loop.WEIGHTS).model, accelerator, folder / END, on_step)
+        loop.train(shared.job, loading.load(shared.checkpoint, loop.WEIGHTS).model, accelerator, on_step)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Trains one phase: the plan's steps in the plan's order, and nothing else.
 
-    outcome, state = train(model, pad, examples, phase.steps, settings, schedule, 42, accelerator, saving)
+    outcome, state = train(job, model, accelerator)
     outcome.curve[0]    StepReport(step=1, loss=3.91, learning_rate=0.001, grad_norm=1.7, examples=64, …)
 
 The loss of a step is the mean over all its loss tokens, so how the step is cut and laid out
@@ -11,11 +11,11 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -31,20 +31,12 @@ from stagewise.hashing import seed_of
 from stagewise.model.device import return_freed_memory
 from stagewise.model.templates import Example
 from stagewise.training import checkpoints, optimizers
-from stagewise.training.batching import LAYOUTS, Batching, Layout, attending, backward
+from stagewise.training.batching import Batching, attending, backward
+from stagewise.training.job import Job, OptimizerState, Saving
 
 WEIGHTS = "float32"
 """What weights are trained and saved in, whatever the base model is held in. At fine-tuning rates most updates are
 smaller than half a unit in the last place of a bfloat16 weight, and would be rounded away one by one."""
-OptimizerState = tuple[dict[str, torch.Tensor], dict[str, Any]]  # named tensors, named plain values
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Where this phase's steps stand in the learning-rate schedule."""
-
-    first: int  # steps of the schedule that went before
-    total: int  # steps of the whole schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +50,6 @@ class StepReport:
     tokens: int  # real tokens, padding not counted
     padding: int  # padding tokens that were computed
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Saving:
-    """Where and how often a phase saves itself."""
-
-    folder: Path
-    every: int | None  # steps
-    keep: int  # newest checkpoints that are left
-    allow_inexact: bool
-    end: Path | None = None  # where the phase's end is saved too, for a process that waits for it
-    identity: Mapping[str, str] = field(default_factory=dict)  # of the step: only its own saves are gone on from
-
-    @classmethod
-    def of(
-        cls,
-        settings: Training,
-        folder: Path,
-        end: Path | None = None,
-        identity: Mapping[str, str] = MappingProxyType({}),
-    ) -> "Saving":
-        return cls(folder, settings.save_steps, settings.keep, settings.allow_inexact, end, identity)
 
 
 @dataclass(slots=True)
@@ -97,27 +67,16 @@ class Outcome:
 
 
 def train(
-    model: Any,
-    pad: int,
-    examples: Mapping[tuple[str, int], Example],
-    steps: Sequence[Step],
-    settings: Training,
-    schedule: Schedule,
-    seed: int,
-    accelerator: Accelerator,
-    saving: Saving,
-    optimizer_state: OptimizerState | None = None,
-    on_step: Callable[[StepReport], None] = lambda report: None,
-    layouts: Sequence[Layout] = LAYOUTS,
+    job: Job, model: Any, accelerator: Accelerator, on_step: Callable[[StepReport], None] = lambda report: None
 ) -> tuple[Outcome, OptimizerState]:
-    """Trains `model`, in float32 (`WEIGHTS`), in place on `steps`; `examples` maps (stage, position) to tokens, `pad`
-    is any token id, `layouts` are those that are right for the model.
+    """Trains `model`, in float32 (`WEIGHTS`), in place on the job's steps.
 
-    Goes on from the newest whole checkpoint in `saving.folder`, to the same bits as without the break; the
+    Goes on from the newest whole checkpoint in `job.saving.folder`, to the same bits as without the break; the
     curve then holds the earlier steps too, and `on_step` is told of all. SIGTERM and Ctrl-C save before
     they end it (`KeyboardInterrupt`), and so does what `on_step` raises. Raises `TrainingError` at the first
     loss or gradient that is not finite.
     """
+    settings, saving = job.settings, job.saving
     dtypes = {parameter.dtype for parameter in model.parameters()}
     assert dtypes == {getattr(torch, WEIGHTS)}, f"found weights in {dtypes}; load the model in {WEIGHTS} to train it"
     with _made_ready(model, settings):
@@ -125,13 +84,13 @@ def train(
         optimizer = optimizers.of(model, settings)  # of parameters as they are spread
         stepping = accelerator.prepare_optimizer(optimizer)
         network.train()
-        batching = Batching.of(model, pad, settings, accelerator, layouts)
-        stepper = _Stepper(network, stepping, examples, settings, batching, accelerator)
+        batching = Batching.of(model, job.pad, settings, accelerator, job.layouts)
+        stepper = _Stepper(network, stepping, job.examples, settings, batching, accelerator)
         if settings.torch_compile:
-            stepper.warm_up(steps[0])
-        torch.manual_seed(seed_of("dropout", seed, accelerator.process_index))
-        if optimizer_state is not None:
-            checkpoints.restore_optimizer(optimizer, *optimizer_state)
+            stepper.warm_up(job.steps[0])
+        torch.manual_seed(seed_of("dropout", job.seed, accelerator.process_index))
+        if job.optimizer_state is not None:
+            checkpoints.restore_optimizer(optimizer, *job.optimizer_state)
         outcome = _resumed(model, optimizer, saving)
         for report in outcome.curve:
             on_step(report)
@@ -140,9 +99,9 @@ def train(
             progress = _progress(outcome) | {"identity": dict(saving.identity)}
             checkpoints.save(saving.folder, step, model, optimizer, progress, saving.keep)
 
-        _run(stepper, steps, schedule, outcome, saving.every, save, on_step)
+        _run(stepper, job, outcome, save, on_step)
         if saving.end is not None:
-            checkpoints.save(saving.end, len(steps), model, optimizer, _progress(outcome), keep=1)
+            checkpoints.save(saving.end, len(job.steps), model, optimizer, _progress(outcome), keep=1)
     model.eval()
     return_freed_memory()
     return outcome, checkpoints.optimizer_state(optimizer)
@@ -150,17 +109,16 @@ def train(
 
 def _run(
     stepper: "_Stepper",
-    steps: Sequence[Step],
-    schedule: Schedule,
+    job: Job,
     outcome: Outcome,
-    every: int | None,
     save: Callable[[int], None],
     on_step: Callable[[StepReport], None],
 ) -> None:
     """Takes the steps that `outcome` does not hold yet, adds them to it, and saves when due or interrupted."""
+    steps, every = job.steps, job.saving.every
     with _deferred_signals() as interrupted:
         for index in range(len(outcome.curve), len(steps)):
-            rate = learning_rate(stepper.settings, schedule.first + index, schedule.total)
+            rate = learning_rate(stepper.settings, job.schedule.first + index, job.schedule.total)
             report = stepper.take(steps[index], index + 1, rate)
             outcome.consumed.extend(steps[index])
             outcome.curve.append(report)
@@ -281,8 +239,9 @@ def _progress(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def save_end(model: Any, outcome: Outcome, state: OptimizerState, saving: Saving) -> None:
+def save_end(job: Job, model: Any, outcome: Outcome, state: OptimizerState) -> None:
     """Saves a phase that was trained to its end, for a process that could not do with it what it had to."""
+    saving = job.saving
     progress = _progress(outcome) | {"identity": dict(saving.identity)}
     checkpoints.save_state(saving.folder, len(outcome.curve), model, state, progress, saving.keep)
 
