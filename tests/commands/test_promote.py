@@ -4,14 +4,14 @@ import contextlib
 import json
 import math
 import re
-import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import TINY, Finished, Store
+from conftest import TINY, Finished
+from helpers.copies import copied
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_cli import is_a_users_mistake, stagewise
@@ -100,7 +100,7 @@ def test_the_line_says_what_is_nominal_and_how_many_items_it_takes() -> None:
     assert "at least -4.999; the margin allows -5.000" in close.reason
 
 
-@given(st.integers(0, 9), st.integers(0, 9), st.integers(20, 400))
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(20, 120))
 def test_the_items_that_a_refusal_names_are_enough(only_a: int, only_b: int, items: int) -> None:
     same = "1" * (items - only_a - only_b)
     refused = decide(rows(same + "1" * only_a + "0" * only_b), rows(same + "0" * only_a + "1" * only_b), Promotion())
@@ -125,8 +125,7 @@ def test_a_wider_margin_never_refuses_what_a_narrower_lets_pass(pairs: list[tupl
 @pytest.fixture
 def study(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
     """The finished study, copied: registry and files may be changed."""
-    shutil.copy(finished.store.folder / "mlflow.db", tmp_path / "mlflow.db")
-    made = Store(tmp_path)
+    made = copied(finished.store, tmp_path)
     for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
     return Finished(made, finished.config, finished.run_id, connect())

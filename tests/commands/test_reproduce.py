@@ -12,6 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from conftest import TINY, Finished, Store, merged
+from helpers.copies import copied
 from helpers.models import model, tokenizer
 from test_cli import ROOT, of, stagewise
 
@@ -29,10 +30,9 @@ from stagewise.tracking.store import connect
 
 @pytest.fixture(scope="module")
 def study(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    """The finished study, its database copied: runs may be added to it, and its records altered."""
+    """The finished study, copied: runs may be added to it, and its records altered."""
     folder = tmp_path_factory.mktemp("reproduce")
-    shutil.copy(finished.store.folder / "mlflow.db", folder / "mlflow.db")
-    made = Store(folder)
+    made = copied(finished.store, folder)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in made.environment.items():
             patch.setenv(name, value)

@@ -6,14 +6,14 @@ root and in the registry. What a forger can also correct is no row: it is in doc
 
 import gc
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from conftest import TINY, Finished, Store, merged
+from conftest import TINY, Finished, merged
+from helpers.copies import copied
 from helpers.forging import Forger, Record
 
 from stagewise.commands.derivation.expected import config_of
@@ -42,8 +42,7 @@ class Others(NamedTuple):
 def record(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
     """The finished study, and runs that are honest by themselves and not of it."""
     folder = tmp_path_factory.mktemp("tampering")
-    shutil.copy(finished.store.folder / "mlflow.db", folder / "mlflow.db")
-    store = Store(folder)
+    store = copied(finished.store, folder)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in store.environment.items():
             patch.setenv(name, value)

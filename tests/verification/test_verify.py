@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import Finished, Store
+from helpers.copies import copied
 from test_cli import stagewise
 
 from stagewise.commands import derivation
@@ -53,10 +54,7 @@ class Held(NamedTuple):
 @pytest.fixture(scope="module")
 def held(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
     folder = tmp_path_factory.mktemp("held")
-    shutil.copytree(finished.store.folder / "mlruns", folder / "mlruns")
-    shutil.copy(finished.store.folder / "mlflow.db", folder / "mlflow.db")
-    _moved(folder / "mlflow.db", finished.store.folder, folder)
-    store = Store(folder)
+    store = copied(finished.store, folder)
     runs, models = {}, {}
     for kind in ("pipeline", "split", "report", "train", "eval"):
         for run in finished.runs(kind):
@@ -68,17 +66,6 @@ def held(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         for name, value in store.environment.items():
             patch.setenv(name, value)
         yield Held(folder, store, Finished(store, finished.config, finished.run_id, connect()), runs, models)
-
-
-MOVED = (("runs", "artifact_uri"), ("logged_models", "artifact_location"), ("model_versions", "storage_location"))
-
-
-def _moved(database: Path, before: Path, after: Path) -> None:
-    """As an administrator moves an artifact root: the files, and where the database says that they are."""
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        for table, column in MOVED:
-            replace = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
-            connection.execute(replace, (str(before), str(after)))
 
 
 @contextlib.contextmanager
