@@ -124,6 +124,20 @@ def proxy(tracking_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         yield made
 
 
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server of completions that is told how to answer."""
+    from helpers.chat import Fake
+
+    from stagewise.evaluation.server import KEY
+
+    monkeypatch.delenv(KEY, raising=False)
+    made = Fake()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> Iterator[Any]:
     """The tiny study, finished: (store, config path, pipeline run id, client). Tests must not change it."""

@@ -77,3 +77,14 @@ def test_no_folder_is_of_one_file() -> None:
         inside = [path for path in folder.iterdir() if path.name != "__pycache__"]
         bare = [path for path in inside if path.name == "__init__.py" and not list(imports(path))]
         assert len(inside) - len(bare) > 1, folder
+
+
+def test_no_test_module_imports_another() -> None:
+    tests = Path(__file__).parent
+    found = {
+        f"{path.relative_to(tests)} imports {name}"
+        for path in tests.rglob("*.py")
+        for name in imports(path)
+        if any(part.startswith("test_") for part in name.split("."))
+    }
+    assert found == set()

@@ -10,7 +10,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 from conftest import TINY, merged
-from evaluation.test_server import Fake, completion, fake  # noqa: F401  (a fixture)
+from helpers.chat import Fake, completion
 from helpers.models import loaded
 
 from stagewise.cli import main
@@ -86,7 +86,7 @@ def test_of_a_config(store: Any, tmp_path: Path) -> None:
 def test_of_a_server(
     store: Any,
     tmp_path: Path,
-    fake: Fake,  # noqa: F811
+    fake: Fake,
     reply: Any,
     error: str,
     expected: str,

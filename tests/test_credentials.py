@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import TINY, Store
+from helpers.commands import is_a_users_mistake, stagewise
+from helpers.projects import made
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cli import is_a_users_mistake, stagewise
-from tracking.test_launcher import made
 
 from stagewise import config, credentials
 from stagewise.commands.export import FORMATS

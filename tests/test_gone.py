@@ -10,10 +10,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from conftest import TINY, Finished, Store, merged
-from helpers import copies
+from helpers.commands import is_a_users_mistake, stagewise
+from helpers.studies import copied as copy_of
 from mlflow.cli import gc
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
-from test_cli import is_a_users_mistake, stagewise
 
 from stagewise import pipeline
 from stagewise.commands import verify
@@ -91,7 +91,7 @@ def original(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) ->
 
 def copied(original: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """The study on a store of its own, in the folder, which is the one that is named by the environment then."""
-    store = copies.copied(original.store, folder)
+    store = copy_of(original.store, folder)
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
     _artifact_repos_cache.clear()  # in which MLflow remembers, by the id, where a run's files are

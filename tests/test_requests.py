@@ -26,7 +26,7 @@ def test_a_study_asks_its_server_a_bounded_number_of_times(proxy: Proxy, write_c
 
 
 def test_a_file_is_read_with_one_request(proxy: Proxy, write_config: Any) -> None:
-    from steps.test_train import base
+    from helpers.studies import base
 
     stages, trained = base(write_config(study="read"))
     proxy.seen.clear()

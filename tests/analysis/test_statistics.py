@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from helpers.paired import arms, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -29,8 +30,6 @@ from stagewise.analysis.statistics import (
     wilson,
 )
 from stagewise.errors import DataError
-
-Floats = NDArray[np.float64]
 
 # Student (1908), "The probable error of a mean", section IX: hours of sleep gained, ten patients, two drugs.
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
@@ -114,14 +113,6 @@ def test_pass_at_k_gives_the_papers_own_code(samples: int, right: int, k: int) -
 
 
 # --- what holds for any input -------------------------------------------------------------------
-
-
-@st.composite
-def arms(draw: st.DrawFn) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
-    seeds = draw(st.lists(st.integers(0, 2**32), min_size=1, max_size=4, unique=True))
-    items = draw(st.integers(1, 30))
-    row = st.lists(st.integers(0, 1), min_size=items, max_size=items)
-    return {seed: draw(row) for seed in seeds}, {seed: draw(row) for seed in seeds}
 
 
 @pytest.mark.filterwarnings("error")
@@ -214,16 +205,6 @@ def test_the_bootstrap_draws_seeds_and_then_items(discordant: list[tuple[int, in
 
 
 # --- cases --------------------------------------------------------------------------------------
-
-
-def rows(*counts: tuple[int, int], items: int = 100) -> tuple[dict[int, Floats], dict[int, Floats]]:
-    """Arms whose seeds have these counts of items right in a alone and in b alone; the rest both."""
-    a, b = {}, {}
-    for seed, (only_a, only_b) in enumerate(counts):
-        a[seed], b[seed] = np.ones(items), np.ones(items)
-        b[seed][:only_a] = 0
-        a[seed][only_a : only_a + only_b] = 0
-    return a, b
 
 
 def test_one_seed_makes_no_claim_however_clear_it_looks() -> None:

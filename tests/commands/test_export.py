@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from conftest import Finished, Store
-from tracking.test_launcher import made
+from helpers.projects import made
 
 from stagewise.cli import main
 from stagewise.commands.export import FORMATS, Format

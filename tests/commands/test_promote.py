@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TINY, Finished
-from helpers.copies import copied
+from helpers.commands import is_a_users_mistake, stagewise
+from helpers.studies import copied
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from test_cli import is_a_users_mistake, stagewise
 
 from stagewise.analysis.gate import decide
 from stagewise.analysis.paired import paired_interval

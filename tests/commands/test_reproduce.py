@@ -12,9 +12,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from conftest import TINY, Finished, Store, merged
-from helpers.copies import copied
+from helpers.commands import ROOT, of, stagewise
 from helpers.models import model, tokenizer
-from test_cli import ROOT, of, stagewise
+from helpers.studies import copied
 
 from stagewise.cli import main
 from stagewise.commands import reproduce as step

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from conftest import Finished
-from evaluation.test_predictions import made
+from helpers.answered import made
 
 from stagewise.cli import main
 from stagewise.evaluation import predictions

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluation.test_predictions import made
+from helpers.answered import made
 
 from stagewise.data.traces import parse_items
 from stagewise.errors import DataError

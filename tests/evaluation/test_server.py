@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.chat import Fake, Reply, completion
 from helpers.models import loaded
 
 from stagewise.config import Evaluation, Server
@@ -22,52 +22,6 @@ from stagewise.errors import ConfigError, ServerError
 from stagewise.evaluation.generation import Answer, Decoder, Prompt, generate, kept
 from stagewise.evaluation.server import KEY, Client
 from stagewise.model import loading
-
-Reply = tuple[int, bytes]
-
-
-def completion(text: str = "42", reason: str | None = "stop", tokens: Any = 3) -> Reply:
-    choice = {"index": 0, "text": text, "finish_reason": reason}
-    return 200, json.dumps({"choices": [choice], "usage": {"completion_tokens": tokens}}).encode()
-
-
-class Fake:
-    """Answers each request by `reply(body)` and remembers what it was sent."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.reply: Callable[[dict[str, Any]], Reply] = lambda body: completion()
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                fake.bodies.append(body)
-                fake.headers.append(dict(self.headers))
-                status, data = fake.reply(body)
-                if status:  # 0 hangs up
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(data)))
-                    self.end_headers()
-                    self.wfile.write(data)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that did not wait
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
-    monkeypatch.delenv(KEY, raising=False)
-    made = Fake()
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
 
 
 @pytest.fixture

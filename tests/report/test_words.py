@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from analysis.test_statistics import arms, rows
+from helpers.paired import arms, rows
 from hypothesis import given
 from hypothesis import strategies as st
 

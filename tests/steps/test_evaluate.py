@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Finished, Store
-from evaluation.test_predictions import SHARED
+from helpers.answered import SHARED
 from helpers.processes import Process
 
 from stagewise import pipeline

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import TINY, Store, merged
 from helpers.processes import Process
-from steps.test_train import base, runs, statuses
+from helpers.studies import base, runs, statuses
 
 from stagewise.steps import common, split, train
 from stagewise.tracking.runs import read

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from helpers.proxy import DROP, HANG, Proxy
-from steps.test_train import base
+from helpers.studies import base
 
 from stagewise import errors
 from stagewise.cli import main

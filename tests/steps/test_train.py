@@ -15,35 +15,17 @@ import yaml
 from click.testing import CliRunner, Result
 from conftest import TINY, Store
 from helpers import models
+from helpers.studies import base, runs, statuses
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from stagewise import pipeline
 from stagewise.cli import main
 from stagewise.errors import TrackingError, UserError
 from stagewise.model import loading
-from stagewise.steps import common, split, train
+from stagewise.steps import common, split
 from stagewise.tracking.runs import Record
 from stagewise.tracking.store import connect
 from stagewise.training import loop
-
-
-def runs() -> Any:
-    """The train runs, the oldest first."""
-    client = connect()
-    everywhere = [each.experiment_id for each in client.search_experiments()]
-    query = "tags.`stagewise.kind` = 'train'"
-    return client.search_runs(everywhere, query, order_by=["attributes.start_time ASC"])
-
-
-def statuses() -> list[str]:
-    return [run.info.status for run in runs()]
-
-
-def base(config: Path) -> tuple[Record, Record]:
-    """The split and the base checkpoint of the config's study."""
-    session = common.open_session(config)
-    stages = common.perform(session, split.specify(session))
-    return stages, common.perform(session, train.specify(session, stages, "base", 0, 1, None))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "order.json"])

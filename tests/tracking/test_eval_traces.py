@@ -8,7 +8,7 @@ from typing import Any
 import mlflow
 import pytest
 from conftest import Finished
-from evaluation.test_predictions import made
+from helpers.answered import made
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from stagewise import pipeline

@@ -1,14 +1,14 @@
 """Whose run MLFLOW_RUN_ID names: only what MLflow's launcher made for this very command is filled, all else is left."""
 
 import os
-import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import stagewise
+from helpers.commands import stagewise
+from helpers.projects import made
 
 from stagewise.tracking import launcher, runs
 from stagewise.tracking.store import connect, experiment
@@ -24,16 +24,6 @@ def client(store: Any) -> Any:
 @pytest.fixture
 def study(client: Any) -> str:
     return experiment(client, "study")
-
-
-def made(client: Any, study: str, words: list[str], source: str = str(launcher.PROJECT), **params: str) -> str:
-    """A run as `mlflow run` makes it for the command of these words."""
-    tags = {"mlflow.project.entryPoint": words[0], "mlflow.source.name": source, "mlflow.source.type": "PROJECT"}
-    run_id = client.create_run(study, tags=tags, run_name="the user's").info.run_id
-    given = zip(words[1::2], words[2::2], strict=True)
-    for name, value in [*((name.removeprefix("--").replace("-", "_"), each) for name, each in given), *params.items()]:
-        client.log_param(run_id, name, shlex.quote(value))
-    return str(run_id)
 
 
 def claim(run_id: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> str | None:

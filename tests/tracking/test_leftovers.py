@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-from tracking.test_runs import artifact, finished
+from helpers.records import artifact, finished
 
 from stagewise.tracking import leftovers
 from stagewise.tracking.store import connect, experiment

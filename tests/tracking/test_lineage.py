@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from conftest import Finished
-from test_cli import is_a_users_mistake, of
+from helpers.commands import is_a_users_mistake, of
 
 from stagewise.tracking.runs import read
 

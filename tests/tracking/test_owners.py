@@ -1,30 +1,12 @@
 import json
-import subprocess
-import sys
 from typing import Any
 
-import psutil
 import pytest
+from helpers.owners import ended, sleeper
 from mlflow import MlflowClient
 
 from stagewise.tracking import owners
 from stagewise.tracking.store import connect, experiment
-
-
-def owner(process: psutil.Process) -> str:
-    return json.dumps(json.loads(owners.owner_tag()) | {"pid": process.pid, "started": process.create_time()})
-
-
-def sleeper() -> tuple[Any, str]:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    return process, owner(psutil.Process(process.pid))
-
-
-def ended() -> str:
-    process, tag = sleeper()
-    process.kill()
-    process.wait()
-    return tag
 
 
 def test_a_live_owner_is_not_gone_and_a_dead_one_is() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking.test_owners import ended
+from helpers.owners import ended
+from helpers.records import artifact, finished
 
 from stagewise.errors import DataError, LineageError, TrackingError
 from stagewise.hashing import sha256
@@ -27,28 +28,6 @@ def client(store: Any) -> Any:
 @pytest.fixture
 def study(client: Any) -> str:
     return experiment(client, "study")
-
-
-DIGEST = "f" * 64
-EMPTY: dict[str, Any] = {name: {} for name in ("runs", "datasets", "artifacts", "facts")} | {
-    "fingerprint": DIGEST,
-    "config": {"part": {}, "file_sha256": DIGEST},
-    "code": {"commit": None, "dirty": None, "package_sha256": DIGEST, "step_sha256": DIGEST},
-    "environment": {"python": "3.11.7", "platform": "Linux x86_64", "packages": {}},
-    "machine": {"device": "cpu", "threads": 1},
-    "model": None,
-}
-
-
-def finished(client: Any, study: str, folder: Path, kind: str = "split", **made_from: str) -> str:
-    """The id of a run that was sealed, made from the runs of these ids."""
-    folder.mkdir(exist_ok=True)
-    (folder / "file.txt").write_text("content")
-    references = {name: lineage.record_of(client, run_id).reference for name, run_id in made_from.items()}
-    with runs.open_run(client, study, kind, "a run") as run:
-        run.tag(fingerprint=sha256(kind.encode()))
-        run.seal(kind=kind, **EMPTY | {"artifacts": run.upload(folder), "runs": references})
-    return run.id
 
 
 def find(client: Any, study: str, kind: str = "split") -> str | None:
@@ -75,10 +54,6 @@ def test_an_unknown_run_a_wrong_kind_and_an_unfinished_run_are_refused(client: A
         runs.read(client, run_id, "train")
     with runs.open_run(client, study, "split", "at work") as run, pytest.raises(LineageError, match="that is RUNNING"):
         runs.read(client, run.id, "split")
-
-
-def artifact(client: Any, run_id: str, path: str) -> Path:
-    return Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://")) / path
 
 
 @pytest.mark.parametrize("path", ["file.txt", "manifest.json"])

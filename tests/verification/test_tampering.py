@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from conftest import TINY, Finished, merged
-from helpers.copies import copied
 from helpers.forging import Forger, Record
+from helpers.studies import copied
 
 from stagewise.commands.derivation.expected import config_of
 from stagewise.data import generate

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import Finished, Store
-from helpers.copies import copied
-from test_cli import stagewise
+from helpers.commands import stagewise
+from helpers.studies import copied
 
 from stagewise.commands import derivation
 from stagewise.commands.verify import check, verify

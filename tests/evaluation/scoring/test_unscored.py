@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import Finished
-from evaluation.test_predictions import SHARED
+from helpers.answered import SHARED
 from helpers.reports import study
 
 from stagewise.analysis.agreement import Made, compare

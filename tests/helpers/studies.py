@@ -1,11 +1,16 @@
-"""A copy of a store for tests that alter it or add runs, so that `finished` stays what the other tests count."""
+"""The tiny study: copied, begun, and its train runs."""
 
 import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from conftest import Store
+
+from stagewise.steps import common, split, train
+from stagewise.tracking.runs import Record
+from stagewise.tracking.store import connect
 
 # Where MLflow's database says that artifacts are.
 LOCATIONS = (
@@ -25,3 +30,22 @@ def copied(original: Store, folder: Path) -> Store:
             replace = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
             connection.execute(replace, (str(original.folder), str(folder)))
     return Store(folder)
+
+
+def runs() -> Any:
+    """The train runs, the oldest first."""
+    client = connect()
+    everywhere = [each.experiment_id for each in client.search_experiments()]
+    query = "tags.`stagewise.kind` = 'train'"
+    return client.search_runs(everywhere, query, order_by=["attributes.start_time ASC"])
+
+
+def statuses() -> list[str]:
+    return [run.info.status for run in runs()]
+
+
+def base(config: Path) -> tuple[Record, Record]:
+    """The split and the base checkpoint of the config's study."""
+    session = common.open_session(config)
+    stages = common.perform(session, split.specify(session))
+    return stages, common.perform(session, train.specify(session, stages, "base", 0, 1, None))
