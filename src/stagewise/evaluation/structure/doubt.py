@@ -34,7 +34,7 @@ def is_doubtful(left: Side, right: Side, roughly: bool) -> bool:
         or _has_cents(left, right)
         or _has_parts(left, right)
         or _has_no_division(left, right)
-        or (not both and (_is_scaled(left, right) or _lacks_percent(left, right)))
+        or (not both and (_is_scaled(left, right) or _lacks_percent(left, right) or _is_rate(left, right)))
     )
 
 
@@ -131,3 +131,9 @@ def _lacks_percent(left: Side, right: Side) -> bool:
     if not work.percents or result.percents:
         return False
     return work.hundred or (not work.multiplies and result.value.denominator == 1)
+
+
+def _is_rate(left: Side, right: Side) -> bool:
+    """`12 / 4 = 3%` is right of a rate of 12 % and wrong of a ratio; a quotient below one is a ratio."""
+    work, result = _in_order(left, right)
+    return result.percents and not work.percents and work.division is not None and abs(work.value) > 1
