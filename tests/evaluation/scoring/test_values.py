@@ -105,6 +105,9 @@ def number(worth: object, unit: str = "") -> Number:
         ("2x + 3", Symbols("2x+3", "")),
         ("y = 2x + 3", Symbols("2x+3", "")),
         ("101_2", Symbols("101_2", "")),
+        ("7 R 1", Several("remainder", (number(7), number(1)))),
+        ("7 r1", Several("remainder", (number(7), number(1)))),
+        ("7 with a remainder of 1", Several("remainder", (number(7), number(1)))),
         ("5!", Symbols("5!", "")),
         ("[2, 5)", Symbols("[2,5)", "")),
     ],
@@ -117,7 +120,7 @@ def test_what_a_text_is_worth(text: str, worth: Value) -> None:
     "text",
     [
         *("", "x", "A", "a dog", "1/0", "5 + 3", "12 × 5", "72-12", "25% of 80", "1.2.3", "1" * 5000, "9^9999"),
-        *("5 March 2021", "March 5", "3/4/2021", "3-dimensional", "5 x 3", "13 squared", "0.333...", "7 R 1"),
+        *("5 March 2021", "March 5", "3/4/2021", "3-dimensional", "5 x 3", "13 squared", "0.333..."),
         *("five-year-old", "60 jars are left", "5 times as many", "half"),
     ],
 )

@@ -23,7 +23,7 @@ class Number:
 @dataclass(frozen=True, slots=True)
 class Several:
     form: str
-    """`compound`, `range`, `list`, `ratio` or `time`."""
+    """`compound`, `range`, `list`, `ratio`, `remainder` or `time`."""
     parts: tuple[Number, ...]
     half: str = ""
     """Of the day: `am`, `pm`, or not said."""

@@ -55,8 +55,9 @@ _COLON = re.compile(r":(?=[0-9.])|\s:\s(?=[0-9.])")
 _TO = re.compile(rf"{_S}?–{_S}?|-|{_S}+(?:to|through){_S}+")
 _BETWEEN = re.compile(r"\bbetween\s\Z", re.IGNORECASE)
 _SPAN = re.compile(r"(?:between|from)\s(?=\$?[0-9.])", re.IGNORECASE)
-_OR = re.compile(rf",{_S}or{_S}(?=\$?[0-9.])")
+_OR = re.compile(rf",{_S}(?:or|i\.e\.,?|that{_S}is,?){_S}(?=\$?[0-9.])")
 _ABOUT = re.compile(rf"{_S}*≈{_S}*(?=[-$0-9.])")
+_REMAINDER = re.compile(rf"{_S}?[rR]{_S}?(?=[0-9])|,?{_S}(?:with{_S})?(?:a{_S})?remainder{_S}(?:of{_S})?(?=[0-9])")
 _COMPOUND = re.compile(rf"{_S}*(?:,?{_S}*and{_S}|,)?{_S}*")
 _COMMA = re.compile(rf"{_S}*,{_S}*(?:(?:and|or|&){_S}+)?|{_S}+(?P<word>and|or|&){_S}+|{_S}*;{_S}*")
 _RATE = re.compile(rf"{_S}(?:an?|per|each|every)\b")
@@ -87,7 +88,9 @@ def read(text: str, at: int, nouns: bool = True) -> Reading | None:
     first, torn_at = _part(text, at)
     if first is None:
         return None if torn_at is None else _about(text, _torn(text, at, torn_at))
-    found = _ratio(text, at, first) or _compound(text, at, first) or _range(text, at, first)
+    found = (
+        _remainder(text, at, first) or _ratio(text, at, first) or _compound(text, at, first) or _range(text, at, first)
+    )
     found = found or _list(text, at, first, nouns) or Reading(first.number, at, first.end)
     return _about(text, _torn(text, at, found.end) if _GOES_ON.match(text, found.end) else found)
 
@@ -144,6 +147,13 @@ def _ratio(text: str, at: int, first: _Part) -> Reading | None:
             return Reading(None, at, colon.end())
         parts.append(part)
     return _several("ratio", at, parts)
+
+
+def _remainder(text: str, at: int, first: _Part) -> Reading | None:
+    """`7 R 1`, `7 remainder 1`."""
+    said = _REMAINDER.match(text, first.end)
+    part = _part(text, said.end())[0] if said else None
+    return _several("remainder", at, [first, part]) if part else None
 
 
 def _compound(text: str, at: int, first: _Part) -> Reading | None:

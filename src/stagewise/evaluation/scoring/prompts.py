@@ -46,7 +46,7 @@ _ASKED_IN = re.compile(
 _UNIT_ASKED = re.compile(
     r"\bhow\s+many\s+(?:more\s+|extra\s+|total\s+)?([a-z]+)\b|\bin\s+([a-z]+)(?:\s+per\s+[a-z]+)?\s*\?", re.IGNORECASE
 )
-_AGAIN = re.compile(r"≈|\\approx(?![a-z])|,\sor\s")
+_AGAIN = re.compile(r"≈|\\approx(?![a-z])|,\s(?:or|i\.e\.,?|that\sis,?)\s")
 _SHORT = {"thousand": "kK", "million": "mM", "billion": "bB"}
 
 

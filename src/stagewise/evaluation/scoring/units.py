@@ -82,8 +82,8 @@ _UNIT = re.compile(
 )
 _PERCENT = re.compile(r"[ \t\u2009]?(?:%|percent\b|per\scent\b|pct\b|percentage\spoints?\b)", re.IGNORECASE)
 _SMALL_WORD = re.compile(
-    r"[ \t](?:in|m|s|h|g|l|min|sec)\b(?=\s+(?!and\b|or\b)[A-Za-z])"
-)  # `5 in total`: the word, not the unit
+    r"[ \t](?:in|m|s|h|g|l|min|sec)\b(?=\s+(?!and\b|or\b)[A-Za-z])|[ \t]in\b(?=\s+\$?[0-9])"
+)  # `5 in total`, `$18 in 1 day`: the word, not the unit
 _FEET = re.compile(r"'(?=\s?[0-9])")
 _INCHES = re.compile(r"\s?(?:\"|'')")
 
