@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from gc import freeze
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ class Group(click.Group):
 
 
 def _leave(code: Any) -> None:
-    """Ends the process at once where a call of a server that hangs is under way: Python waits for some threads."""
+    """Ends the process without delay: Python would search torch's half a million objects for cycles, which takes more
+    than a second, and wait for the threads of a call of a server that hangs."""
+    freeze()
     calls = sys.modules.get("stagewise.tracking.calls")  # not imported for a command that asks no server
     if calls is not None and calls.hanging():
         sys.stdout.flush()

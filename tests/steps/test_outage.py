@@ -29,7 +29,7 @@ LONG = {
     "split": {"stages": [{"name": "all", "rules": [{"steps": {"min": 0}}], "epochs": 2}]},
     "arms": ["flat"],
 }
-SOON = 30  # seconds, on a machine with much else to do; alone it takes 5 at most, and MLflow by itself took minutes
+SOON = 30  # seconds, on a machine with much else to do; alone it took 5 at most, and MLflow by itself took minutes
 METRICS = "/runs/log-batch"
 
 

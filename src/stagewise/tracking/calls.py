@@ -34,6 +34,7 @@ SECONDS = 300.0  # of an outage that is waited out, unless PATIENCE says otherwi
 NOTICE = 15.0  # seconds without an answer, after which it is said
 GRACE = 2.0  # seconds that a call under way has to end after a signal
 CLOSING = 4.0  # seconds after a signal, or after giving up, for all that is closed then
+GONE = 1.0  # seconds for that where the server was waited for already
 LEAST = 0.25  # seconds that any call is given
 PAUSES = (0.1, 1.0, 2.0, 4.0, 8.0, 10.0)  # seconds between two tries; then as long as the last
 POLL = 0.1  # seconds until a signal is seen
@@ -120,11 +121,12 @@ def inside() -> bool:
 
 
 @contextmanager
-def closing() -> Iterator[None]:
-    """What is closed after a failure or a signal is tried briefly, all of it together."""
-    now = time.monotonic()
-    since = signalled if now - (signalled := interrupts.latest()) < CLOSING else now
-    _closing.append(since + CLOSING)
+def closing(waited: bool = False) -> Iterator[None]:
+    """What is closed after a failure or a signal is tried briefly, all of it together; more briefly still where the
+    server was `waited` for already, by another process."""
+    seconds, now = GONE if waited else CLOSING, time.monotonic()
+    since = signalled if now - (signalled := interrupts.latest()) < seconds else now
+    _closing.append(since + seconds)
     try:
         yield
     finally:
@@ -231,7 +233,7 @@ class _Call(Generic[T]):
         if not self._brief():
             return self.began + patience()
         given_up = self.outage.given_up
-        ends = [*_closing[:1], *([] if given_up is None else [given_up + CLOSING / 4])]
+        ends = [*_closing[:1], *([] if given_up is None else [given_up + GONE])]
         return max(min(ends), self.called + LEAST)
 
     def _brief(self) -> bool:
@@ -249,7 +251,7 @@ class _Call(Generic[T]):
         )
 
     def _give_up(self, found: Passing, error: BaseException | None) -> NoReturn:
-        if not self._brief() and not self.once:
+        if self.outage.given_up is None and not self.once:
             self.outage.given_up = time.monotonic()
         failed = "has failed" if found.answered else "has not answered"
         raise TrackingError(

@@ -183,15 +183,15 @@ def _follow(
         process.wait()
         _end(client, run_id)
         raise
-    said = _end(client, run_id)
+    said = _end(client, run_id, waited=code == FAILED)
     if code:
         raise _failure(name, code, said)
     return str(run_id)
 
 
-def _end(client: MlflowClient, run_id: str) -> str:
+def _end(client: MlflowClient, run_id: str, waited: bool = False) -> str:
     """Closes a run that its process has left RUNNING; returns what that found wrong, as far as the server tells."""
-    with closing(), contextlib.suppress(UserError):
+    with closing(waited), contextlib.suppress(UserError):
         run = client.get_run(run_id)
         if run.info.status == "RUNNING":
             client.set_terminated(run_id, status="KILLED")
