@@ -52,7 +52,7 @@ def test_the_manifest_of_every_run_names_its_artifacts_by_digest(finished: Finis
     for kind in ("pipeline", "split", "train", "eval", "report"):
         for run in finished.runs(kind):
             record = read(finished.client, run.info.run_id, kind)
-            artifacts = record.manifest["outputs"]["artifacts"]
+            artifacts = record.manifest.outputs.artifacts
             assert artifacts
             for path in artifacts:
                 record.artifact(path)  # raises where a digest does not hold

@@ -48,7 +48,7 @@ def sha256_file(path: Path) -> str:
     return _sha256_span(Span(path, 0, path.stat().st_size))
 
 
-def folder_digests(folder: Path) -> dict[str, dict[str, Any]]:
+def folder_digests(folder: Path) -> dict[str, Any]:
     """`{relative POSIX path: {"sha256", "size"}}` of every file below `folder`, sorted by path.
 
     Several files are hashed at a time: sha256 releases the interpreter lock.

@@ -22,6 +22,8 @@ from stagewise.curriculum.targets import Target, target_of, targets
 from stagewise.errors import ConfigError
 from stagewise.model.device import machine
 from stagewise.record.code import check_clean, environment, scrub
+from stagewise.record.facts import PipelineFacts, Registered, ReportFacts, Steps, TrainFacts
+from stagewise.record.manifest import Code, ConfigPart, Inputs, Outputs
 from stagewise.report import tables
 from stagewise.steps import evaluate, split, train
 from stagewise.steps import report as report_step
@@ -182,25 +184,25 @@ class _Study:
             )
 
     @property
-    def steps(self) -> dict[str, Any]:
-        return {
-            "split": self.split.run_id,
-            "train": [record.run_id for record in self.trained],
-            "eval": [record.run_id for record in self.evaluated],
-        }
+    def steps(self) -> Steps:
+        trained, evaluated = ([record.run_id for record in each] for each in (self.trained, self.evaluated))
+        return Steps(split=self.split.run_id, train=trained, eval=evaluated)
 
     def _leave_steps(self) -> None:
         """On the pipeline's run, where the report step looks them up."""
-        self.session.client.log_text(str(self.session.parent), json.dumps(self.steps, indent=1), report_step.STEPS)
+        self.session.client.log_text(
+            str(self.session.parent), json.dumps(self.steps.json_value(), indent=1), report_step.STEPS
+        )
 
 
-def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def _record(session: Session, study: _Study, run: ActiveRun, code: Code, out: Path) -> dict[str, Any]:
     """Registers the final checkpoints, copies the report to the pipeline's run, seals it; returns the comparison."""
     compared: dict[str, Any] = json.loads(study.report.artifact(report_step.COMPARISON))
     (out / "report").mkdir()
-    for name in study.report.facts["files"]:
+    drawn = study.report.facts(ReportFacts)
+    for name in drawn.files:
         (out / "report" / name).write_bytes(study.report.artifact(name))
-    (out / report_step.STEPS).write_text(json.dumps(study.steps, indent=1))
+    (out / report_step.STEPS).write_text(json.dumps(study.steps.json_value(), indent=1))
     registered = dict(_register(session, record) for record in study.trained if Target.of(record).is_final)
     runs = runs_of(study.split, study.report, study.trained, study.evaluated)
     run.metrics(finals(compared))
@@ -208,39 +210,32 @@ def _record(session: Session, study: _Study, run: ActiveRun, code: Mapping[str, 
     digest = run.seal(
         kind="pipeline",
         fingerprint=None,
-        config={"part": resolved(session.config), "file_sha256": session.config_sha256},
+        config=ConfigPart(part=resolved(session.config), file_sha256=session.config_sha256),
         code=code,
         environment=environment(),
         machine=machine(session.config),
-        runs={name: record.reference for name, record in runs.items()},
-        datasets={},
-        artifacts=run.upload(out),
-        model=None,
-        facts={
-            "steps": study.steps,
-            "steps_reused": reused(runs, run.id),
-            "report": study.report.facts,
-            "registered": registered,
-        },
+        inputs=Inputs(runs={name: record.reference for name, record in runs.items()}, datasets={}),
+        outputs=Outputs(artifacts=run.upload(out), model=None),
+        facts=PipelineFacts(steps=study.steps, steps_reused=reused(runs, run.id), report=drawn, registered=registered),
     )
     progress.say(f"  manifest sha256 {digest}")
     save_view(session.client, session.experiment_id)
     return compared
 
 
-def _register(session: Session, record: Record) -> tuple[str, dict[str, str]]:
+def _register(session: Session, record: Record) -> tuple[str, Registered]:
     """Registers a final checkpoint under the study's name; returns its alias, and which version it is."""
-    target, model = Target.of(record), record.manifest["outputs"]["model"]
+    target, model = Target.of(record), record.model
     alias = alias_of(target)
     tags = target.tags | {
-        "weights_sha256": model["weights_sha256"],
+        "weights_sha256": model.weights_sha256,
         "manifest_sha256": record.digest,
-        "dataset_sha256": record.facts["source_sha256"],
+        "dataset_sha256": record.facts(TrainFacts).source_sha256,
     }
     note = f"{target.checkpoint}: {target.arm}, all {target.phases} phases, seed {target.seed}"
     name = session.config.study
-    version = register(session.client, session.home / "registry.lock", name, model["model_id"], alias, tags, note)
-    return alias, {"name": name, "version": str(version.version), "model_id": model["model_id"]}
+    version = register(session.client, session.home / "registry.lock", name, model.model_id, alias, tags, note)
+    return alias, Registered(name=name, version=str(version.version), model_id=model.model_id)
 
 
 def _show(session: Session, run: ActiveRun, compared: Mapping[str, Any]) -> None:

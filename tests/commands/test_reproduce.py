@@ -21,6 +21,7 @@ from stagewise.commands import reproduce as step
 from stagewise.commands.verify import check
 from stagewise.data import generate
 from stagewise.errors import CodeError, LineageError, UserError
+from stagewise.hashing import sha256
 from stagewise.model import loading
 from stagewise.model.loading import Loaded
 from stagewise.record import manifest as manifests
@@ -61,24 +62,24 @@ def phase(study: Finished) -> Record:
 
 
 def test_a_phase_is_bit_identical_in_a_new_run_that_names_the_recorded_one(study: Finished, phase: Record) -> None:
-    original, again = ids(study, "train")["c2"], phase.manifest["inputs"]["runs"]["again"]["run_id"]
-    assert phase.manifest["inputs"]["runs"]["original"]["run_id"] == original != again
+    original, again = ids(study, "train")["c2"], phase.manifest.inputs.runs["again"]["run_id"]
+    assert phase.manifest.inputs.runs["original"]["run_id"] == original != again
     run = study.client.get_run(phase.run_id)
     assert run.data.tags["stagewise.reproduces"] == original
     assert run.data.tags["stagewise.verdict"] == "bit-identical"
     assert study.client.get_run(again).data.tags["stagewise.reproduces"] == original
     result = json.loads(phase.artifact("reproduction.json"))
     assert (result["differences"], result["environment"]) == ([], [])
-    assert phase.manifest["code"]["commit"][:12] in result["code"]["origin"]
-    recorded, made = (read(study.client, run_id, "train").manifest["outputs"]["model"] for run_id in (original, again))
-    assert made["weights_sha256"] == recorded["weights_sha256"]
-    assert made["model_id"] != recorded["model_id"]
+    assert phase.manifest.code.commit[:12] in result["code"]["origin"]
+    recorded, made = (read(study.client, run_id, "train").model for run_id in (original, again))
+    assert made.weights_sha256 == recorded.weights_sha256
+    assert made.model_id != recorded.model_id
 
 
 def test_a_reproduction_is_a_whole_record(study: Finished, phase: Record) -> None:
     verdict = check(phase.run_id)
     assert verdict.whole, verdict.breaks
-    runs = phase.manifest["inputs"]["runs"].values()
+    runs = phase.manifest.inputs.runs.values()
     assert {phase.run_id, *(each["run_id"] for each in runs)} < {node.run_id for node in verdict.root.walk()}
 
 
@@ -95,7 +96,7 @@ def test_nothing_is_left_running_or_behind_and_no_alias_moves(study: Finished, p
 @pytest.fixture
 def made_again(study: Finished, phase: Record, monkeypatch: pytest.MonkeyPatch) -> Record:
     """Stands for what a run gives: c2 as it was reproduced."""
-    again = read(study.client, phase.manifest["inputs"]["runs"]["again"]["run_id"], "train")
+    again = read(study.client, phase.manifest.inputs.runs["again"]["run_id"], "train")
     monkeypatch.setattr(step, "_run_again", lambda *arguments: again)
     return again
 
@@ -110,14 +111,14 @@ def alter(study: Finished) -> Iterator[Callable[[str, Callable[[dict[str, Any]],
         before[path] = run_id, path.read_bytes()
         value = json.loads(path.read_bytes())
         change(value)
-        data, digest = manifests.encode(value)
+        data, digest = manifests.encode(manifests.Manifest.model_validate(value))
         path.write_bytes(data)
         study.client.set_tag(run_id, "stagewise.manifest_sha256", digest)
 
     yield rewrite
     for path, (run_id, data) in before.items():
         path.write_bytes(data)
-        study.client.set_tag(run_id, "stagewise.manifest_sha256", manifests.encode(json.loads(data))[1])
+        study.client.set_tag(run_id, "stagewise.manifest_sha256", sha256(data))
 
 
 def other_loss(manifest: dict[str, Any]) -> None:
@@ -229,8 +230,8 @@ def test_a_command_that_fails_is_one_line_and_leaves_no_run_running(study: Finis
 def test_a_whole_study_is_bit_identical(study: Finished, phase: Record) -> None:
     done = of(study, "reproduce", "--run-id", study.run_id, "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
-    again = reproductions(study)[-1].manifest["inputs"]["runs"]["again"]["run_id"]
-    assert read(study.client, again, "pipeline").facts["steps_reused"] == 0
+    again = reproductions(study)[-1].manifest.inputs.runs["again"]["run_id"]
+    assert read(study.client, again, "pipeline").manifest.facts["steps_reused"] == 0
     assert "✓ bit-identical: weights, order, losses, predictions and metrics of every step" in done.stdout
     assert len(study.client.search_model_versions("name = 'tiny'")) == 2
 

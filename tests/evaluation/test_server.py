@@ -179,7 +179,7 @@ def test_a_study_answered_by_a_server_is_marked(fake: Fake, store: Any, write_co
         assert [json.loads(row)["resps"] for row in rows] == [[["42"]]] * 6
         assert run.data.tags["stagewise.weights"] == "unverified"
         assert "weights unverified" in run.data.tags["mlflow.note.content"]
-        facts = read(study.client, run.info.run_id, "eval").facts
+        facts = read(study.client, run.info.run_id, "eval").manifest.facts
         assert (facts["engine"], facts["weights"]) == ("openai", "unverified")
 
 

@@ -68,7 +68,7 @@ def test_each_phase_says_what_it_started_from_and_what_came_out(told: dict[str, 
     assert second["examples"] == 2 * stage["traces"] > 0
     record = study.steps["train curriculum-2-s1"]
     assert second["loss_last"] == json.loads(record.artifact("curve.json"))[-1]["loss"]
-    assert second["weights_sha256"] == record.manifest["outputs"]["model"]["weights_sha256"]
+    assert second["weights_sha256"] == record.model.weights_sha256
 
 
 def test_baseline_hypothesis_and_evaluation_are_the_reports(told: dict[str, Any], study: Study) -> None:

@@ -40,7 +40,7 @@ def test_each_file_is_there_with_the_digest_that_it_is_said_to_have(crate: Any, 
     del found["ro-crate-metadata.json"]
     parts = {each.id: each for each in listed(crate.root_dataset["hasPart"])}
     assert {name: {"sha256": each["sha256"], "size": int(each["contentSize"])} for name, each in parts.items()} == found
-    assert sum(len(record.manifest["outputs"]["artifacts"]) + 1 for record in study.records.values()) == len(found)
+    assert sum(len(record.manifest.outputs.artifacts) + 1 for record in study.records.values()) == len(found)
 
 
 def test_every_reference_leads_somewhere(folder: Path) -> None:
@@ -67,7 +67,7 @@ def test_it_is_a_provenance_run_crate(crate: Any, study: Study) -> None:
     assert workflow["programmingLanguage"]["name"] == "stagewise config (YAML)"
     tools = {each.id for each in workflow["hasPart"]}
     for tool in workflow["hasPart"]:
-        assert tool["softwareVersion"] == study.pipeline.manifest["code"]["package_sha256"]
+        assert tool["softwareVersion"] == study.pipeline.manifest.code.package_sha256
     steps = {each.id: each for each in workflow["step"]}
     assert len(steps) == len(study.steps)
     assert {each["workExample"].id for each in steps.values()} == tools
@@ -87,8 +87,8 @@ def test_it_is_a_provenance_run_crate(crate: Any, study: Study) -> None:
 
 def test_a_models_way_back_to_the_source_can_be_walked(crate: Any, study: Study) -> None:
     model = crate.get("#model-curriculum-3-s1")
-    outputs = study.steps["train curriculum-3-s1"].manifest["outputs"]["model"]
-    assert (model["identifier"], model["sha256"]) == (f"models:/{outputs['model_id']}", outputs["weights_sha256"])
+    outputs = study.steps["train curriculum-3-s1"].model
+    assert (model["identifier"], model["sha256"]) == (f"models:/{outputs.model_id}", outputs.weights_sha256)
     waiting, seen = [model], []
     while waiting:
         entity = waiting.pop()
@@ -96,7 +96,7 @@ def test_a_models_way_back_to_the_source_can_be_walked(crate: Any, study: Study)
         waiting += listed(entity.get("wasDerivedFrom"))
     wanted = {f"#model-{name}" for name in ("curriculum-3-s1", "curriculum-2-s1", "curriculum-1-s1", "base-0-s1")}
     assert set(seen) == wanted | {f"split/stages/{stage}.jsonl" for stage in "abc"} | {"#source"}
-    source = study.steps["split"].manifest["facts"]["source"]
+    source = study.steps["split"].manifest.facts["source"]
     assert crate.get("#source")["sha256"] == source["sha256"]
     made = [each for each in of_type(crate, "CreateAction") if model in listed(each["result"])]
     assert [each["identifier"] for each in made] == [f"runs:/{study.steps['train curriculum-3-s1'].run_id}"]
@@ -105,9 +105,9 @@ def test_a_models_way_back_to_the_source_can_be_walked(crate: Any, study: Study)
 def test_a_pretrained_base_model_is_where_the_way_back_ends(study: Study) -> None:
     model = {"hub": "google/gemma-2b", "revision": "0123456789abcdef0123456789abcdef01234567", "dtype": "auto"}
     pipeline: Any = study.pipeline
-    config = pipeline.manifest["config"] | {"part": study.config | {"model": model}}
+    config = pipeline.manifest.config.model_copy(update={"part": study.config | {"model": model}})
     crate = ro_crate.describe(
-        replace(study, pipeline=replace(pipeline, manifest=pipeline.manifest | {"config": config}))
+        replace(study, pipeline=replace(pipeline, manifest=pipeline.manifest.model_copy(update={"config": config})))
     )
     base = crate.get("#model-base-0-s1")["wasDerivedFrom"]
     assert base["name"] == "base model google/gemma-2b"

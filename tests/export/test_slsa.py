@@ -1,6 +1,7 @@
 """The statement, read and checked by the reference libraries of in-toto, SLSA and DSSE."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def test_every_file_that_came_out_is_named_once_with_its_digest(study: Study) ->
     digests = {each["name"]: each["digest"]["sha256"] for each in named}
     assert len(digests) == len(named)
     for name, record in study.records.items():
-        outputs = record.manifest["outputs"]
-        files = outputs["artifacts"] | (outputs["model"]["files"] if outputs["model"] else {})
+        outputs = record.manifest.outputs
+        files = outputs.artifacts | (outputs.model.files if outputs.model else {})
         for path, entry in files.items():
             assert digests.pop(f"{name}/{path}") == entry["sha256"]
         assert digests.pop(f"{name}/manifest.json") == record.digest
@@ -70,23 +71,17 @@ def test_what_went_in_is_named(study: Study) -> None:
     assert definition["externalParameters"]["config"]["seeds"] == [1]
     assert '"seeds": [1]' in json.dumps(definition)  # a whole number stays one
     code, source, items, *packages = definition["resolvedDependencies"]
-    manifest, facts = study.pipeline.manifest, study.steps["split"].manifest["facts"]
-    assert code["annotations"]["package_sha256"] == manifest["code"]["package_sha256"]
+    manifest, facts = study.pipeline.manifest, study.steps["split"].manifest.facts
+    assert code["annotations"]["package_sha256"] == manifest.code.package_sha256
     assert source["digest"] == {"sha256": facts["source"]["sha256"]}
     assert items["digest"] == {"sha256": facts["eval"]["sha256"]}
     uris = [each["uri"] for each in packages]
-    assert f"pkg:pypi/torch@{manifest['environment']['packages']['torch']}" in uris
-    assert len(uris) == len(manifest["environment"]["packages"])
+    assert f"pkg:pypi/torch@{manifest.environment.packages['torch']}" in uris
+    assert len(uris) == len(manifest.environment.packages)
 
 
-class Base:
-    """A base run's record, as far as its model's sources are asked for."""
-
-    def __init__(self, source: Any) -> None:
-        self.manifest = {"kind": "train", "facts": {"phase": 0, "model_source": source}}
-
-
-def test_the_sources_of_a_pretrained_model_are_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sources_of_a_pretrained_model_are_named(study: Study) -> None:
+    base, pipeline = study.steps["train base-0-s1"].manifest, study.pipeline.manifest
     revision = "0123456789abcdef0123456789abcdef01234567"
     models = {
         "hub": ({"hub": "google/gemma-2b", "revision": revision}, None),
@@ -94,9 +89,10 @@ def test_the_sources_of_a_pretrained_model_are_named(study: Study, monkeypatch: 
     }
     found = {}
     for kind, (model, source) in models.items():
-        asked = {"config": {"part": {"model": model}}}
-        of = Study(type("Pipeline", (), {"manifest": asked})(), {})
-        found[kind] = list(slsa._model(of, Base(source)))  # type: ignore[arg-type]
+        config = pipeline.config.model_copy(update={"part": {"model": model}})
+        of = Study(replace(study.pipeline, manifest=pipeline.model_copy(update={"config": config})), {})
+        told = base.model_copy(update={"facts": base.facts | {"model_source": source}})
+        found[kind] = list(slsa._model(of, replace(study.steps["train base-0-s1"], manifest=told)))
     (hub,), (gguf,) = found["hub"], found["gguf"]
     assert (hub["uri"], hub["digest"]) == (f"pkg:huggingface/google/gemma-2b@{revision}", {"gitCommit": revision})
     assert (gguf["name"], gguf["digest"]) == ("model small.gguf", {"sha256": "ab" * 32})

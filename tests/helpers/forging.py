@@ -28,7 +28,8 @@ from stagewise.curriculum.targets import Target
 from stagewise.evaluation import predictions
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.record.code import deciding, identity
-from stagewise.record.manifest import FILE, Sealed
+from stagewise.record.facts import Registered
+from stagewise.record.manifest import FILE, Manifest, Sealed
 from stagewise.report import figures
 from stagewise.steps import evaluate, report, split, study, train
 from stagewise.steps.common import ASKED, described
@@ -211,7 +212,11 @@ class Forger:
         owner = Owner("runs", run_id)
         digest = digest_json(manifest)
         return Sealed(
-            run_id, self.views[run_id]["experiment_id"], manifest, digest, lambda path: self.content(owner, path)
+            run_id,
+            self.views[run_id]["experiment_id"],
+            Manifest.model_validate(manifest),
+            digest,
+            lambda path: self.content(owner, path),
         )
 
     def named(self, *runs: str) -> list[Sealed]:
@@ -261,7 +266,7 @@ class Forger:
             inputs = evaluate.inputs_of(made["split"], made["train"], settings)
         else:
             evaluated = [each for role, each in made.items() if role != "split"]
-            trained = [self.sealed(each.manifest["inputs"]["runs"]["train"]["run_id"]) for each in evaluated]
+            trained = [self.sealed(each.manifest.inputs.runs["train"]["run_id"]) for each in evaluated]
             inputs = report.inputs_of([made["split"], *trained, *evaluated])
         part, machine, code = manifest["config"]["part"], manifest["machine"], manifest["code"]["step_sha256"]
         return digest_json(
@@ -304,7 +309,7 @@ class Forger:
         ).items():
             self.put("report", name, data)
         for each in evaluated:
-            name = f"eval {each.facts['arm']}-{each.facts['phase']}-s{each.facts['seed']}"
+            name = f"eval {each.manifest.facts['arm']}-{each.manifest.facts['phase']}-s{each.manifest.facts['seed']}"
             manifest["inputs"]["runs"][name] = each.reference
         self._describe("report", report.describe(compared, "report.html"))
 
@@ -325,37 +330,41 @@ class Forger:
             self.put("pipeline", f"report/{name}", self.artifact("report", name))
         compared = json.loads(self.artifact("report", report.COMPARISON))
         for each in trained:
-            model = each.manifest["outputs"]["model"]
+            model = each.model
             alias = study.alias_of(Target.of(each))
-            if Target.of(each).is_final and facts["registered"][alias]["model_id"] != model["model_id"]:
+            if Target.of(each).is_final and facts["registered"][alias]["model_id"] != model.model_id:
                 self._register(facts["registered"][alias], each)
+        registered = {alias: Registered(**entry) for alias, entry in facts["registered"].items()}
         facts["steps_reused"] = study.reused(runs, self.names["pipeline"])
-        self.tag("pipeline", NOTE, study.describe(compared, facts["registered"], runs))
+        self.tag("pipeline", NOTE, study.describe(compared, registered, runs))
         for name, value in study.finals(compared).items():
             self.metric("pipeline", name, value)
 
     def _register(self, entry: dict[str, str], trained: Sealed) -> None:
         """The study's version of an arm is one of this checkpoint."""
-        model = trained.manifest["outputs"]["model"]
-        entry["model_id"] = model["model_id"]
+        model = trained.model
+        entry["model_id"] = model.model_id
         version = self.versions[entry["name"], entry["version"]]
-        version |= {"source": f"models:/{model['model_id']}", "run_id": trained.run_id}
-        version["location"] = self.models[model["model_id"]]["location"]
-        version["tags"] |= {"weights_sha256": model["weights_sha256"], "dataset_sha256": trained.facts["source_sha256"]}
+        version |= {"source": f"models:/{model.model_id}", "run_id": trained.run_id}
+        version["location"] = self.models[model.model_id]["location"]
+        version["tags"] |= {
+            "weights_sha256": model.weights_sha256,
+            "dataset_sha256": trained.manifest.facts["source_sha256"],
+        }
 
     def version_of(self, run: str, number: str, **other: Any) -> dict[str, Any]:
         """A new version of the study's registered model, of a train run's checkpoint; `other` are fields that lie."""
         trained = self.sealed(self.names[run])
-        model, facts = trained.manifest["outputs"]["model"], trained.facts
+        model, facts = trained.model, trained.manifest.facts
         tags = {name: str(facts[name]) for name in ("arm", "phase", "seed")}
-        tags |= {"weights_sha256": model["weights_sha256"], "manifest_sha256": trained.digest}
+        tags |= {"weights_sha256": model.weights_sha256, "manifest_sha256": trained.digest}
         version = {
             "name": "tiny",
             "version": number,
-            "source": f"models:/{model['model_id']}",
+            "source": f"models:/{model.model_id}",
             "run_id": trained.run_id,
             "tags": tags | {"dataset_sha256": facts["source_sha256"]},
-            "location": self.models[model["model_id"]]["location"],
+            "location": self.models[model.model_id]["location"],
         }
         self.versions["tiny", number] = version | other
         return self.versions["tiny", number]

@@ -9,6 +9,7 @@ import pytest
 from stagewise.errors import CodeError
 from stagewise.record import checkout, commits
 from stagewise.record import code as provenance
+from stagewise.record.manifest import Code
 
 IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@t")
 
@@ -46,7 +47,9 @@ def state() -> dict[str, Any]:
 def rebuild(code: dict[str, Any], folder: Path, archive: bool = True) -> checkout.Checkout:
     provenance.package_digest.cache_clear()
     diff = code["diff"].encode() if code["diff"] else None
-    return checkout.rebuild(code, diff, code["archive"] if archive else None, folder)
+    told = {name: value for name, value in code.items() if name not in ("diff", "objects", "archive")}
+    recorded = Code(**told, step_sha256="f" * 64)
+    return checkout.rebuild(recorded, diff, code["archive"] if archive else None, folder)
 
 
 def change(top: Path) -> None:

@@ -43,6 +43,8 @@ REACH = {
     "model.templates": "train eval",
     "record.code": ALL,
     "record.commits": ALL,
+    "record.facts": ALL,
+    "record.frozen": ALL,
     "record.git_objects": ALL,
     "record.manifest": ALL,
     "record.schemas": ALL,

@@ -65,7 +65,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_file(
     # 18 answers of the base in batches of 2: 4 were kept; then 18 of the flat arm.
     assert len(asked) == 18 - 8 + 18
     (base, _) = [run for run in broken.runs("eval") if run.info.status == "FINISHED"]
-    assert read(broken.client, base.info.run_id, "eval").facts["resumed_at_answer"] == 8
+    assert read(broken.client, base.info.run_id, "eval").manifest.facts["resumed_at_answer"] == 8
     (dead,) = [run for run in broken.runs("eval") if run.info.status == "KILLED"]
     assert base.data.tags["stagewise.resumed_from"] == dead.info.run_id
 

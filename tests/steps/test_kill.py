@@ -32,8 +32,8 @@ def chain(config: Path) -> None:
     for phase in (1, 2, 3):
         print("phase", phase)
         parent = common.perform(session, train.specify(session, stages, "curriculum", phase, 1, parent))
-    digests = parent.facts["order_sha256"], parent.facts["multiset_sha256"]
-    print("weights", parent.manifest["outputs"]["model"]["weights_sha256"], *digests)
+    digests = parent.manifest.facts["order_sha256"], parent.manifest.facts["multiset_sha256"]
+    print("weights", parent.model.weights_sha256, *digests)
 
 
 def finish(config: Path) -> str:
@@ -123,8 +123,8 @@ def test_one_of_two_processes_that_is_killed_ends_the_run_and_the_same_command_g
         assert process.returncode == 0, said
         assert ("resumed at step" in output) == resumed
     assert statuses() == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
-    went_on, unbroken = (read(connect(), run.info.run_id, "train").manifest["outputs"]["model"] for run in runs()[2:])
-    assert went_on["weights_sha256"] == unbroken["weights_sha256"]
+    went_on, unbroken = (read(connect(), run.info.run_id, "train").model for run in runs()[2:])
+    assert went_on.weights_sha256 == unbroken.weights_sha256
 
 
 @pytest.fixture(scope="module")

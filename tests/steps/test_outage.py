@@ -127,7 +127,7 @@ def test_a_server_gone_for_good_ends_the_phase_saved_and_the_same_command_goes_o
     assert (left.info.status, made.info.status) == ("KILLED", "FINISHED")
     assert made.data.tags["stagewise.resumed_from"] == left.info.run_id
     record = read(connect(), made.info.run_id, "train")
-    assert record.facts["resumed_at_step"] == int(step.replace(",", "")) > 1
+    assert record.manifest.facts["resumed_at_step"] == int(step.replace(",", "")) > 1
     points = connect().get_metric_history(record.run_id, "train/loss")
     assert [point.step for point in points] == list(range(1, 401))
 

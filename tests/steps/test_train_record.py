@@ -35,8 +35,8 @@ def base_of(store: Store, model: dict[str, str]) -> Record:
 def test_a_folder_that_the_base_model_came_from_is_named_file_by_file(store: Store) -> None:
     loading.save(loaded(), store.folder / "model")
     record = base_of(store, {"path": "model"})
-    assert record.facts["model_source"] == folder_digests(store.folder / "model")
-    assert "model.safetensors" in record.facts["model_source"]
+    assert record.manifest.facts["model_source"] == folder_digests(store.folder / "model")
+    assert "model.safetensors" in record.manifest.facts["model_source"]
 
 
 def test_a_gguf_file_that_the_base_model_came_from_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_a_gguf_file_that_the_base_model_came_from_is_named(store: Store, monkey
     loading.save(loaded(), store.folder / "model")
     monkeypatch.setattr(loading, "_converted", lambda file, cache: store.folder / "model")
     record = base_of(store, {"gguf": "gguf/small.gguf"})
-    assert record.facts["model_source"] == folder_digests(store.folder / "gguf")
+    assert record.manifest.facts["model_source"] == folder_digests(store.folder / "gguf")
 
 
 def test_a_run_records_the_switches_that_decide_whether_bits_repeat(finished: Finished) -> None:
@@ -64,7 +64,7 @@ def test_a_run_records_the_switches_that_decide_whether_bits_repeat(finished: Fi
     assert recorded == DETERMINISM
     for kind in ("pipeline", "train", "eval"):
         for run in finished.runs(kind):
-            assert read(finished.client, run.info.run_id, kind).manifest["machine"]["determinism"] == recorded
+            assert read(finished.client, run.info.run_id, kind).manifest.machine["determinism"] == recorded
 
 
 class InBfloat16(NamedTuple):
@@ -102,11 +102,11 @@ def test_a_base_in_bfloat16_is_recorded_as_it_is_and_trained_from_in_float32(
     in_bfloat16: InBfloat16, tmp_path: Path
 ) -> None:
     base = in_bfloat16.base
-    assert base.manifest["outputs"]["model"]["weights_sha256"] == weights_digest(in_bfloat16.folder / "model")
-    assert base.facts["dtypes"] == {"model": "bfloat16", "weights": "bfloat16"}
+    assert base.model.weights_sha256 == weights_digest(in_bfloat16.folder / "model")
+    assert base.manifest.facts["dtypes"] == {"model": "bfloat16", "weights": "bfloat16"}
     before = in_bfloat16.weights(base, tmp_path / "0")
     for number, record in enumerate(in_bfloat16.phases, 1):
-        assert record.facts["dtypes"] == {"model": "bfloat16", "weights": "float32"}
+        assert record.manifest.facts["dtypes"] == {"model": "bfloat16", "weights": "float32"}
         after = in_bfloat16.weights(record, tmp_path / str(number))
         assert {tensor.dtype for tensor in after.values()} == {torch.float32}
         assert not torch.equal(after["lm_head.weight"], before["lm_head.weight"].float())
@@ -125,7 +125,7 @@ def test_a_trained_checkpoint_is_exported_in_what_its_base_is_held_in(in_bfloat1
 
     said, digest = exported("one"), weights_digest(tmp_path / "one")
     assert f"✓ model curriculum-2-s1 in bfloat16: {tmp_path / 'one'}, weights sha256 {digest}" in said
-    assert f"weights sha256 {record.manifest['outputs']['model']['weights_sha256']}" in said
+    assert f"weights sha256 {record.model.weights_sha256}" in said
     held, rounded = in_bfloat16.weights(record, tmp_path / "record"), load_file(tmp_path / "one" / "model.safetensors")
     assert rounded.keys() == held.keys()
     assert all(torch.equal(rounded[name], held[name].bfloat16()) for name in held)
@@ -135,7 +135,7 @@ def test_a_trained_checkpoint_is_exported_in_what_its_base_is_held_in(in_bfloat1
 
 
 def test_a_run_that_made_no_checkpoint_has_none_to_export(in_bfloat16: InBfloat16) -> None:
-    (run_id,) = {in_bfloat16.phases[0].manifest["inputs"]["runs"]["split"]["run_id"]}
+    (run_id,) = {in_bfloat16.phases[0].manifest.inputs.runs["split"]["run_id"]}
     done = CliRunner().invoke(main, ["export", "--run-id", run_id, "--format", "model"])
     assert done.exit_code == 2
     assert "found a run of kind split, expected train" in done.output

@@ -58,7 +58,7 @@ def test_the_items_of_two_checkpoints_pair(finished: Finished) -> None:
     assert len(set(paired[0])) == 6
     assert all(labels == paired[0] for labels in paired)
     record = read(finished.client, runs[0].info.run_id, "eval")
-    assert record.facts["traces"] == {"logged": 6, "of": 6, "seed": 0}
+    assert record.manifest.facts["traces"] == {"logged": 6, "of": 6, "seed": 0}
     assert runs[0].data.tags["stagewise.traces"] == "6 of 6"
 
 
@@ -91,7 +91,7 @@ def test_of_more_items_a_sample_is_logged_and_the_run_says_so(store: Any, write_
         labels.append({trace.info.request_preview for trace in logged})
         assert run.data.tags["stagewise.traces"] == "2 of 6"
         assert "2 of 6 items are MLflow traces, drawn with seed 0" in run.data.tags["mlflow.note.content"]
-        assert read(study.client, run.info.run_id, "eval").facts["traces"] == {"logged": 2, "of": 6, "seed": 0}
+        assert read(study.client, run.info.run_id, "eval").manifest.facts["traces"] == {"logged": 2, "of": 6, "seed": 0}
     assert len(labels[0]) == 2
     assert labels[0] == labels[1]
 

@@ -19,10 +19,10 @@ def test_a_models_lineage_names_every_step_with_its_digest(finished: Finished) -
         kind = "split" if name == "sp" else "train"
         record = read(finished.client, runs[name], kind)
         assert f"run {record.run_id}, manifest sha256 {record.digest}" in done.stdout
-        if model := record.manifest["outputs"]["model"]:
-            assert f"models:/{model['model_id']}, weights sha256 {model['weights_sha256']}" in done.stdout
+        if model := record.manifest.outputs.model:
+            assert f"models:/{model.model_id}, weights sha256 {model.weights_sha256}" in done.stdout
     split = read(finished.client, runs["sp"], "split")
-    assert f"dataset source generated-1: sha256 {split.facts['source']['sha256']}, 40 rows" in done.stdout
+    assert f"dataset source generated-1: sha256 {split.manifest.facts['source']['sha256']}, 40 rows" in done.stdout
     assert done.stdout.count(f"run {runs['sp']}") == 4  # each train step came from it
     assert done.stdout.count("(above)") == 3  # and it is told once
     assert runs["f1"] not in done.stdout

@@ -86,14 +86,14 @@ def test_a_model_its_name_and_its_version(client: Any, losing: Losing, study: st
     claim(client, "lost")
     with open_run(client, study, "train", "a run") as run:
         made = log_checkpoint(run, checkpoint(tmp_path / "c"), "flat-1-s1", {}, {}, "a note", ANSWERING)
-    version = register(client, tmp_path / "lock", "lost", made["model_id"], "flat-s1", {"arm": "flat"}, "a note")
+    version = register(client, tmp_path / "lock", "lost", made.model_id, "flat-s1", {"arm": "flat"}, "a note")
     assert len(losing.lost) == 4
     (found,) = client.search_logged_models([study])
-    assert (found.model_id, str(found.status)) == (made["model_id"], "READY")
-    assert [output.model_id for output in client.get_run(run.id).outputs.model_outputs] == [made["model_id"]]
+    assert (found.model_id, str(found.status)) == (made.model_id, "READY")
+    assert [output.model_id for output in client.get_run(run.id).outputs.model_outputs] == [made.model_id]
     (registered,) = client.search_model_versions("name = 'lost'")
     assert registered.version == version.version
-    assert client.get_model_version_by_alias("lost", "flat-s1").source == f"models:/{made['model_id']}"
+    assert client.get_model_version_by_alias("lost", "flat-s1").source == f"models:/{made.model_id}"
     assert registered.tags == {"arm": "flat"}
 
 

@@ -148,19 +148,19 @@ def test_weights_are_there_once_and_nothing_is_pickled(spoken: Spoken) -> None:
 
 
 def test_the_manifest_names_every_file_of_the_model(spoken: Spoken) -> None:
-    model = read(spoken.client, spoken.trained, "train").manifest["outputs"]["model"]
-    (folder,) = (spoken.store.folder / "mlruns").rglob(f"{model['model_id']}/artifacts")
+    model = read(spoken.client, spoken.trained, "train").model
+    (folder,) = (spoken.store.folder / "mlruns").rglob(f"{model.model_id}/artifacts")
     found = folder_digests(folder)
     found.pop("registered_model_meta", None)  # MLflow's loaders leave it in a store that is a local folder
-    assert found == model["files"]
-    assert {"MLmodel", "completion.py", "model/model.safetensors"} <= set(model["files"])
+    assert found == model.files
+    assert {"MLmodel", "completion.py", "model/model.safetensors"} <= set(model.files)
 
 
 @pytest.mark.parametrize("name", ["MLmodel", "completion.py", "requirements.txt", "model/config.json"])
 def test_an_altered_file_is_named_when_the_checkpoint_is_fetched(spoken: Spoken, name: str, tmp_path: Path) -> None:
     record = read(spoken.client, spoken.trained, "train")
-    model = record.manifest["outputs"]["model"]
-    (folder,) = (spoken.store.folder / "mlruns").rglob(f"{model['model_id']}/artifacts")
+    model = record.model
+    (folder,) = (spoken.store.folder / "mlruns").rglob(f"{model.model_id}/artifacts")
     before = (folder / name).read_bytes()
     (folder / name).write_bytes(before + b" ")
     try:

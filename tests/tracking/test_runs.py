@@ -42,7 +42,7 @@ def status(client: Any, run_id: str) -> str:
 def test_a_sealed_run_is_read_again(client: Any, study: str, tmp_path: Path) -> None:
     record = runs.read(client, finished(client, study, tmp_path / "out"), "split")
     assert record.artifact("file.txt") == b"content"
-    assert record.manifest["schema"] == manifest.SCHEMA
+    assert record.manifest.schema_ == manifest.SCHEMA
     assert status(client, record.run_id) == "FINISHED"
 
 

@@ -461,7 +461,7 @@ ROWS = [
     ),
     Row("a chain", fact("train c1", "chain", ["0" * 64] * 2), "manifest.json, facts.chain", "train c1"),
     Row("more phases", fact("train f1", "phases", 2), "", "train f1"),
-    Row("a fact that is none", fact("eval c1", "reviewed", True), "manifest.json, facts.reviewed", "eval c1"),
+    Row("a fact that is none", fact("eval c1", "reviewed", True), "artifact manifest.json", "eval c1"),
     Row("traces", fact("eval c1", "traces/logged", 0), "manifest.json, facts.traces", "eval c1"),
     Row("engine", fact("eval c1", "engine", "openai"), "manifest.json, facts.engine", "eval c1"),
     Row("batch size", fact("eval c1", "batch_size", 999), "manifest.json, facts.batch_size", "eval c1"),

@@ -593,7 +593,7 @@ CLAIMS = [
     ("train c3", "facts/dtypes", {"model": "bfloat16", "weights": "float32"}, "manifest.json, facts.dtypes"),
     ("train b0", "facts/dtypes", {"model": "float32", "weights": "bfloat16"}, "manifest.json, facts.dtypes"),
     ("train c3", "facts/self_check/decoding", "generate", "manifest.json, facts.self_check"),
-    ("train c3", "facts/layout", "other", "manifest.json, facts.layout"),
+    ("train c3", "facts/layout", "other", "artifact manifest.json"),
     ("eval c1", "facts/decoding", "generate", "manifest.json, facts.decoding"),
     ("eval c1", "facts/items", 7, "manifest.json, facts.items"),
     ("eval c1", "facts/checkpoint_sha256", "0" * 64, "manifest.json, facts.checkpoint_sha256"),

@@ -20,6 +20,7 @@ from stagewise.credentials import line_of
 from stagewise.errors import DISK, DiskError, ExportError, LineageError, SecretError
 from stagewise.export import Study
 from stagewise.hashing import weights_digest
+from stagewise.record.facts import TrainFacts
 from stagewise.tracking import store
 from stagewise.tracking.lineage import MODELS, made_by, record_of
 from stagewise.tracking.models import fetch_checkpoint
@@ -102,13 +103,13 @@ def _model(client: store.Client, target: str, out: Path | None) -> None:
     if run_id is None:
         raise LineageError(f"{target}: its model is not on this tracking server")
     record = read(client, run_id, "train")
-    model, dtype = record.manifest["outputs"]["model"], record.facts["dtypes"]["model"]
-    place = (out or Path(f"{model['name']}-{run_id[:8]}-{MODEL}")).expanduser().absolute()
+    model, dtype = record.model, record.facts(TrainFacts).dtypes.model
+    place = (out or Path(f"{model.name}-{run_id[:8]}-{MODEL}")).expanduser().absolute()
     with _whole(place) as folder, tempfile.TemporaryDirectory() as fetched:
         loading.save(loading.load(fetch_checkpoint(None, record, Path(fetched) / MODEL), dtype), folder)
         digest = weights_digest(folder)
-    progress.say(f"✓ model {model['name']} in {dtype}: {place}, weights sha256 {digest}")
-    progress.say(f"  made of run {run_id}, manifest sha256 {record.digest}, weights sha256 {model['weights_sha256']}")
+    progress.say(f"✓ model {model.name} in {dtype}: {place}, weights sha256 {digest}")
+    progress.say(f"  made of run {run_id}, manifest sha256 {record.digest}, weights sha256 {model.weights_sha256}")
 
 
 def _module(format: str) -> Any:
@@ -129,7 +130,7 @@ def _module(format: str) -> Any:
 def read_study(client: store.Client, run_id: str) -> Study:
     """A pipeline's record and those that its manifest names, each held against the digest given there."""
     pipeline = read(client, run_id, "pipeline")
-    named = pipeline.manifest["inputs"]["runs"].items()
+    named = pipeline.manifest.inputs.runs.items()
     steps = {name: record_of(client, each["run_id"], each["manifest_sha256"]) for name, each in named}
     return Study(pipeline, steps)
 

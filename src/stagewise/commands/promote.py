@@ -39,7 +39,7 @@ def promote(
     client = store.connect()
     with launched_run(client, launched, "promote", f"promote {run_id[:8]}"):
         evaluated = _evaluation(client, run_id)
-        trained = read(client, evaluated.manifest["inputs"]["runs"]["train"]["run_id"], "train")
+        trained = read(client, evaluated.manifest.inputs.runs["train"]["run_id"], "train")
         _promote(client, evaluated, trained, _config(evaluated, config_path), dry_run, verify)
 
 
@@ -47,7 +47,7 @@ def _promote(
     client: store.Client, evaluated: Record, trained: Record, config: Config, dry_run: bool, verify: Verify
 ) -> None:
     gate, name, checkpoint = config.promotion, config.study, Target.of(trained).checkpoint
-    version = champion.version_of(client, name, trained.manifest["outputs"]["model"]["model_id"])
+    version = champion.version_of(client, name, trained.model.model_id)
     if version is None:
         raise PromotionError(
             f"run {trained.run_id}: its checkpoint {checkpoint} is no version of the registered model {name}; a study "
@@ -101,10 +101,10 @@ def _config(evaluated: Record, path: Path | None) -> Config:
 def _evaluation(client: store.Client, run_id: str) -> Record:
     """The eval run itself, or the only one of a train run."""
     record = record_of(client, run_id)
-    if record.manifest["kind"] == "eval":
+    if record.manifest.kind == "eval":
         return record
-    if record.manifest["kind"] != "train":
-        raise PromotionError(f"run {run_id}: found a {record.manifest['kind']} run, expected an eval or a train run")
+    if record.manifest.kind != "train":
+        raise PromotionError(f"run {run_id}: found a {record.manifest.kind} run, expected an eval or a train run")
     found = evaluations(client, record)
     if len(found) != 1:
         ids = ", ".join(record.run_id for record in found) or "none"
@@ -126,8 +126,8 @@ def _champions(client: store.Client, version: Any, evaluated: Record) -> Record:
 
 
 def _asked(evaluated: Record) -> tuple[Any, ...]:
-    part = evaluated.manifest["config"]["part"]
-    return evaluated.manifest["inputs"]["datasets"]["eval"]["sha256"], part["evaluation"], part["template"]
+    part = evaluated.manifest.config.part
+    return evaluated.manifest.inputs.datasets["eval"]["sha256"], part["evaluation"], part["template"]
 
 
 def _rows(evaluated: Record) -> list[dict[str, Any]]:

@@ -32,8 +32,9 @@ from stagewise.evaluation import predictions
 from stagewise.hashing import sha256
 from stagewise.record.checkout import Checkout, rebuild
 from stagewise.record.code import environment
+from stagewise.record.facts import ReproductionFacts, SplitFacts, TrainFacts
 from stagewise.record.git_objects import author_of
-from stagewise.record.manifest import Sealed
+from stagewise.record.manifest import Code, ConfigPart, Inputs, Outputs, Sealed
 from stagewise.steps.common import ARCHIVE, ASKED, COMMIT, DIFF, link, record_code
 from stagewise.steps.inputs import CURVE
 from stagewise.tracking import store
@@ -68,7 +69,7 @@ def reproduce(run_id: str, yes: bool, launched: Launched | None = None) -> str:
 
 def _original(client: store.Client, run_id: str) -> Record:
     record = record_of(client, run_id)
-    kind = record.manifest["kind"]
+    kind = record.manifest.kind
     if kind not in ("pipeline", "train"):
         raise LineageError(f"run {run_id}: found a {kind} run, expected a pipeline or a train run")
     return record
@@ -93,16 +94,16 @@ def _ask(original: Record, yes: bool) -> None:
 
 def _whose(original: Record) -> str:
     """The code by what the record says of it, and who made the run by what the server says."""
-    code = original.manifest["code"]
+    code = original.manifest.code
     user = original.client.get_run(original.run_id).data.tags.get(USER, "unknown")
-    if code["commit"] is None:
-        return f"the installed package, sha256 {code['package_sha256']}; the run was made by {printable(user)}"
-    named = COMMIT in original.manifest["outputs"]["artifacts"]
+    if code.commit is None:
+        return f"the installed package, sha256 {code.package_sha256}; the run was made by {printable(user)}"
+    named = COMMIT in original.manifest.outputs.artifacts
     author = author_of(original.artifact(COMMIT)) if named else ""
     by = f" by {printable(author.rpartition('>')[0])}>" if ">" in author else ""
-    of = f", of {printable(code['remote'])}" if code["remote"] else ", which no remote is known to hold"
-    changed = ", with changes that no commit holds (code.diff)" if code["dirty"] else ""
-    return f"commit {code['commit']}{by}{of}{changed}; the run was made by {printable(user)}"
+    of = f", of {printable(code.remote)}" if code.remote else ", which no remote is known to hold"
+    changed = ", with changes that no commit holds (code.diff)" if code.dirty else ""
+    return f"commit {code.commit}{by}{of}{changed}; the run was made by {printable(user)}"
 
 
 @contextmanager
@@ -121,11 +122,11 @@ def _folder(run: ActiveRun) -> Iterator[Path]:
 def _rebuild(original: Record, folder: Path) -> Checkout:
     manifest = original.manifest
     diff, archive = (
-        original.artifact(name) if name in manifest["outputs"]["artifacts"] else None for name in (DIFF, ARCHIVE)
+        original.artifact(name) if name in manifest.outputs.artifacts else None for name in (DIFF, ARCHIVE)
     )
-    checkout = rebuild(manifest["code"], diff, archive, folder)
+    checkout = rebuild(manifest.code, diff, archive, folder)
     progress.say(f"▸ reproduce {original.run_id}: {checkout.origin}")
-    differing = environment_differences(manifest["environment"], environment())
+    differing = environment_differences(manifest.environment.json_value(), environment().json_value())
     more = [f"… {len(differing)} in all"] if len(differing) > SHOWN else []
     for line in [*checkout.remarks, *differing[:SHOWN], *more]:
         progress.say(f"! {line}")
@@ -140,7 +141,7 @@ def _run_again(original: Record, run: ActiveRun, checkout: Checkout, folder: Pat
     config = _config(original, name, folder)
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    command = ["main"] if original.manifest["kind"] == "pipeline" else _train(original, config)
+    command = ["main"] if original.manifest.kind == "pipeline" else _train(original, config)
     again = run_elsewhere(
         run.client,
         store.experiment(run.client, name),
@@ -156,7 +157,7 @@ def _run_again(original: Record, run: ActiveRun, checkout: Checkout, folder: Pat
 def _config(original: Record, name: str, folder: Path) -> dict[str, Any]:
     """The recorded config, under another name, with data and model from the record and as many threads."""
     config: dict[str, Any] = yaml.safe_load(original.artifact(ASKED))
-    training, whole = config["training"], original.manifest["kind"] == "pipeline"
+    training, whole = config["training"], original.manifest.kind == "pipeline"
     if training.get("machines", 1) > 1:
         raise LineageError(
             f"run {original.run_id}: it trained on {training['machines']} machines, which one command cannot start; "
@@ -164,7 +165,7 @@ def _config(original: Record, name: str, folder: Path) -> dict[str, Any]:
         )
     config |= {"study": name, "require_clean": False}  # what it required held; the code here may come from an archive
     if not whole or training.get("processes", 1) == 1:  # else threads of a phase and of an evaluation differ
-        config["compute"] = config.get("compute", {}) | {"threads": original.manifest["machine"]["threads"]}
+        config["compute"] = config.get("compute", {}) | {"threads": original.manifest.machine["threads"]}
     return config | (_inputs(original, config, folder / "inputs") if whole else {})
 
 
@@ -174,12 +175,12 @@ def _inputs(original: Record, config: Mapping[str, Any], folder: Path) -> dict[s
     Paths are relative to the config, which lies beside the folder.
     """
     split = part_of(original, "split")
-    stages = {name: split.artifact(f"stages/{name}.jsonl") for name in split.facts["stages"]}
+    stages = {name: split.artifact(f"stages/{name}.jsonl") for name in split.facts(SplitFacts).stages}
     source = split_core.rebuilt(json.loads(split.artifact("rows.json")), stages)
     data = dict(config["data"])
     folder.mkdir()
     for section, name, content in (("train", "source", source), ("eval", "eval", split.artifact("eval.jsonl"))):
-        expected = split.facts[name]["sha256"]
+        expected = getattr(split.facts(SplitFacts), name)["sha256"]
         if sha256(content) != expected:
             raise LineageError(
                 f"run {split.run_id}: the rebuilt {name} data have sha256 {sha256(content)}, the record says {expected}"
@@ -195,7 +196,7 @@ def _inputs(original: Record, config: Mapping[str, Any], folder: Path) -> dict[s
 
 def _train(original: Record, config: Mapping[str, Any]) -> list[str]:
     """A phase's command: its inputs are the recorded runs themselves."""
-    target, runs = Target.of(original), original.manifest["inputs"]["runs"]
+    target, runs = Target.of(original), original.manifest.inputs.runs
     seed = config.get("seeds", [42])[0] if target.seed is None else target.seed
     command = ["train", "--split-run", runs["split"]["run_id"], "--arm", target.arm]
     command += ["--phase", str(target.phase), "--seed", str(seed)]
@@ -208,26 +209,28 @@ def _train(original: Record, config: Mapping[str, Any]) -> list[str]:
 def made(record: Sealed, part: Callable[[str], Sealed]) -> list[Made]:
     """What the steps of a pipeline made, in their order; or what a train run made. `part` finds a step by the role
     that the pipeline gives it."""
-    if record.manifest["kind"] == "train":
+    if record.manifest.kind == "train":
         return [_step(f"train {Target.of(record).checkpoint}", record)]
     # The report says again what the predictions say, with the ids of its own runs.
-    return [_step(role, part(role)) for role in record.manifest["inputs"]["runs"] if role != "report"]
+    return [_step(role, part(role)) for role in record.manifest.inputs.runs if role != "report"]
 
 
 def _step(name: str, record: Sealed) -> Made:
-    manifest, facts = record.manifest, record.facts
-    if manifest["kind"] == "split":
-        stages = {f"stage {stage}": entry["sha256"] for stage, entry in facts["stages"].items()}
-        return Made(name, {"source": facts["source"]["sha256"], "eval": facts["eval"]["sha256"], **stages})
-    if manifest["kind"] == "eval":
+    manifest = record.manifest
+    if manifest.kind == "split":
+        split = record.facts(SplitFacts)
+        stages = {f"stage {stage}": entry["sha256"] for stage, entry in split.stages.items()}
+        return Made(name, {"source": split.source["sha256"], "eval": split.eval["sha256"], **stages})
+    if manifest.kind == "eval":
         rows = predictions.decode(record.artifact("predictions.jsonl"))
-        return Made(name, {}, metrics=manifest["recorded"]["metrics"], rows=rows)
+        return Made(name, {}, metrics=manifest.recorded.metrics, rows=rows)
+    facts = record.facts(TrainFacts)
     return Made(
         name,
-        {"order": facts["order_sha256"], "multiset": facts["multiset_sha256"], "source": facts["source_sha256"]},
-        manifest["outputs"]["model"]["weights_sha256"],
+        {"order": facts.order_sha256, "multiset": facts.multiset_sha256, "source": facts.source_sha256},
+        record.model.weights_sha256,
         [point["loss"] for point in json.loads(record.artifact(CURVE))],
-        manifest["recorded"]["metrics"],
+        manifest.recorded.metrics,
     )
 
 
@@ -237,7 +240,7 @@ def _record(
     run: ActiveRun,
     checkout: Checkout,
     comparison: Comparison,
-    code: Mapping[str, Any],
+    code: Code,
     out: Path,
 ) -> None:
     """Seals the reproduction's run, and says the verdict."""
@@ -248,19 +251,17 @@ def _record(
     digest = run.seal(
         kind="reproduction",
         fingerprint=None,
-        config={"part": {"run_id": original.run_id}, "file_sha256": original.manifest["config"]["file_sha256"]},
+        config=ConfigPart(part={"run_id": original.run_id}, file_sha256=original.manifest.config.file_sha256),
         code=code,
         environment=environment(),
-        machine=again.manifest["machine"],
-        runs={"original": original.reference, "again": again.reference},
-        datasets={},
-        artifacts=run.upload(out),
-        model=None,
+        machine=again.manifest.machine,
+        inputs=Inputs(runs={"original": original.reference, "again": again.reference}, datasets={}),
+        outputs=Outputs(artifacts=run.upload(out), model=None),
         facts=facts_of(comparison, checkout.origin),
     )
-    for line in environment_differences(original.manifest["machine"], again.manifest["machine"]):
+    for line in environment_differences(original.manifest.machine, again.manifest.machine):
         progress.say(f"! {line}")  # the rest was said before it ran
-    said = in_words(comparison, original.manifest["kind"])
+    said = in_words(comparison, original.manifest.kind)
     progress.say(f"{'✓' if comparison.verdict != DIFFERS else '✗'} {said}")
     progress.say(f"  run {run.id}  manifest sha256 {digest}")
 
@@ -279,8 +280,8 @@ def result(
     }
 
 
-def facts_of(comparison: Comparison, origin: str) -> dict[str, Any]:
-    return {"verdict": comparison.verdict, "differences": len(comparison.differences), "code": origin}
+def facts_of(comparison: Comparison, origin: str) -> ReproductionFacts:
+    return ReproductionFacts(verdict=comparison.verdict, differences=len(comparison.differences), code=origin)
 
 
 def describe(original: Sealed, again: Sealed, comparison: Comparison, origin: str, remarks: Sequence[str]) -> str:
@@ -288,11 +289,11 @@ def describe(original: Sealed, again: Sealed, comparison: Comparison, origin: st
     differing = environment_differences(_where(original), _where(again))
     lines = [f"- run again: {link(again)}", f"- the recorded run: {link(original)}", f"- code: {origin}"]
     lines += [f"- {line}" for line in [*remarks, *(f"environment: {line}" for line in differing)]]
-    return "\n".join([f"**{in_words(comparison, original.manifest['kind'])}**", "", *lines])
+    return "\n".join([f"**{in_words(comparison, original.manifest.kind)}**", "", *lines])
 
 
 def _where(record: Sealed) -> dict[str, Any]:
-    return {"environment": record.manifest["environment"], "machine": record.manifest["machine"]}
+    return {"environment": record.manifest.environment.json_value(), "machine": record.manifest.machine}
 
 
 def in_words(comparison: Comparison, kind: str) -> str:

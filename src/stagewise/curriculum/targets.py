@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from stagewise.config import Config, ScratchModel
 from stagewise.errors import ConfigError
+from stagewise.record.facts import CheckpointFacts
 from stagewise.record.manifest import Sealed
 
 BASE = "base"
@@ -47,8 +48,8 @@ class Target(NamedTuple):
 
     @classmethod
     def of(cls, record: Sealed) -> "Target":
-        facts = record.facts
-        return cls(facts["arm"], facts["phase"], facts["seed"], facts["phases"])
+        facts = record.facts(CheckpointFacts)
+        return cls(facts.arm, facts.phase, facts.seed, facts.phases)
 
 
 def target_of(config: Config, arm: str, phase: int, seed: int) -> Target:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stagewise.record import manifest as manifests
+from stagewise.record.frozen import Files
 from stagewise.record.manifest import Sealed
 
 
@@ -23,7 +24,7 @@ class Study:
     @property
     def config(self) -> dict[str, Any]:
         """Resolved: every default is filled in."""
-        return dict(self.pipeline.manifest["config"]["part"])
+        return dict(self.pipeline.manifest.config.part)
 
     @property
     def name(self) -> str:
@@ -35,16 +36,15 @@ class Study:
 
     def of_kind(self, kind: str) -> dict[str, Sealed]:
         """The steps of a kind in the order in which they were started; train and eval by their checkpoint's name."""
-        found = [(name, each) for name, each in self.steps.items() if each.manifest["kind"] == kind]
-        found.sort(key=lambda item: str(item[1].manifest["times"]["started"]))
+        found = [(name, each) for name, each in self.steps.items() if each.manifest.kind == kind]
+        found.sort(key=lambda item: str(item[1].manifest.times.started))
         return {name.removeprefix(f"{kind} "): each for name, each in found}
 
 
-def artifacts(record: Sealed) -> dict[str, dict[str, Any]]:
+def artifacts(record: Sealed) -> Files:
     """`{path: {"sha256", "size"}}` of a run's artifacts, its manifest among them."""
     data, digest = manifests.encode(record.manifest)
-    found = dict(record.manifest["outputs"]["artifacts"])
-    return found | {manifests.FILE: {"sha256": digest, "size": len(data)}}
+    return record.manifest.outputs.artifacts | {manifests.FILE: {"sha256": digest, "size": len(data)}}
 
 
 def content(record: Sealed, path: str) -> bytes:

@@ -18,6 +18,7 @@ from stagewise.analysis.statistics import wilson
 from stagewise.curriculum.confounds import in_words
 from stagewise.export import Study, artifacts
 from stagewise.hashing import digest_json
+from stagewise.record.facts import SplitFacts, TrainFacts
 from stagewise.record.manifest import Sealed
 
 SCHEMA = "stagewise.provenance/1"
@@ -38,7 +39,7 @@ def document(study: Study) -> dict[str, Any]:
         "study": study.name,
         "run_id": pipeline.run_id,
         "manifest_sha256": pipeline.digest,
-        **pipeline.manifest["times"],
+        **pipeline.manifest.times.json_value(),
         "hypothesis": _hypothesis(study),
         "baseline": _baseline(study),
         "source_dataset": _source(study),
@@ -70,25 +71,26 @@ def _comparison(study: Study) -> dict[str, Any]:
 def _baseline(study: Study) -> dict[str, Any]:
     """What the primary arm is held against: the model that all start from, and the other arms."""
     trained = study.of_kind("train")
-    final = {name: each for name, each in trained.items() if each.manifest["facts"]["phase"] == _phases(each) > 0}
-    separations = {each.manifest["facts"]["arm"]: each.manifest["facts"]["separations"] for each in final.values()}
+    facts = {name: each.facts(TrainFacts) for name, each in trained.items()}
+    final = {name: each for name, each in facts.items() if each.phase == each.phases > 0}
+    separations = {each.arm: each.separations for each in final.values()}
     return {
         "base_models": [
             {
                 "checkpoint": name,
                 "model": study.config["model"],
-                "files": each.manifest["facts"].get("model_source"),
-                "parameters": each.manifest["facts"]["parameters"],
+                "files": facts[name].model_source,
+                "parameters": facts[name].parameters,
                 **_weights(each),
                 "run_id": each.run_id,
             }
             for name, each in trained.items()
-            if each.manifest["facts"]["phase"] == 0
+            if facts[name].phase == 0
         ],
         "arms": {
             arm: {
                 "differs": in_words(arm, found),
-                "final_checkpoints": [name for name, each in final.items() if each.manifest["facts"]["arm"] == arm],
+                "final_checkpoints": [name for name, each in final.items() if each.arm == arm],
             }
             for arm, found in separations.items()
             if arm != study.config["primary"]["arm"]
@@ -96,13 +98,8 @@ def _baseline(study: Study) -> dict[str, Any]:
     }
 
 
-def _phases(record: Sealed) -> int:
-    return int(record.manifest["facts"]["phases"])
-
-
 def _weights(record: Sealed) -> dict[str, Any]:
-    model = record.manifest["outputs"]["model"]
-    return {"model_uri": f"models:/{model['model_id']}", "weights_sha256": model["weights_sha256"]}
+    return {"model_uri": f"models:/{record.model.model_id}", "weights_sha256": record.model.weights_sha256}
 
 
 def _statistics(study: Study) -> dict[str, Any]:
@@ -149,19 +146,19 @@ def _stages(study: Study) -> list[dict[str, Any]]:
 
 def _phase(study: Study, name: str, record: Sealed) -> dict[str, Any]:
     """One phase of one arm: what it started from, what went through it, and what came out."""
-    manifest, facts = record.manifest, record.manifest["facts"]
-    parent = manifest["inputs"]["runs"].get("parent")
-    started, ended = (datetime.fromisoformat(manifest["times"][key]) for key in ("started", "ended"))
+    manifest, facts = record.manifest, record.facts(TrainFacts)
+    parent = manifest.inputs.runs.get("parent")
+    started, ended = map(datetime.fromisoformat, (manifest.times.started, manifest.times.ended))
     names = {each.run_id: key for key, each in study.of_kind("train").items()}
     curve = json.loads(record.artifact("curve.json"))
     return {
         "checkpoint": name,
-        **{key: facts[key] for key in ("arm", "phase", "seed")},
+        **facts.model_dump(include={"arm", "phase", "seed"}),
         "init_from": parent and names[parent["run_id"]],
-        "datasets": {key: each["sha256"] for key, each in manifest["inputs"]["datasets"].items()},
-        **facts["counted"],
-        "order_sha256": facts["order_sha256"],
-        "multiset_sha256": facts["multiset_sha256"],
+        "datasets": {key: each["sha256"] for key, each in manifest.inputs.datasets.items()},
+        **facts.counted,
+        "order_sha256": facts.order_sha256,
+        "multiset_sha256": facts.multiset_sha256,
         "loss_last": curve[-1]["loss"] if curve else None,
         "seconds": (ended - started).total_seconds(),
         **_weights(record),
@@ -170,7 +167,7 @@ def _phase(study: Study, name: str, record: Sealed) -> dict[str, Any]:
 
 
 def _evaluation(study: Study) -> dict[str, Any]:
-    facts = study.steps["split"].manifest["facts"]["eval"]
+    facts = study.steps["split"].facts(SplitFacts).eval
     return {
         "dataset": {**facts, "read_from": study.config["data"]["eval"]},
         "settings": study.config["evaluation"],
@@ -186,30 +183,30 @@ def _evaluated(compared: dict[str, Any], record: Sealed) -> dict[str, Any]:
         "checkpoint": compared["name"],
         **{key: compared[key] for key in ("items", "scored", "right")},
         "flexible_95": interval and [round(interval.low, 6), round(interval.high, 6)],
-        "metrics": record.manifest["recorded"]["metrics"],
-        "predictions": record.manifest["outputs"]["artifacts"]["predictions.jsonl"],
+        "metrics": record.manifest.recorded.metrics,
+        "predictions": record.manifest.outputs.artifacts["predictions.jsonl"],
         "run_id": record.run_id,
     }
 
 
 def _files(record: Sealed) -> dict[str, Any]:
     found: dict[str, Any] = {"run_id": record.run_id, "files": artifacts(record)}
-    model = record.manifest["outputs"]["model"]
-    return found | ({"model": {**_weights(record), "files": model["files"]}} if model else {})
+    model = record.manifest.outputs.model
+    return found | ({"model": {**_weights(record), "files": model.files}} if model else {})
 
 
 def _hardware(record: Sealed) -> dict[str, Any]:
-    environment, machine = record.manifest["environment"], record.manifest["machine"]
-    return {"platform": environment["platform"], "cores": environment["cores"], **machine}
+    environment, machine = record.manifest.environment, record.manifest.machine
+    return {"platform": environment.platform, "cores": environment.cores, **machine}
 
 
 def _software(record: Sealed) -> dict[str, Any]:
-    environment = record.manifest["environment"]
-    return {"python": environment["python"], "packages": environment["packages"]}
+    environment = record.manifest.environment
+    return {"python": environment.python, "packages": environment.packages}
 
 
 def _code(record: Sealed) -> dict[str, Any]:
-    return dict(record.manifest["code"])
+    return record.manifest.code.json_value()
 
 
 def _grouped(study: Study, told: Callable[[Sealed], dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ from rocrate.model import ComputationalWorkflow, File
 from rocrate.rocrate import ROCrate
 
 from stagewise.export import Study, artifacts, content
+from stagewise.record.facts import SplitFacts, TrainFacts
+from stagewise.record.frozen import Files
 from stagewise.record.manifest import Sealed
 
 WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
@@ -80,7 +82,7 @@ def _root(study: Study) -> Entity:
         "name": study.name,
         "description": study.config["hypothesis"] or f"The study {study.name}, carried out by stagewise.",
         "identifier": f"manifest sha256 {study.pipeline.digest}",
-        "datePublished": manifest["times"]["ended"],
+        "datePublished": manifest.times.ended,
         "license": _ref("#license"),
         "conformsTo": _refs(PROFILES),
         "mentions": _refs([_run(record) for record in study.records.values()]),
@@ -102,7 +104,7 @@ def _run(record: Sealed) -> str:
 
 
 def _model(record: Sealed) -> str:
-    return f"#model-{record.manifest['outputs']['model']['name']}"
+    return f"#model-{record.model.name}"
 
 
 def _place(name: str, path: str) -> str:
@@ -113,20 +115,20 @@ def _place(name: str, path: str) -> str:
 # --- what there is ------------------------------------------------------------------------------
 
 
-def _kept(record: Sealed) -> dict[str, dict[str, Any]]:
+def _kept(record: Sealed) -> Files:
     return {path: entry for path, entry in artifacts(record).items() if not path.startswith(STAYS)}
 
 
 def _files(study: Study) -> Iterator[tuple[str, Entity]]:
     for name, record in study.records.items():
         for path, entry in _kept(record).items():
-            told = {
+            told: Entity = {
                 "name": f"{path} of {name}",
                 "encodingFormat": _media(path),
                 "contentSize": str(entry["size"]),
                 "sha256": entry["sha256"],
             }
-            if path.startswith(PRODUCTS.get(record.manifest["kind"], "\0")):
+            if path.startswith(PRODUCTS.get(record.manifest.kind, "\0")):
                 told["wasDerivedFrom"] = _refs(_used(study, record))
             if _place(name, path) == WORKFLOW:
                 told |= _workflow(study)
@@ -141,7 +143,7 @@ def _workflow(study: Study) -> Entity:
     return {
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
         "name": f"config of {study.name}",
-        "version": f"sha256 {study.pipeline.manifest['config']['file_sha256']}",
+        "version": f"sha256 {study.pipeline.manifest.config.file_sha256}",
         "programmingLanguage": _ref("#config-language"),
         "hasPart": _refs(f"#tool-{kind}" for kind in TOOLS),
         "step": _refs(f"#step-{record.run_id}" for record in study.steps.values()),
@@ -158,7 +160,7 @@ def _contexts(study: Study) -> Iterator[Entity]:
         "name": "No licence stated",
         "description": "The record names no licence for data and results: ask whoever made them.",
     }
-    facts = study.steps["split"].manifest["facts"]["source"]
+    facts = study.steps["split"].facts(SplitFacts).source
     yield {
         "@id": "#source",
         "@type": "CreativeWork",
@@ -176,20 +178,20 @@ def _base_model(study: Study) -> Iterator[Entity]:
     model = study.config["model"]
     if "scratch" not in model:
         (place,) = (model[kind] for kind in ("hub", "path", "gguf") if kind in model)
-        files = [record.manifest["facts"].get("model_source") or {} for record in study.of_kind("train").values()]
+        files = [record.facts(TrainFacts).model_source or {} for record in study.of_kind("train").values()]
         named = [f"{path} has sha256 {entry['sha256']}" for each in files for path, entry in each.items()]
         said = "; ".join([f"commit {model['revision']}"] if "revision" in model else named)
         yield {"@id": "#base-model", "@type": "CreativeWork", "name": f"base model {place}", "description": said}
 
 
 def _checkpoint(study: Study, record: Sealed) -> Entity:
-    model = record.manifest["outputs"]["model"]
+    model = record.model
     return {
         "@id": _model(record),
         "@type": "CreativeWork",
-        "name": f"checkpoint {model['name']}",
-        "identifier": f"models:/{model['model_id']}",
-        "sha256": model["weights_sha256"],
+        "name": f"checkpoint {model.name}",
+        "identifier": f"models:/{model.model_id}",
+        "sha256": model.weights_sha256,
         "description": "A model on the tracking server. The sha256 is that of its weights: of names, dtypes, shapes "
         "and bytes of the tensors. The manifest of the run that made it has the digest of each of its files.",
         "wasDerivedFrom": _refs(_used(study, record)),
@@ -200,8 +202,8 @@ def _checkpoint(study: Study, record: Sealed) -> Entity:
 
 
 def _software(study: Study) -> Iterator[Entity]:
-    code = study.pipeline.manifest["code"]
-    engine = {"name": "stagewise", "softwareVersion": code["commit"] or code["package_sha256"]}
+    code = study.pipeline.manifest.code
+    engine = {"name": "stagewise", "softwareVersion": code.commit or code.package_sha256}
     yield {"@id": "#stagewise", "@type": "SoftwareApplication", **engine}
     yield {
         "@id": "#config-language",
@@ -210,7 +212,7 @@ def _software(study: Study) -> Iterator[Entity]:
         "version": engine["softwareVersion"],
     }
     for kind, does in TOOLS.items():
-        versions = {each.manifest["code"]["package_sha256"] for each in study.of_kind(kind).values()}
+        versions = {each.manifest.code.package_sha256 for each in study.of_kind(kind).values()}
         yield {
             "@id": f"#tool-{kind}",
             "@type": "SoftwareApplication",
@@ -232,37 +234,37 @@ def _actions(study: Study) -> Iterator[Entity]:
             "name": name,
             "identifier": f"runs:/{record.run_id}",
             "description": f"manifest sha256 {record.digest}",
-            "instrument": _ref(WORKFLOW if whole else f"#tool-{manifest['kind']}"),
+            "instrument": _ref(WORKFLOW if whole else f"#tool-{manifest.kind}"),
             "object": _refs(_used(study, record)),
-            "result": _refs([*made, *([_model(record)] if manifest["outputs"]["model"] else [])]),
-            "startTime": manifest["times"]["started"],
-            "endTime": manifest["times"]["ended"],
+            "result": _refs([*made, *([_model(record)] if manifest.outputs.model else [])]),
+            "startTime": manifest.times.started,
+            "endTime": manifest.times.ended,
             "actionStatus": "http://schema.org/CompletedActionStatus",
-            "wasInformedBy": _refs(f"#run-{each['run_id']}" for each in manifest["inputs"]["runs"].values()),
+            "wasInformedBy": _refs(f"#run-{each['run_id']}" for each in manifest.inputs.runs.values()),
         }
 
 
 def _used(study: Study, record: Sealed) -> list[str]:
     """What a run read, of the files and models of the runs that it was made from."""
     manifest = record.manifest
-    runs = {role: f"{each['run_id']}" for role, each in manifest["inputs"]["runs"].items()}
+    runs = {role: f"{each['run_id']}" for role, each in manifest.inputs.runs.items()}
     models = [_model(each) for each in study.of_kind("train").values() if each.run_id in runs.values()]
-    if manifest["kind"] in ("pipeline", "split"):
+    if manifest.kind in ("pipeline", "split"):
         return ["#source"]
-    if manifest["kind"] == "report":
+    if manifest.kind == "report":
         read = {"eval": "predictions.jsonl", "train": "curve.json"}
         return [_place(f"{kind} {name}", path) for kind, path in read.items() for name in study.of_kind(kind)]
-    if manifest["kind"] == "eval":
+    if manifest.kind == "eval":
         return [*models, "split/eval.jsonl"]
-    if manifest["facts"]["phase"] == 0:
+    if record.facts(TrainFacts).phase == 0:
         return [] if "scratch" in study.config["model"] else ["#base-model"]
-    return [*models, *(f"split/stages/{stage}.jsonl" for stage in manifest["inputs"]["datasets"])]
+    return [*models, *(f"split/stages/{stage}.jsonl" for stage in manifest.inputs.datasets)]
 
 
 def _organisation(study: Study) -> Iterator[Entity]:
     """The steps of the workflow, and the engine that carried them out."""
     for position, (name, record) in enumerate(study.steps.items(), 1):
-        step, tool = f"#step-{record.run_id}", f"#tool-{record.manifest['kind']}"
+        step, tool = f"#step-{record.run_id}", f"#tool-{record.manifest.kind}"
         yield {"@id": step, "@type": "HowToStep", "name": name, "position": position, "workExample": _ref(tool)}
         yield {
             "@id": f"#control-{record.run_id}",
@@ -271,7 +273,7 @@ def _organisation(study: Study) -> Iterator[Entity]:
             "instrument": _ref(step),
             "object": _ref(_run(record)),
         }
-    times = study.pipeline.manifest["times"]
+    times = study.pipeline.manifest.times
     yield {
         "@id": "#organize",
         "@type": "OrganizeAction",
@@ -279,6 +281,6 @@ def _organisation(study: Study) -> Iterator[Entity]:
         "instrument": _ref("#stagewise"),
         "object": _refs(f"#control-{record.run_id}" for record in study.steps.values()),
         "result": _ref(_run(study.pipeline)),
-        "startTime": times["started"],
-        "endTime": times["ended"],
+        "startTime": times.started,
+        "endTime": times.ended,
     }

@@ -12,7 +12,7 @@ https://github.com/secure-systems-lab/dsse
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from securesystemslib.signer import CryptoSigner
 
 from stagewise.errors import ExportError
 from stagewise.export import Study, artifacts
+from stagewise.record.facts import SplitFacts, TrainFacts
+from stagewise.record.frozen import File
 from stagewise.record.manifest import Sealed
 
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
@@ -83,17 +85,17 @@ def _signed(payload: bytes, key: Path) -> Envelope:
 
 def _definition(study: Study) -> dict[str, Any]:
     manifest = study.pipeline.manifest
-    environment = {key: manifest["environment"][key] for key in ("python", "platform", "cores")}
+    environment = manifest.environment.model_dump(include={"python", "platform", "cores"})
     return {
         "buildType": BUILD_TYPE,
-        "externalParameters": {"config": study.config, "config_sha256": manifest["config"]["file_sha256"]},
-        "internalParameters": {"machine": manifest["machine"], "environment": environment},
+        "externalParameters": {"config": study.config, "config_sha256": manifest.config.file_sha256},
+        "internalParameters": {"machine": manifest.machine, "environment": environment},
         "resolvedDependencies": list(_dependencies(study)),
     }
 
 
 def _details(study: Study) -> dict[str, Any]:
-    manifest, packages = study.pipeline.manifest, study.pipeline.manifest["environment"]["packages"]
+    manifest, packages = study.pipeline.manifest, study.pipeline.manifest.environment.packages
     return {
         "builder": {
             "id": BUILDER,
@@ -101,8 +103,8 @@ def _details(study: Study) -> dict[str, Any]:
         },
         "metadata": {
             "invocationId": study.pipeline.run_id,
-            "startedOn": manifest["times"]["started"],
-            "finishedOn": manifest["times"]["ended"],
+            "startedOn": manifest.times.started,
+            "finishedOn": manifest.times.ended,
         },
         "byproducts": [each for name, record in study.steps.items() for each in _artifacts(name, record)],
     }
@@ -111,9 +113,9 @@ def _details(study: Study) -> dict[str, Any]:
 def _subjects(study: Study) -> Iterator[Resource]:
     yield from _artifacts("pipeline", study.pipeline)
     for name, record in study.steps.items():
-        model = record.manifest["outputs"]["model"]
-        for path, entry in model["files"].items() if model else ():
-            yield _file(f"{name}/{path}", f"models:/{model['model_id']}/{path}", entry)
+        if model := record.manifest.outputs.model:
+            for path, entry in model.files.items():
+                yield _file(f"{name}/{path}", f"models:/{model.model_id}/{path}", entry)
 
 
 def _artifacts(name: str, record: Sealed) -> Iterator[Resource]:
@@ -121,7 +123,7 @@ def _artifacts(name: str, record: Sealed) -> Iterator[Resource]:
         yield _file(f"{name}/{path}", f"runs:/{record.run_id}/{path}", entry)
 
 
-def _file(name: str, uri: str, entry: Mapping[str, Any]) -> Resource:
+def _file(name: str, uri: str, entry: File) -> Resource:
     return {"name": name, "uri": uri, "digest": {"sha256": entry["sha256"]}, "annotations": {"size": entry["size"]}}
 
 
@@ -136,35 +138,35 @@ def _dependencies(study: Study) -> Iterator[Resource]:
             if each not in seen:
                 seen.append(each)
     yield from seen
-    facts = study.steps["split"].manifest["facts"]
-    for name in ("source", "eval"):
+    facts = study.steps["split"].facts(SplitFacts)
+    for name, data in (("source", facts.source), ("eval", facts.eval)):
         yield {
-            "name": f"{name} dataset {facts[name]['name']}",
-            "digest": {"sha256": facts[name]["sha256"]},
-            "annotations": {"rows": facts[name]["rows"]},
+            "name": f"{name} dataset {data['name']}",
+            "digest": {"sha256": data["sha256"]},
+            "annotations": {"rows": data["rows"]},
         }
-    packages = [record.manifest["environment"]["packages"] for record in study.records.values()]
+    packages = [record.manifest.environment.packages for record in study.records.values()]
     for name, version in sorted({item for each in packages for item in each.items()}):
         yield {"name": name, "uri": f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"}
 
 
 def _code(record: Sealed) -> Resource:
     """The commit; what was not committed is the artifact code.diff, and the sources' digest is of both."""
-    code = record.manifest["code"]
-    told: Resource = {"name": "code", "annotations": {key: code[key] for key in ("dirty", "package_sha256")}}
-    if code["commit"]:
-        told["digest"] = {"gitCommit": code["commit"]}
-    if code["remote"]:
-        told["uri"] = f"git+{code['remote']}@{code['commit']}"
+    code = record.manifest.code
+    told: Resource = {"name": "code", "annotations": code.model_dump(include={"dirty", "package_sha256"})}
+    if code.commit:
+        told["digest"] = {"gitCommit": code.commit}
+    if code.remote:
+        told["uri"] = f"git+{code.remote}@{code.commit}"
     return told
 
 
 def _model(study: Study, record: Sealed) -> Iterator[Resource]:
     """What a base checkpoint was made from: files, or a commit on the hub; nothing for a model from scratch."""
-    facts, model = record.manifest["facts"], study.config["model"]
-    if record.manifest["kind"] == "train" and facts["phase"] == 0:
+    model = study.config["model"]
+    if record.manifest.kind == "train" and (facts := record.facts(TrainFacts)).phase == 0:
         if "hub" in model:
             uri = f"pkg:huggingface/{model['hub']}@{model['revision']}"
             yield {"name": f"model {model['hub']}", "uri": uri, "digest": {"gitCommit": model["revision"]}}
-        for path, entry in (facts.get("model_source") or {}).items():
+        for path, entry in (facts.model_source or {}).items():
             yield {"name": f"model {path}", "digest": {"sha256": entry["sha256"]}}

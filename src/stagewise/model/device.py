@@ -17,6 +17,7 @@ from accelerate import Accelerator
 
 from stagewise.config import Compute, Config
 from stagewise.errors import ConfigError
+from stagewise.record.frozen import Machine
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 DETERMINISM: dict[str, Any] = {
@@ -72,7 +73,7 @@ def device_kind(device: str) -> str:
     return f"cpu {torch.backends.cpu.get_cpu_capability()}"
 
 
-def machine(config: Config, phase: int = 0) -> dict[str, Any]:
+def machine(config: Config, phase: int = 0) -> Machine:
     """What bits depend on besides versions. Phases above 0 may take several processes."""
     here = config.training.processes // config.training.machines if phase else 1
     kind, count = device_kind(config.compute.device), threads(config.compute, here)

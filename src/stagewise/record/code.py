@@ -20,6 +20,7 @@ from stagewise.credentials import redact, without_home
 from stagewise.errors import CodeError
 from stagewise.hashing import digest_json, folder_digests, sha256_file
 from stagewise.record.commits import git, held
+from stagewise.record.manifest import Environment
 
 PACKAGE = Path(__file__).parents[1]
 SOURCES = (".py", ".html", ".css", ".js", ".json")  # the package's own files: code, templates of the report, schemas
@@ -195,15 +196,15 @@ def packages() -> dict[str, str]:
     return dict(sorted((name, version) for name, version in found if name))
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Python, packages and platform: an allow-list; no environment variable, host or home path is in it."""
-    return {
-        "python": platform.python_version(),
-        "zlib": zlib.ZLIB_RUNTIME_VERSION,  # a measure of the outputs, and the report's table, are made by it
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)),
-        "packages": packages(),
-    }
+    return Environment(
+        python=platform.python_version(),
+        zlib=zlib.ZLIB_RUNTIME_VERSION,
+        platform=f"{platform.system()} {platform.machine()}",
+        cores=len(os.sched_getaffinity(0)),
+        packages=packages(),
+    )
 
 
 def normalized(versions: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,8 @@ from stagewise.config import read as read_config
 from stagewise.errors import TrackingError
 from stagewise.hashing import sha256
 from stagewise.record.code import check_clean, code_digest, code_state, environment, fingerprint
-from stagewise.record.manifest import Sealed
+from stagewise.record.frozen import Frozen, Machine, Reference
+from stagewise.record.manifest import Code, ConfigPart, Inputs, Kind, Model, Outputs, Sealed
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.launcher import discard
@@ -98,8 +99,8 @@ def recorded_session(pipeline_run: str, launched: Launched | None = None) -> Ses
 class Made:
     """What a step's body has to say about what it made, beside the files in its folder."""
 
-    facts: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] | None = None
+    facts: Frozen
+    model: Model | None = None
     datasets: list[DatasetRef] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
     """For the line that ends the step."""
@@ -111,20 +112,20 @@ class Made:
     """Saves what was made, so that the same command need not make it again where it could not be recorded."""
 
 
-ONE_THREAD = {"device": "cpu", "threads": 1}  # of a step in which no tensor is computed
+ONE_THREAD: Machine = {"device": "cpu", "threads": 1}  # of a step in which no tensor is computed
 
 
 class Spec(NamedTuple):
     """A step that is wanted: what determines its result, and how it is done."""
 
-    kind: str
+    kind: Kind
     name: str  # of the run
     doing: str  # for the line that starts the step
     module: str  # whose code, with all that it imports of this package, determines the result
     part: Mapping[str, Any]  # of the resolved config
     inputs: Mapping[str, Any]  # digests of what goes in
     runs: Mapping[str, Record]  # that it is made from
-    machine: Mapping[str, Any]  # device and threads
+    machine: Machine
     tags: Mapping[str, str]
     body: Callable[[ActiveRun, Path], Made]  # works in the folder and fills its subfolder `out`
 
@@ -139,8 +140,8 @@ def find(session: Session, spec: Spec) -> Record | None:
     made_from = _references(spec)
 
     def holds(record: Record) -> bool:
-        exact = session.config.training.allow_inexact or not record.facts.get("lost")
-        return exact and record.manifest["inputs"]["runs"] == made_from and not lost(record)
+        exact = session.config.training.allow_inexact or not record.manifest.facts.get("lost")
+        return exact and record.manifest.inputs.runs == made_from and not lost(record)
 
     found = find_finished(session.client, session.experiment_id, spec.kind, spec.fingerprint, holds)
     if found is not None:
@@ -148,7 +149,7 @@ def find(session: Session, spec: Spec) -> Record | None:
     return found
 
 
-def _references(spec: Spec) -> dict[str, Any]:
+def _references(spec: Spec) -> dict[str, Reference]:
     return {name: record.reference for name, record in spec.runs.items()}
 
 
@@ -205,9 +206,7 @@ def _perform(session: Session, spec: Spec) -> Record:
     return read(session.client, run.id, spec.kind)
 
 
-def _seal(
-    session: Session, spec: Spec, run: ActiveRun, made: Made, code: Mapping[str, Any], out: Path, earlier: str
-) -> None:
+def _seal(session: Session, spec: Spec, run: ActiveRun, made: Made, code: Code, out: Path, earlier: str) -> None:
     if made.resumed:
         run.tag(resumed_from=earlier)
     log_datasets(session.client, run.id, made.datasets)
@@ -216,14 +215,12 @@ def _seal(
     run.seal(
         kind=spec.kind,
         fingerprint=spec.fingerprint,
-        config={"part": spec.part, "file_sha256": session.config_sha256},
+        config=ConfigPart(part=dict(spec.part), file_sha256=session.config_sha256),
         code=code,
         environment=environment(),
         machine=spec.machine,
-        runs=_references(spec),
-        datasets={dataset.name: dataset.entry for dataset in made.datasets},
-        artifacts=artifacts,
-        model=made.model,
+        inputs=Inputs(runs=_references(spec), datasets={dataset.name: dataset.entry for dataset in made.datasets}),
+        outputs=Outputs(artifacts=artifacts, model=made.model),
         facts=made.facts,
     )
 
@@ -239,8 +236,8 @@ def unless_recorded(keep: Callable[[], None]) -> Iterator[None]:
 
 
 def record_setup(
-    session: Session, run: ActiveRun, module: str, part: Mapping[str, Any], machine: Mapping[str, Any], out: Path
-) -> dict[str, Any]:
+    session: Session, run: ActiveRun, module: str, part: Mapping[str, Any], machine: Machine, out: Path
+) -> Code:
     """Params, and the files that say how the run was made; returns the state of the code."""
     if session.config.require_clean:
         check_clean()  # also in a step that runs in a process of its own
@@ -248,7 +245,7 @@ def record_setup(
     files = {
         ASKED: session.config_text,
         "config/resolved.json": json.dumps(resolved(session.config), indent=1, ensure_ascii=False),
-        "environment.json": json.dumps(environment() | {"machine": machine}, indent=1),
+        "environment.json": json.dumps(environment().json_value() | {"machine": machine}, indent=1),
     }
     for name, text in files.items():
         (out / name).parent.mkdir(exist_ok=True)
@@ -256,31 +253,30 @@ def record_setup(
     return record_code(run, module, out)
 
 
-def record_code(run: ActiveRun, module: str, out: Path) -> dict[str, Any]:
+def record_code(run: ActiveRun, module: str, out: Path) -> Code:
     """The state of the code, and the files from which `reproduce` can rebuild it: each run holds its own."""
-    state = {**_code(), "step_sha256": code_digest(module)}
-    run.tag(**code_tags(state))
+    state = dict(_code())
     diff, objects, archive = (state.pop(name) for name in ("diff", "objects", "archive"))
+    code = Code(**state, step_sha256=code_digest(module))
+    run.tag(**code_tags(code))
     commit, tree = objects or (None, None)
     patch = diff.encode(errors="surrogateescape") if diff else None
     for name, data in ((COMMIT, commit), (TREE, tree), (DIFF, patch), (ARCHIVE, archive)):
         if data is not None:
             (out / name).write_bytes(data)
     if run.parent is None or module == "pipeline":  # once a study
-        if state.get("redacted"):
+        if code.redacted:
+            progress.say(f"! {DIFF}: {code.redacted} credentials are recorded as ***; the diff is not the whole change")
+        if code.withheld:
             progress.say(
-                f"! {DIFF}: {state['redacted']} credentials are recorded as ***; the diff is not the whole change"
+                f"! {ARCHIVE}: not recorded, {code.withheld}; no remote holds commit {str(code.commit)[:12]}, so push "
+                "it, or nobody else can reproduce this run"
             )
-        if state["withheld"]:
-            progress.say(
-                f"! {ARCHIVE}: not recorded, {state['withheld']}; no remote holds commit {state['commit'][:12]}, so "
-                "push it, or nobody else can reproduce this run"
-            )
-    return state
+    return code
 
 
-def code_tags(code: Mapping[str, Any]) -> dict[str, str]:
-    return {"commit": code["commit"] or "unknown", "dirty": str(code["dirty"]).lower()}
+def code_tags(code: Code) -> dict[str, str]:
+    return {"commit": code.commit or "unknown", "dirty": str(code.dirty).lower()}
 
 
 @cache
@@ -299,4 +295,4 @@ def described(what: str, experiment_id: str, parent: str | None, runs: Mapping[s
 
 def link(record: Sealed) -> str:
     """To where the run was made; a record that is moved says where that was."""
-    return f"[{record.run_id[:8]}](#/experiments/{record.manifest['experiment_id']}/runs/{record.run_id})"
+    return f"[{record.run_id[:8]}](#/experiments/{record.manifest.experiment_id}/runs/{record.run_id})"

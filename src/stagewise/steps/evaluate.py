@@ -17,9 +17,10 @@ from stagewise.model import loading, templates
 from stagewise.model.device import machine, set_up
 from stagewise.model.special_tokens import spelled
 from stagewise.progress import Bar
-from stagewise.record.manifest import Sealed
+from stagewise.record.facts import EvalFacts, SplitFacts, Traces, TrainFacts
+from stagewise.record.manifest import Model, Sealed
 from stagewise.steps.common import Made, Session, Spec
-from stagewise.steps.inputs import check_split, dataset, self_check_of
+from stagewise.steps.inputs import check_split, dataset
 from stagewise.tracking import eval_traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
@@ -39,7 +40,7 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
     return Spec(
         kind="eval",
         name=target.run_name("eval"),
-        doing=f"{target.checkpoint} answers {split.facts['eval']['rows']:,} items",
+        doing=f"{target.checkpoint} answers {split.facts(SplitFacts).eval['rows']:,} items",
         module="steps.evaluate",
         part=part_of(session.config, target),
         inputs=inputs_of(split, trained, session.config.evaluation),
@@ -52,7 +53,7 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
 
 def inputs_of(split: Sealed, trained: Sealed, settings: Evaluation) -> dict[str, Any]:
     way = decoding(settings, trained)
-    return {"eval": split.facts["eval"]["sha256"], "model": loaded_files(trained), "decoding": way}
+    return {"eval": split.facts(SplitFacts).eval["sha256"], "model": loaded_files(trained), "decoding": way}
 
 
 def part_of(config: Config, target: Target) -> dict[str, Any]:
@@ -68,12 +69,12 @@ def part_of(config: Config, target: Target) -> dict[str, Any]:
 
 def decoding(settings: Evaluation, trained: Sealed) -> Decoding | None:
     """The way in which the checkpoint answers, as the self-check of its base model found it; None if a server does."""
-    return None if settings.server is not None else self_check_of(trained)["decoding"]
+    return None if settings.server is not None else trained.facts(TrainFacts).self_check.decoding
 
 
-def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
+def datasets(facts: SplitFacts) -> list[DatasetRef]:
     """The split's eval set, as an input of the run."""
-    items = facts["eval"]
+    items = facts.eval
     return [dataset("eval", items, "eval", items["name"])]
 
 
@@ -89,10 +90,10 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
     (work / OUT / TABLE).write_bytes(json_line(predictions.table(rows)))
     run.mark_table(TABLE)
     metrics = predictions.metrics(rows)
-    (asked,) = datasets(split.facts)
+    (asked,) = datasets(split.facts(SplitFacts))
     log_datasets(run.client, run.id, [asked])  # before the metrics, which are linked to it
-    model = trained.manifest["outputs"]["model"]
-    run.metrics(metrics, model_id=model["model_id"], dataset_name=asked.name, dataset_digest=asked.digest)
+    model = trained.model
+    run.metrics(metrics, model_id=model.model_id, dataset_name=asked.name, dataset_digest=asked.digest)
     logged = _log_traces(settings, run, rows, model)
     run.tag(**tags(settings, logged))
     facts = facts_of(settings, trained, rows, before)
@@ -100,67 +101,62 @@ def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work
         facts=facts,
         datasets=[asked],
         summary=in_words(settings, facts, rows),
-        description=describe(settings, facts, rows, model["name"], asked.source),
+        description=describe(settings, facts, rows, model.name, asked.source),
         resumed=before > 0,
     )
 
 
-def facts_of(
-    settings: Evaluation, trained: Sealed, rows: Sequence[Mapping[str, Any]], resumed_at: int
-) -> dict[str, Any]:
-    return Target.of(trained).facts | {
-        "items": len(rows),
-        "checkpoint_sha256": trained.manifest["outputs"]["model"]["weights_sha256"],
-        "engine": settings.engine,
-        "decoding": decoding(settings, trained),
-        "weights": predictions.WEIGHTS[settings.engine],
-        "batch_size": settings.batch_size,
-        "resumed_at_answer": resumed_at,
-        "traces": traced(settings, len(rows)),
-    }
+def facts_of(settings: Evaluation, trained: Sealed, rows: Sequence[Mapping[str, Any]], resumed_at: int) -> EvalFacts:
+    return EvalFacts(
+        **Target.of(trained).facts,
+        items=len(rows),
+        checkpoint_sha256=trained.model.weights_sha256,
+        engine=settings.engine,
+        decoding=decoding(settings, trained),
+        weights=predictions.WEIGHTS[settings.engine],
+        batch_size=settings.batch_size,
+        resumed_at_answer=resumed_at,
+        traces=traced(settings, len(rows)),
+    )
 
 
-def traced(settings: Evaluation, items: int) -> dict[str, int]:
+def traced(settings: Evaluation, items: int) -> Traces:
     """How many of the items are MLflow traces, and how they were drawn."""
     drawn = eval_traces.sample(items, settings.traces_limit, settings.seed)
-    return {"logged": len(drawn), "of": items, "seed": settings.seed}
+    return Traces(logged=len(drawn), of=items, seed=settings.seed)
 
 
-def tags(settings: Evaluation, logged: Mapping[str, int]) -> dict[str, str]:
-    return {"traces": f"{logged['logged']} of {logged['of']}", "weights": predictions.WEIGHTS[settings.engine]}
+def tags(settings: Evaluation, logged: Traces) -> dict[str, str]:
+    return {"traces": f"{logged.logged} of {logged.of}", "weights": predictions.WEIGHTS[settings.engine]}
 
 
-def in_words(settings: Evaluation, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def in_words(settings: Evaluation, facts: EvalFacts, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     known, metrics = scores.scored(rows, "flexible"), predictions.metrics(rows)
     said = f"{sum(known)} of {len(known)} right"
     if known:
         said += f" ({sum(known) / len(known):.1%}), strict {metrics.get('eval/strict', 0):.1%}"
-    return [said, *_remarks(settings, metrics, facts["resumed_at_answer"])]
+    return [said, *_remarks(settings, metrics, facts.resumed_at_answer)]
 
 
-def describe(
-    settings: Evaluation, facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], model: str, source: str
-) -> str:
+def describe(settings: Evaluation, facts: EvalFacts, rows: Sequence[Mapping[str, Any]], model: str, source: str) -> str:
     """In Markdown what came out."""
     said, *remarks = in_words(settings, facts, rows)
-    return f"**{said}** by {model} on {source}; {', '.join(remarks)}. {_traced(facts['traces'])}"
+    return f"**{said}** by {model} on {source}; {', '.join(remarks)}. {_traced(facts.traces)}"
 
 
-def _log_traces(
-    settings: Evaluation, run: ActiveRun, rows: Sequence[dict[str, Any]], model: Mapping[str, Any]
-) -> dict[str, int]:
+def _log_traces(settings: Evaluation, run: ActiveRun, rows: Sequence[dict[str, Any]], model: Model) -> Traces:
     """Logs items as MLflow traces, as many as the limit allows; returns the counts."""
     drawn = eval_traces.sample(len(rows), settings.traces_limit, settings.seed)
-    eval_traces.log(run, [rows[index] for index in drawn], model["name"], model["model_id"])
+    eval_traces.log(run, [rows[index] for index in drawn], model.name, model.model_id)
     return traced(settings, len(rows))
 
 
-def _traced(logged: Mapping[str, int]) -> str:
-    if logged["logged"] == logged["of"]:
+def _traced(logged: Traces) -> str:
+    if logged.logged == logged.of:
         return "Each item is an MLflow trace."
-    drawn = f", drawn with seed {logged['seed']}, the same for every checkpoint" if logged["logged"] else ""
+    drawn = f", drawn with seed {logged.seed}, the same for every checkpoint" if logged.logged else ""
     return (
-        f"{logged['logged']} of {logged['of']:,} items are MLflow traces{drawn} (`evaluation.traces_limit`); "
+        f"{logged.logged} of {logged.of:,} items are MLflow traces{drawn} (`evaluation.traces_limit`); "
         f"`{predictions.FILE}` has all."
     )
 
@@ -189,7 +185,7 @@ def _answer(
     else:
         loaded = loading.load(checkpoint, settings.precision)
         loaded.model.to(set_up(session.config.compute).device).eval()
-        engine, tokenizer = Decoder(loaded, settings, self_check_of(trained)["decoding"]), loaded.tokenizer
+        engine, tokenizer = Decoder(loaded, settings, trained.facts(TrainFacts).self_check.decoding), loaded.tokenizer
     prompts = prompts_of(tokenizer, session.config, items)
     bar = Bar(len(prompts), "answers")
     answers = generation.generate(engine, prompts, settings.batch_size, folder, bar.advance)
@@ -242,11 +238,11 @@ def scored(
 
 def shared_of(config: Config, trained: Sealed) -> dict[str, Any]:
     """What all predictions of a checkpoint say: how they are scored, and who made them."""
-    target, model = Target.of(trained), trained.manifest["outputs"]["model"]
+    target = Target.of(trained)
     scoring = {
         "extract": list(config.evaluation.extract),
         "match": list(config.evaluation.match),
         "strict": templates.TEMPLATES[config.training.template].strict,
     }
     checkpoint = {"arm": target.arm, "phase": target.phase, "seed": target.seed}
-    return {"scoring": scoring, **checkpoint, "checkpoint_sha256": model["weights_sha256"]}
+    return {"scoring": scoring, **checkpoint, "checkpoint_sha256": trained.model.weights_sha256}

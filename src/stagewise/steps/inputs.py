@@ -1,27 +1,16 @@
 """What steps take from those before them: the datasets of a split, and what a train run leaves beside its weights."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from stagewise.config import Config, resolved
 from stagewise.errors import LineageError
+from stagewise.record.frozen import Stage
 from stagewise.record.manifest import Sealed
 from stagewise.tracking.datasets import DatasetRef
 
 ORDER = "order.json"
 CURVE = "curve.json"
 STATE = "state/optimizer.safetensors"
-
-
-def self_check_of(made: Sealed) -> Mapping[str, Any]:
-    """What the self-check of its base model found, which holds for every checkpoint that was trained from it."""
-    if "self_check" not in made.facts:
-        raise LineageError(
-            f"run {made.run_id}: found no self-check of its model in the record, expected one; an earlier version made "
-            "it, so make it again"
-        )
-    found: Mapping[str, Any] = made.facts["self_check"]
-    return found
 
 
 def split_part(config: Config) -> dict[str, Any]:
@@ -35,7 +24,7 @@ def split_part(config: Config) -> dict[str, Any]:
 
 def check_split(config: Config, split: Sealed) -> None:
     """Raises `LineageError` where a split run is not the config's own: its record would tell of other data."""
-    found, expected = split.manifest["config"]["part"], split_part(config)
+    found, expected = split.manifest.config.part, split_part(config)
     for section in expected:
         if found.get(section) != expected[section]:
             raise LineageError(
@@ -44,6 +33,6 @@ def check_split(config: Config, split: Sealed) -> None:
             )
 
 
-def dataset(name: str, told: Mapping[str, Any], context: str, source: str) -> DatasetRef:
+def dataset(name: str, told: Stage, context: str, source: str) -> DatasetRef:
     """An input, as the facts of a split tell of it."""
     return DatasetRef(name, told["sha256"], told["size"], told["rows"], context, source)

@@ -9,7 +9,9 @@ from stagewise.config import Config, resolved
 from stagewise.curriculum.targets import Target
 from stagewise.evaluation import predictions
 from stagewise.hashing import canonical_json
-from stagewise.record.manifest import Sealed
+from stagewise.record.facts import ReportFacts, SplitFacts, Steps, TrainFacts
+from stagewise.record.frozen import Data
+from stagewise.record.manifest import Code, Sealed
 from stagewise.report import Checkpoint, comparison, figures, markdown, page
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.steps.inputs import CURVE
@@ -20,16 +22,15 @@ COMPARISON = "comparison.json"
 STEPS = "steps.json"  # of the pipeline run: {"split": id, "train": [ids], "eval": [ids in the same order]}
 
 
-def read_steps(session: Session) -> dict[str, Any]:
+def read_steps(session: Session) -> Steps:
     """The ids of the steps of the session's pipeline, which may still be at work."""
-    steps: dict[str, Any] = json.loads(download(session.client, str(session.parent), STEPS))
-    return steps
+    return Steps.model_validate_json(download(session.client, str(session.parent), STEPS))
 
 
-def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
-    split = read(session.client, steps["split"], "split")
-    trained = [read(session.client, run_id, "train") for run_id in steps["train"]]
-    evaluated = [read(session.client, run_id, "eval") for run_id in steps["eval"]]
+def specify(session: Session, steps: Steps) -> Spec:
+    split = read(session.client, steps.split, "split")
+    trained = [read(session.client, run_id, "train") for run_id in steps.train]
+    evaluated = [read(session.client, run_id, "eval") for run_id in steps.eval]
 
     def body(run: ActiveRun, work: Path) -> Made:
         return _body(session, split, trained, evaluated, work / OUT)
@@ -50,7 +51,7 @@ def specify(session: Session, steps: Mapping[str, Any]) -> Spec:
 
 def inputs_of(records: Sequence[Sealed]) -> dict[str, Any]:
     """By their ids, since the report names them."""
-    return {f"{each.manifest['kind']} {each.run_id}": each.manifest["outputs"]["artifacts"] for each in records}
+    return {f"{each.manifest.kind} {each.run_id}": each.manifest.outputs.artifacts for each in records}
 
 
 def part_of(config: Config) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def read_checkpoints(trained: Sequence[Sealed], evaluated: Sequence[Sealed]) -> 
 
 def _checkpoint(trained: Sealed, evaluated: Sealed) -> Checkpoint:
     target = Target.of(trained)
-    model = trained.manifest["outputs"]["model"]
+    facts = trained.facts(TrainFacts)
     return Checkpoint(
         name=target.checkpoint,
         arm=target.arm,
@@ -73,11 +74,11 @@ def _checkpoint(trained: Sealed, evaluated: Sealed) -> Checkpoint:
         seed=target.seed,
         eval_run=evaluated.run_id,
         train_run=trained.run_id,
-        model_uri=f"models:/{model['model_id']}",
+        model_uri=f"models:/{trained.model.model_id}",
         rows=predictions.decode(evaluated.artifact(predictions.FILE)),
-        counted=trained.facts["counted_so_far"],
-        multiset=trained.facts["multiset_sha256"],
-        separations=trained.facts.get("separations", []),
+        counted=facts.counted_so_far,
+        multiset=facts.multiset_sha256,
+        separations=facts.separations,
         curve=[(point["step"], point["loss"]) for point in json.loads(trained.artifact(CURVE))],
     )
 
@@ -97,8 +98,8 @@ def _body(session: Session, split: Record, trained: list[Record], evaluated: lis
     )
 
 
-def facts_of(checkpoints: int, files: Sequence[str], server: str) -> dict[str, Any]:
-    return {"checkpoints": checkpoints, "files": list(files), "server": server}
+def facts_of(checkpoints: int, files: Sequence[str], server: str) -> ReportFacts:
+    return ReportFacts(checkpoints=checkpoints, files=list(files), server=server)
 
 
 def describe(compared: Mapping[str, Any], page: str) -> str:
@@ -123,9 +124,7 @@ def written(
     """The report's files but for its figures: those are `drawn`, caption and PNG by name."""
     records = (*trained, *evaluated)
     captions = {name: caption for name, (caption, _) in drawn.items()}
-    places = page.Places(
-        server, {each.run_id: run_page(each.manifest["experiment_id"], each.run_id) for each in records}
-    )
+    places = page.Places(server, {each.run_id: run_page(each.manifest.experiment_id, each.run_id) for each in records})
     setup = _setup(config, split, trained, evaluated)
     html = page.write(compared, checkpoints, setup, places, drawn, config.evaluation.seed)
     return {
@@ -137,39 +136,39 @@ def written(
 
 def _setup(config: Config, split: Sealed, trained: Sequence[Sealed], evaluated: Sequence[Sealed]) -> dict[str, str]:
     """What the study was, as its runs recorded it."""
-    data = split.facts
+    data = split.facts(SplitFacts)
     base, *phases = trained
-    stages = (f"{stage.name}: {data['stages'][stage.name]['rows']:,} traces" for stage in config.split.stages)
+    stages = (f"{stage.name}: {data.stages[stage.name]['rows']:,} traces" for stage in config.split.stages)
     settings = {
-        Target.of(each).arm: each.manifest["config"]["part"]["training"]
+        Target.of(each).arm: each.manifest.config.part["training"]
         for each in phases
-        if "training" in each.manifest["config"]["part"]
+        if "training" in each.manifest.config.part
     }
-    codes = sorted({_code(record.manifest["code"]) for record in (split, *trained, *evaluated)})
-    environment = trained[-1].manifest["environment"]
-    packages = (f"{name} {environment['packages'][name]}" for name in ("torch", "transformers", "mlflow"))
+    codes = sorted({_code(record.manifest.code) for record in (split, *trained, *evaluated)})
+    environment = trained[-1].manifest.environment
+    packages = (f"{name} {environment.packages[name]}" for name in ("torch", "transformers", "mlflow"))
     return {
         "hypothesis": config.hypothesis or "none was written down",
         "seeds": ", ".join(map(str, config.seeds)),
-        "training data": _dataset(data["source"], "traces"),
+        "training data": _dataset(data.source, "traces"),
         "stages": "; ".join(stages),
-        "eval set": _dataset(data["eval"], "items"),
-        "model": _listed(base.manifest["config"]["part"]["model"]),
+        "eval set": _dataset(data.eval, "items"),
+        "model": _listed(base.manifest.config.part["model"]),
         "training": "; ".join(sorted({_listed(each) for each in settings.values()})),
-        "evaluation": _listed(evaluated[-1].manifest["config"]["part"]["evaluation"]),
-        "machine": _listed(trained[-1].manifest["machine"]),
-        "environment": ", ".join([f"Python {environment['python']}", environment["platform"], *packages]),
+        "evaluation": _listed(evaluated[-1].manifest.config.part["evaluation"]),
+        "machine": _listed(trained[-1].manifest.machine),
+        "environment": ", ".join([f"Python {environment.python}", environment.platform, *packages]),
         "code": "; ".join(codes),
     }
 
 
-def _dataset(facts: Mapping[str, Any], what: str) -> str:
+def _dataset(facts: Data, what: str) -> str:
     return f"{facts['name']}: {facts['rows']:,} {what}, sha256 {facts['sha256']}"
 
 
-def _code(code: Mapping[str, Any]) -> str:
-    where = f"commit {code['commit']}{', changed' if code['dirty'] else ''}" if code["commit"] else "no commit"
-    return f"{where}, package sha256 {code['package_sha256']}"
+def _code(code: Code) -> str:
+    where = f"commit {code.commit}{', changed' if code.dirty else ''}" if code.commit else "no commit"
+    return f"{where}, package sha256 {code.package_sha256}"
 
 
 def _listed(settings: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The split step: source → stages and eval set, with counts, criteria in words and a histogram."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from stagewise.data.traces import Dataset, Item, Trace
 from stagewise.errors import ConfigError, DataError, listed
 from stagewise.hashing import sha256
 from stagewise.model.special_tokens import counted
+from stagewise.record.facts import SplitFacts
+from stagewise.record.frozen import Data, Stage
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.steps.inputs import dataset, split_part
 from stagewise.tracking.datasets import DatasetRef
@@ -54,11 +56,7 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     stages = core.assign(source, config.split, config.data.duplicates == "drop", counter)
     stats = core.stats(source, items, stages, found)
     _write(folder, config, source, items, stages, stats)
-    facts = {
-        "source": told(source),
-        "eval": told(items),
-        "stages": {name: told_stage(stages.file(name), len(traces)) for name, traces in stages.traces.items()},
-    }
+    facts = facts_of(source, items, stages)
     run.metrics(metrics(facts))
     return Made(
         facts=facts,
@@ -68,34 +66,37 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     )
 
 
-def in_words(facts: Mapping[str, Any], stages: Sequence[str]) -> list[str]:
-    return [f"{name} {facts['stages'][name]['rows']:,}" for name in stages] + [f"eval {facts['eval']['rows']:,}"]
+def facts_of(source: Dataset[Trace], items: Dataset[Item], stages: core.Stages) -> SplitFacts:
+    files = {name: (stages.file(name), len(traces)) for name, traces in stages.traces.items()}
+    told: dict[str, Stage] = {
+        name: {"sha256": sha256(file), "size": len(file), "rows": rows} for name, (file, rows) in files.items()
+    }
+    return SplitFacts(source=_told(source), eval=_told(items), stages=told)
 
 
-def description(facts: Mapping[str, Any], stages: Sequence[str], criteria: str) -> str:
+def in_words(facts: SplitFacts, stages: Sequence[str]) -> list[str]:
+    return [f"{name} {facts.stages[name]['rows']:,}" for name in stages] + [f"eval {facts.eval['rows']:,}"]
+
+
+def description(facts: SplitFacts, stages: Sequence[str], criteria: str) -> str:
     return f"**Split** into {', '.join(in_words(facts, stages))}.\n\n{criteria}"
 
 
-def told(dataset: Dataset[Any]) -> dict[str, Any]:
-    """How the facts of a split name a dataset; `size` is in bytes."""
+def _told(dataset: Dataset[Any]) -> Data:
     return {"name": dataset.name, "sha256": dataset.sha256, "size": dataset.size, "rows": len(dataset.rows)}
 
 
-def told_stage(file: bytes, rows: int) -> dict[str, Any]:
-    return {"sha256": sha256(file), "size": len(file), "rows": rows}
+def metrics(facts: SplitFacts) -> dict[str, float]:
+    sizes: dict[str, float] = {f"split/{name}": entry["rows"] for name, entry in facts.stages.items()}
+    return sizes | {"split/eval": facts.eval["rows"]}
 
 
-def metrics(facts: Mapping[str, Any]) -> dict[str, float]:
-    sizes = {f"split/{name}": entry["rows"] for name, entry in facts["stages"].items()}
-    return sizes | {"split/eval": facts["eval"]["rows"]}
-
-
-def datasets(facts: Mapping[str, Any]) -> list[DatasetRef]:
+def datasets(facts: SplitFacts) -> list[DatasetRef]:
     """The source, each stage and the eval set, as inputs of the run."""
-    source, items = facts["source"], facts["eval"]
+    source, items = facts.source, facts.eval
     return [
         dataset(f"source {source['name']}"[:100], source, "source", source["name"]),
-        *(dataset(name, entry, "training", f"stages/{name}.jsonl") for name, entry in facts["stages"].items()),
+        *(dataset(name, entry, "training", f"stages/{name}.jsonl") for name, entry in facts.stages.items()),
         dataset("eval", items, "eval", items["name"]),
     ]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stagewise.curriculum.targets import Target
+from stagewise.record.facts import Registered
 from stagewise.record.manifest import Sealed
 from stagewise.steps import report as report_step
 from stagewise.steps.common import link
@@ -19,15 +20,14 @@ def runs_of(split: Sealed, report: Sealed, trained: Sequence[Sealed], evaluated:
 
 def reused(runs: Mapping[str, Sealed], pipeline_run: str) -> int:
     """How many of a pipeline's runs were made before it, by another or by hand."""
-    parents = (each.manifest["recorded"]["tags"].get(PARENT) for each in runs.values())
+    parents = (each.manifest.recorded.tags.get(PARENT) for each in runs.values())
     return sum(parent != pipeline_run for parent in parents)
 
 
-def describe(compared: Mapping[str, Any], registered: Mapping[str, Any], runs: Mapping[str, Sealed]) -> str:
+def describe(compared: Mapping[str, Any], registered: Mapping[str, Registered], runs: Mapping[str, Sealed]) -> str:
     """In Markdown what came out, the models, and the runs of the study."""
     models = [
-        f"- `models:/{entry['name']}@{alias}` is version {entry['version']}"
-        for alias, entry in sorted(registered.items())
+        f"- `models:/{entry.name}@{alias}` is version {entry.version}" for alias, entry in sorted(registered.items())
     ]
     lines = [f"- {name}: {link(record)}" for name, record in runs.items()]
     return "\n\n".join([report_step.describe(compared, "report/report.html"), "\n".join(models), "\n".join(lines)])

@@ -25,9 +25,11 @@ from stagewise.model import loading, templates
 from stagewise.model.device import device_kind, machine, set_up
 from stagewise.progress import Bar, say
 from stagewise.record.code import code_digest, deciding_versions, fingerprint_parts
+from stagewise.record.facts import Dtypes, SelfCheck, SplitFacts, TrainFacts
+from stagewise.record.frozen import Stage
 from stagewise.record.manifest import Sealed
 from stagewise.steps.common import Made, Session, Spec, find, unless_recorded
-from stagewise.steps.inputs import CURVE, ORDER, STATE, check_split, dataset, self_check_of
+from stagewise.steps.inputs import CURVE, ORDER, STATE, check_split, dataset
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
 from stagewise.tracking.models import fetch_checkpoint, loaded_files, log_checkpoint
@@ -85,7 +87,7 @@ def inputs_of(parent: Sealed | None, source: Any) -> dict[str, Any]:
     its optimizer's state."""
     if parent is None:
         return {"source": source}
-    artifacts = parent.manifest["outputs"]["artifacts"]
+    artifacts = parent.manifest.outputs.artifacts
     state = {"optimizer": artifacts[STATE]} if STATE in artifacts else {}
     return {"parent": loaded_files(parent), "layouts": ways_of(parent).taken["layouts"], **state}
 
@@ -95,7 +97,7 @@ def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
     part = resolved(config)
     if wanted.phase == 0:
         # The tokenizer of a model from scratch is made from the stages, as the template writes them.
-        made = {"stages": split.facts["stages"]} if isinstance(config.model, ScratchModel) else {}
+        made = {"stages": split.facts(SplitFacts).stages} if isinstance(config.model, ScratchModel) else {}
         asked = {"template": config.training.template, "max_length": config.training.max_length}
         return {"arm": wanted.facts, "model": part["model"], **asked, **made}
     # How often a phase saves itself changes nothing that it makes.
@@ -108,7 +110,7 @@ def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
     return {
         "arm": wanted.facts | {"order": order and list(order)},
         "training": settings,
-        "stages": {name: split.facts["stages"][name] for name in names},
+        "stages": {name: split.facts(SplitFacts).stages[name] for name in names},
         "epochs": epochs,
     }
 
@@ -123,24 +125,25 @@ def chain(config: Config, split: Sealed, wanted: Target) -> list[str]:
 
 def check_parent(config: Config, split: Sealed, parent: Sealed, wanted: Target) -> None:
     """Raises `LineageError` for a run from whose checkpoint this phase does not start."""
-    found = parent.facts
+    found = parent.facts(TrainFacts)
     expected = {
         "arm": wanted.arm if wanted.phase > 1 else BASE,
         "phase": wanted.phase - 1,
-        "seed": None if found["seed"] is None and found["phase"] == 0 else wanted.seed,
+        "seed": None if found.seed is None and found.phase == 0 else wanted.seed,
         "chain": chain(config, split, wanted)[:-1],
     }
     for key, value in expected.items():
-        if found[key] != value:
+        if getattr(found, key) != value:
             name = "model, training or stages" if key == "chain" else key
             raise LineageError(
-                f"run {parent.run_id}: cannot be the parent of {wanted.checkpoint}: found {name} {found[key]}, "
-                f"expected {value}"
+                f"run {parent.run_id}: cannot be the parent of {wanted.checkpoint}: found {name} "
+                f"{getattr(found, key)}, expected {value}"
             )
 
 
 def ways_of(made: Sealed) -> self_check.Ways:
-    return self_check.Ways.of(self_check_of(made))
+    """What is right for its base model, and so for every checkpoint that was trained from it."""
+    return self_check.Ways.of(made.facts(TrainFacts).self_check.json_value())
 
 
 def _source_files(config: Config, base: Path) -> dict[str, Any] | None:
@@ -172,7 +175,7 @@ def _make_base(
     loaded.model.to("cpu")
     for remark in ways.remarks:
         say(f"! {remark}")
-    facts = {"model_source": source, "self_check": ways.facts}
+    facts = {"model_source": source, "self_check": SelfCheck(**ways.facts)}
     return _finish(session, split, wanted, None, loaded, loop.Outcome(), facts, run, work)
 
 
@@ -259,7 +262,7 @@ def _prepare(
     facts = {
         "examples_left_out": left_out(encoded),
         "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
-        "self_check": parent.facts["self_check"],
+        "self_check": parent.facts(TrainFacts).self_check,
         "layout": fastest(loaded.model, config.training, on_cpu, job.layouts),
     }
     return distributed.Shared(job, checkpoint, config.compute), loaded, facts
@@ -306,9 +309,9 @@ def check_data(
 
 def encode_stages(session: Session, split: Record, parent: Record, tokenizer: Any) -> dict[str, templates.Encoded]:
     """The stages as tokens, made once on this machine."""
-    config, files = session.config, parent.manifest["outputs"]["model"]["files"]
+    config, files = session.config, parent.model.files
     decides = {
-        "stages": {name: entry["sha256"] for name, entry in split.facts["stages"].items()},
+        "stages": {name: entry["sha256"] for name, entry in split.facts(SplitFacts).stages.items()},
         "layout": config.data.train.layout,
         "tokenizer": {name: entry for name, entry in files.items() if name.startswith(f"{TOKENIZER}/")},
         "settings": {name: getattr(config.training, name) for name in ENCODING},
@@ -367,7 +370,7 @@ def _save_optimizer(state: OptimizerState, out: Path) -> None:
 
 def _parent_optimizer(parent: Record) -> OptimizerState | None:
     """The optimizer's state at the parent's end, where the parent left one."""
-    if STATE not in parent.manifest["outputs"]["artifacts"]:
+    if STATE not in parent.manifest.outputs.artifacts:
         return None
     data = parent.artifact(STATE)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -404,15 +407,16 @@ def _finish(
     so_far = _order_so_far(parent, outcome)
     (work / OUT / ORDER).write_text(json.dumps(so_far), encoding="utf-8")
     (work / OUT / CURVE).write_text(json.dumps([asdict(report) for report in outcome.curve]), encoding="utf-8")
-    facts = facts_of(session.config, split, wanted, parent, so_far, outcome.curve) | known
-    facts |= {
-        "parameters": loading.parameters(loaded.model),
-        "buffers": loading.buffers(loaded.model),
-        "dtypes": dtypes(parent, str(loaded.model.dtype).removeprefix("torch.")),
-        "resumed_at_step": outcome.resumed_at,
-        "passed_over": outcome.passed_over,
-        "lost": outcome.lost,
-    }
+    facts = TrainFacts(
+        **facts_of(session.config, split, wanted, parent, so_far, outcome.curve),
+        **known,
+        parameters=loading.parameters(loaded.model),
+        buffers=loading.buffers(loaded.model),
+        dtypes=dtypes(parent, str(loaded.model.dtype).removeprefix("torch.")),
+        resumed_at_step=outcome.resumed_at,
+        passed_over=outcome.passed_over,
+        lost=outcome.lost,
+    )
     summary = in_words(parent, facts, outcome.curve)
     description = describe(wanted, parent, facts, outcome.curve, len(loaded.tokenizer))
     model = log_checkpoint(
@@ -424,13 +428,12 @@ def _finish(
         description,
         templates.answering(loaded.tokenizer, session.config.training),
     )
-    stages = {} if parent is None else split.facts["stages"]
     used = {instance.stage for instance in outcome.consumed}
     run.metrics(metrics(outcome.curve))
     return Made(
         facts=facts,
         model=model,
-        datasets=datasets(stages, sorted(used)),
+        datasets=datasets(split.facts(SplitFacts).stages, sorted(used)),
         summary=summary,
         description=description,
         resumed=outcome.resumed_at > 0,
@@ -447,10 +450,10 @@ def facts_of(
 ) -> dict[str, Any]:
     """What follows from the inputs, from `order`, the instances of each phase up to this one, and from the curve."""
     counted = totals(curve)
-    before = parent.facts["counted_so_far"] if parent else dict.fromkeys(counted, 0)
+    before = parent.facts(TrainFacts).counted_so_far if parent else dict.fromkeys(counted, 0)
     return wanted.facts | {
         "chain": chain(config, split, wanted),
-        "source_sha256": split.facts["source"]["sha256"],
+        "source_sha256": split.facts(SplitFacts).source["sha256"],
         "order_sha256": order_digest(order[-1] if order else []),
         "multiset_sha256": multiset_digest([instance for phase in order for instance in phase]),
         "counted": counted,
@@ -459,9 +462,8 @@ def facts_of(
     }
 
 
-def dtypes(parent: Sealed | None, weights: str) -> dict[str, str]:
-    """What the base model is held in, and what these weights are."""
-    return {"model": parent.facts["dtypes"]["model"] if parent else weights, "weights": weights}
+def dtypes(parent: Sealed | None, weights: str) -> Dtypes:
+    return Dtypes(model=parent.facts(TrainFacts).dtypes.model if parent else weights, weights=weights)
 
 
 def totals(curve: Sequence[loop.StepReport]) -> dict[str, int]:
@@ -478,7 +480,7 @@ def metrics(curve: Sequence[loop.StepReport]) -> dict[str, float]:
     return {f"train/{name}": value for name, value in totals(curve).items()} | last
 
 
-def datasets(stages: Mapping[str, Any], used: Sequence[str]) -> list[DatasetRef]:
+def datasets(stages: Mapping[str, Stage], used: Sequence[str]) -> list[DatasetRef]:
     """The stages that went through the model, as inputs of the run."""
     return [dataset(name, stages[name], "training", f"stages/{name}.jsonl") for name in used]
 
@@ -491,23 +493,22 @@ def _order_so_far(parent: Record | None, outcome: loop.Outcome) -> list[list[Ins
     return [*before, outcome.consumed]
 
 
-def model_params(wanted: Target, parent: Sealed | None, facts: Mapping[str, Any]) -> dict[str, Any]:
-    before = parent.manifest["outputs"]["model"] if parent else {"name": "none", "model_id": "none"}
+def model_params(wanted: Target, parent: Sealed | None, facts: TrainFacts) -> dict[str, Any]:
     return wanted.facts | {
-        "parent_model": before["name"],
-        "parent_model_id": before["model_id"],
-        "order_sha256": facts["order_sha256"],
-        "multiset_sha256": facts["multiset_sha256"],
+        "parent_model": parent.model.name if parent else "none",
+        "parent_model_id": parent.model.model_id if parent else "none",
+        "order_sha256": facts.order_sha256,
+        "multiset_sha256": facts.multiset_sha256,
     }
 
 
-def in_words(parent: Sealed | None, facts: Mapping[str, Any], curve: Sequence[loop.StepReport]) -> list[str]:
+def in_words(parent: Sealed | None, facts: TrainFacts, curve: Sequence[loop.StepReport]) -> list[str]:
     if parent is None:
         return [
-            f"{facts['parameters']:,} parameters in {facts['dtypes']['weights']}",
-            self_check.Ways.of(facts["self_check"]).in_words,
+            f"{facts.parameters:,} parameters in {facts.dtypes.weights}",
+            self_check.Ways.of(facts.self_check.json_value()).in_words,
         ]
-    counted, resumed_at = facts["counted"], facts["resumed_at_step"]
+    counted, resumed_at = facts.counted, facts.resumed_at_step
     return [
         f"{counted['examples']:,} examples in {counted['optimizer_steps']:,} steps",
         f"loss {curve[0].loss:.3f} → {curve[-1].loss:.3f}",
@@ -519,7 +520,7 @@ def in_words(parent: Sealed | None, facts: Mapping[str, Any], curve: Sequence[lo
 def describe(
     wanted: Target,
     parent: Sealed | None,
-    facts: Mapping[str, Any],
+    facts: TrainFacts,
     curve: Sequence[loop.StepReport],
     vocabulary: int,
 ) -> str:
@@ -527,4 +528,4 @@ def describe(
     said = in_words(parent, facts, curve)
     if parent is None:
         return f"**Base model** {wanted.checkpoint}: {said[0]}, {vocabulary:,} tokens; {said[1]}."
-    return f"**{wanted.checkpoint}**, trained on from {parent.manifest['outputs']['model']['name']}: {', '.join(said)}."
+    return f"**{wanted.checkpoint}**, trained on from {parent.model.name}: {', '.join(said)}."

@@ -13,6 +13,7 @@ from mlflow.entities import DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from stagewise.errors import TrackingError
+from stagewise.record.frozen import DatasetInput as Entry
 
 DIGEST_LENGTH = 36
 
@@ -30,7 +31,7 @@ class DatasetRef(NamedTuple):
         return self.sha256[:DIGEST_LENGTH]
 
     @property
-    def entry(self) -> dict[str, object]:
+    def entry(self) -> Entry:
         """How a manifest names it."""
         return {
             "sha256": self.sha256,

@@ -107,7 +107,7 @@ def _stands(client: MlflowClient, run_id: str) -> bool:
 def _made_from(client: MlflowClient, run: Run) -> dict[str, Any]:
     try:
         manifest = manifests.decode(download(client, run.info.run_id, manifests.FILE))
-        return dict(manifest["inputs"]["runs"])
+        return dict(manifest.inputs.runs)
     except (LineageError, ValueError, KeyError) as error:
         if run.info.lifecycle_stage != "active":
             return {}  # its files were removed with it

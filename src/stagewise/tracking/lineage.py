@@ -99,38 +99,38 @@ def check_standing(*records: Record) -> None:
         seen.add(record.run_id)
         if why := lost(record):
             raise LineageError(f"run {record.run_id}: {why}; give main again, which does this step again")
-        waiting += [part_of(record, role) for role in record.manifest["inputs"]["runs"]]
+        waiting += [part_of(record, role) for role in record.manifest.inputs.runs]
 
 
 def part_of(record: Record, role: str) -> Record:
     """The run that the record names in this role, with the manifest that it names."""
-    reference = record.manifest["inputs"]["runs"][role]
+    reference = record.manifest.inputs.runs[role]
     return record_of(record.client, reference["run_id"], reference["manifest_sha256"])
 
 
 def _node(record: Record, seen: set[str], role: str = "") -> Node:
     manifest = record.manifest
     name = record.client.get_run(record.run_id).data.tags.get(MLFLOW_RUN_NAME, "")
-    label = name if manifest["kind"] in name else f"{manifest['kind']} {name}"
+    label = name if manifest.kind in name else f"{manifest.kind} {name}"
     text = f"{role}{label}: run {record.run_id}, manifest sha256 {record.digest}"
     if record.run_id in seen:
         return Node(f"{text} (above)", [])
     seen.add(record.run_id)
     below = [Node(line, []) for line in _own(record)]
-    for role in manifest["inputs"]["runs"]:
+    for role in manifest.inputs.runs:
         below.append(_node(part_of(record, role), seen, f"{role}: "))
     return Node(text, below)
 
 
 def _own(record: Record) -> Iterator[str]:
     manifest = record.manifest
-    if model := manifest["outputs"]["model"]:
-        yield f"model {model['name']}: models:/{model['model_id']}, weights sha256 {model['weights_sha256']}"
-    for name, entry in manifest["inputs"]["datasets"].items():
+    if model := manifest.outputs.model:
+        yield f"model {model.name}: models:/{model.model_id}, weights sha256 {model.weights_sha256}"
+    for name, entry in manifest.inputs.datasets.items():
         yield f"dataset {name}: sha256 {entry['sha256']}, {entry['rows']:,} rows, {entry['source']}"
-    code = manifest["code"]
-    dirty = ", and changes that its code.diff holds" if code["dirty"] else ""
-    yield f"code: commit {code['commit'] or 'unknown'}{dirty}, package sha256 {code['package_sha256']}"
+    code = manifest.code
+    dirty = ", and changes that its code.diff holds" if code.dirty else ""
+    yield f"code: commit {code.commit or 'unknown'}{dirty}, package sha256 {code.package_sha256}"
 
 
 def _drawn(node: Node, first: str = "", rest: str = "") -> Iterator[str]:

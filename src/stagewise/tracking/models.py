@@ -21,8 +21,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS, MLFLOW_RUN_NOTE
 from stagewise import progress
 from stagewise.errors import AccessError, LineageError
 from stagewise.hashing import folder_digests, weights_digest
+from stagewise.record import frozen
 from stagewise.record.code import environment, normalized
-from stagewise.record.manifest import Sealed
+from stagewise.record.manifest import Model, Sealed
 from stagewise.tracking.calls import closing
 from stagewise.tracking.champion import holder
 from stagewise.tracking.client import ABSENT
@@ -42,17 +43,17 @@ def log_checkpoint(
     tags: Mapping[str, str],
     note: str,
     answering: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> Model:
     """Logs a checkpoint, the `model/` and `components/` in `folder`, as an output of the run; returns how the
     manifest names it: every file by its path in the LoggedModel.
 
     It is READY only once every file was read back from the server with its digest; else it is FAILED.
     """
-    said: dict[str, dict[str, str]] = {"params": flatten(params), "tags": {MLFLOW_RUN_NOTE: note, **tags}}
-    model = run.client.create_logged_model(run.experiment_id, name, run.id, said["tags"], said["params"], "causal-lm")
+    flat, told = flatten(params), {MLFLOW_RUN_NOTE: note, **tags}
+    model = run.client.create_logged_model(run.experiment_id, name, run.id, told, flat, "causal-lm")
     try:
         here = environment()
-        write_package(folder, model.model_id, run.id, answering, normalized(here["packages"]), here["python"])
+        write_package(folder, model.model_id, run.id, answering, normalized(here.packages), here.python)
         files = folder_digests(folder)
         stored = Files(str(model.artifact_location))
         stored.put(folder, files)
@@ -64,7 +65,7 @@ def log_checkpoint(
         raise
     run.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
     digest = weights_digest(folder / FOLDER)
-    return {"model_id": model.model_id, "name": name, "files": files, "weights_sha256": digest, **said}
+    return Model(model_id=model.model_id, name=name, files=files, weights_sha256=digest, params=flat, tags=told)
 
 
 def model_sizes(client: MlflowClient, model_id: str) -> dict[str, int]:
@@ -73,20 +74,20 @@ def model_sizes(client: MlflowClient, model_id: str) -> dict[str, int]:
 
 def lost(record: Record) -> str:
     """What is gone of a finished run, in words; '' where every file of it and of its model is there at its size."""
-    outputs, client = record.manifest["outputs"], record.client
-    gone = _missing(outputs["artifacts"], record.files.sizes())
+    outputs, client = record.manifest.outputs, record.client
+    gone = _missing(outputs.artifacts, record.files.sizes())
     if gone:
         return f"its artifact {gone} is gone from the artifact store"
-    if (model := outputs["model"]) is None:
+    if (model := outputs.model) is None:
         return ""
     try:
-        sizes = model_sizes(client, model["model_id"])
+        sizes = model_sizes(client, model.model_id)
     except MlflowException as error:
         if error.error_code not in ABSENT:
             raise
-        return f"its model {model['model_id']} is deleted"
-    gone = _missing(model["files"], sizes)
-    return f"the file {gone} of its model {model['model_id']} is gone from the artifact store" if gone else ""
+        return f"its model {model.model_id} is deleted"
+    gone = _missing(model.files, sizes)
+    return f"the file {gone} of its model {model.model_id} is gone from the artifact store" if gone else ""
 
 
 def _missing(entries: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
@@ -96,14 +97,14 @@ def _missing(entries: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
 def put_back(record: Record) -> None:
     """Writes tags again that somebody took from the run or its model: the sealed manifest has them, and `verify` asks
     for them."""
-    client, model = record.client, record.manifest["outputs"]["model"]
-    taken = _taken(record.tags, record.manifest["recorded"]["tags"])
+    client, model = record.client, record.manifest.outputs.model
+    taken = _taken(record.tags, record.manifest.recorded.tags)
     if taken:
         client.log_batch(record.run_id, tags=[RunTag(key, value) for key, value in taken.items()])
     if model:
-        found = client.get_logged_model(model["model_id"]).tags
-        if of_model := _taken(found, {**model["tags"], SEAL: record.digest}):
-            client.set_logged_model_tags(model["model_id"], of_model)
+        found = client.get_logged_model(model.model_id).tags
+        if of_model := _taken(found, {**model.tags, SEAL: record.digest}):
+            client.set_logged_model_tags(model.model_id, of_model)
             taken |= of_model
     if taken:
         progress.say(f"! run {record.run_id}: tags had been removed, and are written again: {', '.join(taken)}")
@@ -116,29 +117,29 @@ def _taken(found: Mapping[str, str], recorded: Mapping[str, str]) -> dict[str, s
 def fetch_checkpoint(run: ActiveRun | None, record: Record, folder: Path) -> Path:
     """The checkpoint that a train run made, below `folder`, as an input of `run` if there is one; each file's digest
     is checked."""
-    model = record.manifest["outputs"]["model"]
+    model = record.model
     if run is not None:
-        run.client.log_inputs(run.id, models=[LoggedModelInput(model["model_id"])])
+        run.client.log_inputs(run.id, models=[LoggedModelInput(model.model_id)])
     folder.mkdir()
     try:
-        stored = Files(str(record.client.get_logged_model(model["model_id"]).artifact_location))
-        for path in model["files"]:
+        stored = Files(str(record.client.get_logged_model(model.model_id).artifact_location))
+        for path in model.files:
             stored.copy(path, folder)
     except (MlflowException, OSError) as error:
-        raise LineageError(f"run {record.run_id}: its model {model['model_id']} cannot be fetched: {error}") from error
+        raise LineageError(f"run {record.run_id}: its model {model.model_id} cannot be fetched: {error}") from error
     found = folder_digests(folder)
-    for name in sorted(found.keys() | model["files"].keys()):
-        if found.get(name) != model["files"].get(name):
+    for name in sorted(found.keys() | model.files.keys()):
+        if found.get(name) != model.files.get(name):
             raise LineageError(
                 f"run {record.run_id}: model file {name} was altered: found {found.get(name)}, "
-                f"expected {model['files'].get(name)}"
+                f"expected {model.files.get(name)}"
             )
     return folder / FOLDER
 
 
-def loaded_files(record: Sealed) -> dict[str, Any]:
+def loaded_files(record: Sealed) -> frozen.Files:
     """Of the checkpoint's files those that are loaded, by digest: all that a step which starts from it depends on."""
-    files = record.manifest["outputs"]["model"]["files"]
+    files = record.model.files
     return {path: entry for path, entry in files.items() if path.startswith(f"{FOLDER}/")}
 
 

@@ -41,6 +41,9 @@ from stagewise.hashing import canonical_json, folder_digests, sha256
 from stagewise.interrupts import held
 from stagewise.record import manifest as manifests
 from stagewise.record.code import scrub
+from stagewise.record.facts import TrainFacts
+from stagewise.record.frozen import Frozen, Machine
+from stagewise.record.manifest import Code, ConfigPart, Environment, Inputs, Kind, Manifest, Outputs, Recorded, Times
 from stagewise.tracking.calls import closing
 from stagewise.tracking.failures import in_short
 from stagewise.tracking.owners import OWNER, close_if_gone, owner_tag
@@ -107,18 +110,43 @@ class ActiveRun:
         self.files.check(f"run {self.id}: artifact", entries, folder.parent)
         return entries
 
-    def seal(self, **parts: Any) -> str:
+    def seal(
+        self,
+        *,
+        kind: Kind,
+        fingerprint: str | None,
+        config: ConfigPart,
+        code: Code,
+        environment: Environment,
+        machine: Machine,
+        inputs: Inputs,
+        outputs: Outputs,
+        facts: Frozen,
+    ) -> str:
         """Writes the manifest, the last thing a run records; returns its digest."""
-        parts |= {"experiment_id": self.experiment_id, "recorded": self.recorded, "started": self.started}
-        built = manifests.build(**parts, ended=now())
-        data, digest = manifests.encode(built)
+        manifest = Manifest(
+            schema_=manifests.SCHEMA,
+            kind=kind,
+            fingerprint=fingerprint,
+            experiment_id=self.experiment_id,
+            config=config,
+            code=code,
+            environment=environment,
+            machine=machine,
+            inputs=inputs,
+            outputs=outputs,
+            recorded=Recorded(**self.recorded),
+            facts=facts.json_value(),
+            times=Times(started=self.started, ended=now()),
+        )
+        data, digest = manifests.encode(manifest)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / manifests.FILE).write_bytes(data)
             self.files.put(Path(folder), [manifests.FILE])
             self.files.check(f"run {self.id}: artifact", {manifests.FILE: {"sha256": digest}}, Path(folder))
         self.client.set_tag(self.id, SEAL, digest)
-        if model := built["outputs"]["model"]:
-            self.client.set_logged_model_tags(model["model_id"], {SEAL: digest})
+        if outputs.model:
+            self.client.set_logged_model_tags(outputs.model.model_id, {SEAL: digest})
         return digest
 
 
@@ -343,13 +371,14 @@ def studies_elsewhere(client: MlflowClient, study: str, experiment_id: str) -> l
 
 def evaluations(client: MlflowClient, trained: Record) -> list[Record]:
     """The finished eval runs of this checkpoint in its experiment whose seals hold, the earliest first."""
+    facts = trained.facts(TrainFacts)
     query = f"attributes.status = 'FINISHED' and tags.`{KIND}` = 'eval'"
-    query += "".join(f" and tags.`stagewise.{name}` = '{trained.facts[name]}'" for name in ("arm", "phase", "seed"))
+    query += "".join(f" and tags.`stagewise.{name}` = '{getattr(facts, name)}'" for name in ("arm", "phase", "seed"))
     found = []
     for run in pages(client.search_runs, [trained.experiment_id], query, order_by=["attributes.start_time ASC"]):
         with suppress(LineageError):  # of one that is broken nothing can be said; `verify` says what broke
             found.append(read(client, run.info.run_id, "eval"))
-    return [record for record in found if record.manifest["inputs"]["runs"]["train"] == trained.reference]
+    return [record for record in found if record.manifest.inputs.runs["train"] == trained.reference]
 
 
 @contextmanager

@@ -52,12 +52,12 @@ def write(source: Source, run_id: str, folder: Path, weights: bool = True) -> in
     count = 0
     for sealed in chain.sealed.values():
         count += _copy(source, Owner("runs", sealed.run_id), folder, asdict(chain.views[sealed.run_id]), weights)
-        if model := sealed.manifest["outputs"]["model"]:
+        if model := sealed.manifest.outputs.model:
             with suppress(Absent):  # what is gone cannot be copied; verify says of the bundle that it is
-                view = asdict(source.model(model["model_id"]))
+                view = asdict(source.model(model.model_id))
                 # What other runs logged on it can't be held against them where they are not.
                 view["metrics"] = {run: values for run, values in view["metrics"].items() if run in chain.sealed}
-                count += _copy(source, Owner("models", model["model_id"]), folder, view, weights)
+                count += _copy(source, Owner("models", model.model_id), folder, view, weights)
     snapshot = registry.snapshot(source, pipelines)
     _write(folder / REGISTRY, snapshot | {"versions": list(map(asdict, snapshot["versions"]))})
     _write(folder / ROOT, {"schema": SCHEMA, "root": run_id, "weights": weights})

@@ -6,11 +6,13 @@ chain.sealed                                       # {run id: Sealed} of all tha
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stagewise.errors import LineageError
 from stagewise.hashing import canonical_json, sha256
+from stagewise.record.facts import PipelineFacts
+from stagewise.record.frozen import Reference
 from stagewise.record.manifest import FILE, OtherRelease, Sealed, check_facts, decode
 from stagewise.verification.entries import SEAL
 from stagewise.verification.files import listed_files
@@ -53,18 +55,18 @@ class Chain:
     def made_from(self, sealed: Sealed, role: str) -> Sealed:
         """The run that this one names as its `role`. Raises `LineageError` where it names none, or none that is
         readable."""
-        reference = sealed.manifest["inputs"]["runs"].get(role)
+        reference = sealed.manifest.inputs.runs.get(role)
         if reference is None or reference["run_id"] not in self.sealed:
             raise LineageError(f"run {sealed.run_id}: its {role} cannot be read")
         return self.sealed[reference["run_id"]]
 
     def of_kind(self, kind: str) -> list[Sealed]:
-        return [sealed for sealed in self.sealed.values() if sealed.manifest["kind"] == kind]
+        return [sealed for sealed in self.sealed.values() if sealed.manifest.kind == kind]
 
     def maker_of(self, model_id: str) -> Sealed | None:
         """The run that made this model."""
-        made = (each for each in self.sealed.values() if each.manifest["outputs"]["model"])
-        return next((each for each in made if each.manifest["outputs"]["model"]["model_id"] == model_id), None)
+        made = (each for each in self.sealed.values() if each.manifest.outputs.model)
+        return next((each for each in made if each.model.model_id == model_id), None)
 
     def _open(self, run_id: str, expected: str | None) -> Node:
         """Reads a run and its manifest; what is wrong with them stands in its node."""
@@ -91,7 +93,7 @@ class Chain:
         try:
             manifest = decode(data)
             check_facts(manifest)
-            if canonical_json(manifest) != data:
+            if canonical_json(manifest.json_value()) != data:
                 node.findings.append(Finding(f"artifact {FILE}", "other bytes", "its canonical JSON"))
         except LineageError as error:
             other = isinstance(error, OtherRelease)
@@ -100,8 +102,8 @@ class Chain:
             return node
         fetch = _fetcher(self.source, owner)
         self.sealed[run_id] = Sealed(run_id, view.experiment_id, manifest, node.digest, fetch)
-        if view.tags.get(KIND) != manifest["kind"]:
-            node.findings.append(Finding(f"tag {KIND}", str(view.tags.get(KIND)), manifest["kind"]))
+        if view.tags.get(KIND) != manifest.kind:
+            node.findings.append(Finding(f"tag {KIND}", str(view.tags.get(KIND)), manifest.kind))
         return node
 
 
@@ -110,12 +112,14 @@ def title(view: RunView) -> str:
     return view.name if kind in view.name else f"{view.name} {kind}"
 
 
-def _in_order(sealed: Sealed) -> list[Mapping[str, str]]:
+def _in_order(sealed: Sealed) -> list[Reference]:
     """What a run was made from: a pipeline's steps as they were done, of another run by name."""
-    runs: Mapping[str, Mapping[str, str]] = sealed.manifest["inputs"]["runs"]
-    steps = sealed.facts["steps"] if sealed.manifest["kind"] == "pipeline" else {}
-    done = [run_id for pair in zip(steps.get("train", ()), steps.get("eval", ()), strict=False) for run_id in pair]
-    places = {run_id: place for place, run_id in enumerate([steps.get("split"), *done])}
+    runs = sealed.manifest.inputs.runs
+    if sealed.manifest.kind != "pipeline":
+        return list(runs.values())
+    steps = sealed.facts(PipelineFacts).steps
+    done = [run_id for pair in zip(steps.train, steps.eval, strict=False) for run_id in pair]
+    places = {run_id: place for place, run_id in enumerate([steps.split, *done])}
     return sorted(runs.values(), key=lambda reference: places.get(reference["run_id"], len(places)))
 
 

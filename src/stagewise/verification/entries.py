@@ -34,21 +34,21 @@ def check_run(
     """`curves` are the metrics by step, as the run's files tell them, and `models_in` the models that it was made from;
     None where that cannot be told."""
     manifest = sealed.manifest
-    recorded, model = manifest["recorded"], manifest["outputs"]["model"]
+    recorded, model = manifest.recorded, manifest.outputs.model
     if view.status != "FINISHED":
         yield Finding("status", view.status, "FINISHED")
-    yield from texts("param", view.params, recorded["params"], view.params)
-    yield from texts("tag", view.tags, recorded["tags"], filter(_sealed_tag, view.tags))
-    if manifest["fingerprint"] and recorded["tags"].get("stagewise.fingerprint") != manifest["fingerprint"]:
-        found = str(recorded["tags"].get("stagewise.fingerprint"))
-        yield Finding("manifest.json, fingerprint", found, manifest["fingerprint"])
-    singles = {name: [(0, float(value))] for name, value in recorded["metrics"].items()}
+    yield from texts("param", view.params, recorded.params, view.params)
+    yield from texts("tag", view.tags, recorded.tags, filter(_sealed_tag, view.tags))
+    if manifest.fingerprint and recorded.tags.get("stagewise.fingerprint") != manifest.fingerprint:
+        found = str(recorded.tags.get("stagewise.fingerprint"))
+        yield Finding("manifest.json, fingerprint", found, manifest.fingerprint)
+    singles = {name: [(0, float(value))] for name, value in recorded.metrics.items()}
     if curves is not None:
         yield from _metrics(view, singles | dict(curves))
-    yield from _datasets(view, manifest["inputs"]["datasets"])
+    yield from _datasets(view, manifest.inputs.datasets)
     if models_in is not None:
         yield from _set("model inputs", view.models_in, models_in)
-    yield from _set("model outputs", view.models_out, [model["model_id"]] if model else [])
+    yield from _set("model outputs", view.models_out, [model.model_id] if model else [])
 
 
 def _sealed_tag(name: str) -> bool:
@@ -120,19 +120,19 @@ def _set(what: str, found: Sequence[str], expected: Sequence[str]) -> Iterator[F
 
 def check_model(source: Source, sealed: Sealed) -> Iterator[Finding]:
     """The model that a run made, as the server tells of it."""
-    model = sealed.manifest["outputs"]["model"]
-    what = f"model {model['name']}"
+    model = sealed.model
+    what = f"model {model.name}"
     try:
-        view = source.model(model["model_id"])
+        view = source.model(model.model_id)
     except Absent:
-        yield Finding(what, "none", f"models:/{model['model_id']}", "it is missing")
+        yield Finding(what, "none", f"models:/{model.model_id}", "it is missing")
         return
-    expected = {"name": model["name"], "status": "READY", "source_run_id": sealed.run_id}
+    expected = {"name": model.name, "status": "READY", "source_run_id": sealed.run_id}
     for key, value in expected.items():
         if getattr(view, key) != value:
             yield Finding(f"{what}, {key}", str(getattr(view, key)), value)
-    yield from texts(f"{what}, param", view.params, model["params"], view.params)
-    tags = model["tags"] | {SEAL: sealed.digest}
+    yield from texts(f"{what}, param", view.params, model.params, view.params)
+    tags = model.tags | {SEAL: sealed.digest}
     yield from texts(f"{what}, tag", view.tags, tags, filter(_sealed_tag, view.tags))
 
 
@@ -170,13 +170,13 @@ def _sealed_metrics(source: Source, run_id: str, trained: Sealed) -> Mapping[str
         manifest = decode(data)
     except LineageError:
         return {}
-    of_it = manifest["inputs"]["runs"].get("train") == trained.reference
-    return dict(manifest["recorded"]["metrics"]) if of_it else {}
+    of_it = manifest.inputs.runs.get("train") == trained.reference
+    return dict(manifest.recorded.metrics) if of_it else {}
 
 
 def check_model_metrics(view: ModelView, evaluated: Sealed) -> Iterator[Finding]:
     """The metrics that an eval run linked to the model it asked."""
-    found, expected = view.metrics.get(evaluated.run_id, {}), evaluated.manifest["recorded"]["metrics"]
+    found, expected = view.metrics.get(evaluated.run_id, {}), evaluated.manifest.recorded.metrics
     for name in sorted({*found, *expected}):
         if found.get(name) != expected.get(name):
             yield Finding(f"model {view.name}, metric {name}", str(found.get(name)), str(expected.get(name)))

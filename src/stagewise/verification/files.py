@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewise.hashing import digest_tensors, sha256, sha256_file, tensor_digests
-from stagewise.record.manifest import FILE
+from stagewise.record.manifest import FILE, Model
 from stagewise.verification.findings import Finding
 from stagewise.verification.views import Absent, Owner, Source
 
@@ -96,9 +96,9 @@ class Hashes:
         tasks = self._start(owner, listed, expected)
         return lambda: list(self._compare(owner, "artifact", listed, expected, _results(tasks)))
 
-    def check_model(self, model: Mapping[str, Any]) -> Callable[[], list[Finding]]:
+    def check_model(self, model: Model) -> Callable[[], list[Finding]]:
         """As `check_run`, of a model: its files, and the digest over its tensors."""
-        owner, expected = Owner("models", model["model_id"]), dict(model["files"])
+        owner, expected = Owner("models", model.model_id), dict(model.files)
         if not self.source.weights:
             left_out = [path for path in expected if path.endswith(WEIGHTS)]
             self.left_out += len(left_out)
@@ -107,11 +107,11 @@ class Hashes:
         tasks = self._start(owner, listed, expected)
 
         def found() -> list[Finding]:
-            digests, what = _results(tasks), f"model {model['name']}"
+            digests, what = _results(tasks), f"model {model.name}"
             findings = list(self._compare(owner, f"{what}, file", listed, expected, digests))
             # Where a file differs already, the tensors in it say nothing new.
             if self.source.weights and not findings:
-                findings += _weights(what, digests, model["weights_sha256"])
+                findings += _weights(what, digests, model.weights_sha256)
             return findings
 
         return found

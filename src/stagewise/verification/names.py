@@ -55,7 +55,7 @@ class Names:
     def check(self) -> None:
         for node, sealed, leads in self.leads:
             champion = registry.champion_of(sealed)
-            if sealed.manifest["kind"] == "pipeline":
+            if sealed.manifest.kind == "pipeline":
                 add(node, guarded("the registry", registry.check_registered(self.chain, sealed, leads)))
             for lead in leads:
                 add(node, guarded(lead.what, registry.check_lead(self.chain, lead, champion, self.gate)))
@@ -68,15 +68,15 @@ class Names:
             return
         run_id = self.root.run_id or self.root.below[0].run_id
         trained = self.chain.sealed.get(run_id)
-        model = trained and trained.manifest["outputs"]["model"]
+        model = trained and trained.manifest.outputs.model
         if trained is not None and version is not None and model:
             yield from registry.check_version(self.chain.source, version, trained)
-        elif trained is not None and (not model or model_id not in (None, model["model_id"])):
+        elif trained is not None and (not model or model_id not in (None, model.model_id)):
             found = f"models:/{model_id}" if model_id else str(version and version.source)
-            expected = f"models:/{model['model_id']}" if model else "a run that made a model"
+            expected = f"models:/{model.model_id}" if model else "a run that made a model"
             yield Finding("the model that was named", found, expected, "its run sealed no such model")
 
     def moved(self) -> Iterator[str]:
         for _, sealed, leads in self.leads:
-            if sealed.manifest["kind"] == "pipeline":
+            if sealed.manifest.kind == "pipeline":
                 yield from registry.moved(sealed, leads, self.chain.nodes)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from stagewise.data.jsonl import document
 from stagewise.errors import DataError, LineageError
 from stagewise.record import schemas
+from stagewise.record.facts import PipelineFacts, TrainFacts
 from stagewise.record.manifest import Sealed
 from stagewise.verification.chain import Chain
 from stagewise.verification.entries import texts
@@ -81,9 +82,9 @@ def follow(source: Source, name: str, alias: str, champion: str | None) -> Lead 
 def of_pipeline(source: Source, sealed: Sealed) -> list[Lead]:
     """What the aliases of a study, and its champion's, lead to."""
     champion = champion_of(sealed)
-    registered = sealed.facts["registered"]
-    wanted = {(entry["name"], alias) for alias, entry in registered.items()}
-    wanted |= {(name, champion) for name in {entry["name"] for entry in registered.values()} if champion}
+    registered = sealed.facts(PipelineFacts).registered
+    wanted = {(entry.name, alias) for alias, entry in registered.items()}
+    wanted |= {(name, champion) for name in {entry.name for entry in registered.values()} if champion}
     found = (follow(source, name, alias, champion) for name, alias in sorted(wanted))
     return [lead for lead in found if lead is not None]
 
@@ -124,37 +125,37 @@ def _last_promotion(version: VersionView, alias: str) -> Event | None:
 def check_registered(chain: Chain, sealed: Sealed, leads: list[Lead]) -> Iterator[Finding]:
     """The versions that a pipeline registered, and that their aliases are there."""
     pointed = {(lead.name, lead.alias) for lead in leads}
-    for alias, entry in sealed.facts["registered"].items():
-        what, model = f"models:/{entry['name']}/{entry['version']}", f"models:/{entry['model_id']}"
+    for alias, entry in sealed.facts(PipelineFacts).registered.items():
+        what, model = f"models:/{entry.name}/{entry.version}", f"models:/{entry.model_id}"
         gone = f"it was removed from the registry, which says nothing of the checkpoint; that is {model}"
         try:
-            version = chain.source.version(entry["name"], entry["version"])
+            version = chain.source.version(entry.name, entry.version)
         except Absent:
             yield Finding(what, "no such version", model, gone, checked=False)
             continue
-        trained = chain.maker_of(entry["model_id"])
+        trained = chain.maker_of(entry.model_id)
         if trained is not None:
             yield from check_version(chain.source, version, trained)
-        if (entry["name"], alias) not in pointed:
-            yield Finding(f"models:/{entry['name']}@{alias}", "no such alias", f"one of {what}", gone, checked=False)
+        if (entry.name, alias) not in pointed:
+            yield Finding(f"models:/{entry.name}@{alias}", "no such alias", f"one of {what}", gone, checked=False)
 
 
 def check_version(source: Source, version: VersionView, trained: Sealed) -> Iterator[Finding]:
     """The tags that say which checkpoint a version is, and where its files come from."""
     what = f"models:/{version.name}/{version.version}"
-    facts, model = trained.facts, trained.manifest["outputs"]["model"]
-    if version.source != f"models:/{model['model_id']}":
-        yield Finding(f"{what}, source", version.source, f"models:/{model['model_id']}", "it was re-pointed")
-    expected = {key: str(facts[key]) for key in ("arm", "phase", "seed")} | {
-        "weights_sha256": model["weights_sha256"],
+    facts, model = trained.facts(TrainFacts), trained.model
+    if version.source != f"models:/{model.model_id}":
+        yield Finding(f"{what}, source", version.source, f"models:/{model.model_id}", "it was re-pointed")
+    expected = {key: str(getattr(facts, key)) for key in ("arm", "phase", "seed")} | {
+        "weights_sha256": model.weights_sha256,
         "manifest_sha256": trained.digest,
-        "dataset_sha256": facts["source_sha256"],
+        "dataset_sha256": facts.source_sha256,
     }
     yield from texts(f"{what}, tag", version.tags, expected, ())
     if version.run_id != trained.run_id:
         yield Finding(f"{what}, run", version.run_id, trained.run_id)
     with suppress(Absent):  # found where the model was made
-        location = source.model(model["model_id"]).location
+        location = source.model(model.model_id).location
         if version.location != location:
             yield Finding(f"{what}, storage location", version.location, location, "it was re-pointed")
 
@@ -165,7 +166,7 @@ def check_lead(chain: Chain, lead: Lead, champion: str | None, gate: Gate) -> It
         yield Finding(lead.what, f"version {lead.number}", "a version that is there", "there is none of this number")
         return
     trained = chain.sealed.get(lead.made_by or "")
-    if trained is None or trained.manifest["kind"] != "train":
+    if trained is None or trained.manifest.kind != "train":
         found = f"version {lead.number}, whose source is {lead.version.source}"
         yield Finding(lead.what, found, "a checkpoint that a train run sealed", "it was re-pointed")
         return
@@ -178,9 +179,10 @@ def check_lead(chain: Chain, lead: Lead, champion: str | None, gate: Gate) -> It
         return
     if not OF_AN_ARM.search(lead.alias):
         return  # somebody's own
-    leads_to = f"{trained.facts['arm']}-s{trained.facts['seed']}"
-    if leads_to != lead.alias or trained.facts["phase"] != trained.facts["phases"]:
-        found = f"version {lead.number}, which is {trained.manifest['outputs']['model']['name']}"
+    facts = trained.facts(TrainFacts)
+    leads_to = f"{facts.arm}-s{facts.seed}"
+    if leads_to != lead.alias or facts.phase != facts.phases:
+        found = f"version {lead.number}, which is {trained.model.name}"
         yield Finding(lead.what, found, f"the last checkpoint of {lead.alias}", "it was re-pointed")
 
 
@@ -194,7 +196,7 @@ def _check_promotion(chain: Chain, lead: Lead, trained: Sealed, gate: Gate) -> I
         yield Finding(lead.what, found, f"version {told['by']}, or one promoted since", "it was set back by hand")
         return
     promoted = chain.sealed.get(told["eval_run"])
-    if promoted is None or promoted.manifest["inputs"]["runs"].get("train") != trained.reference:
+    if promoted is None or promoted.manifest.inputs.runs.get("train") != trained.reference:
         found = f"eval run {told['eval_run']}"
         yield Finding(f"{lead.what}, promotion", found, f"an eval run of {version}, made by run {trained.run_id}")
         return
@@ -214,7 +216,8 @@ def _check_before(chain: Chain, lead: Lead, before: str | None, against: Sealed 
         return
     with suppress(Absent):
         expected = maker(chain.source, chain.source.version(lead.name, before))
-        found = against.manifest["inputs"]["runs"].get("train", {}).get("run_id")
+        of = against.manifest.inputs.runs.get("train")
+        found = of and of["run_id"]
         if found != expected:
             where = f"{lead.what}, promotion against version {before}"
             yield Finding(where, f"an eval run of run {found}", f"an eval run of run {expected}")
@@ -222,7 +225,7 @@ def _check_before(chain: Chain, lead: Lead, before: str | None, against: Sealed 
 
 def moved(sealed: Sealed, leads: list[Lead], nodes: Mapping[str, Node]) -> list[str]:
     """In words the aliases of a study that lead to other checkpoints than its own by now."""
-    own = {alias: entry["version"] for alias, entry in sealed.facts["registered"].items()}
+    own = {alias: entry.version for alias, entry in sealed.facts(PipelineFacts).registered.items()}
     said = []
     for lead in leads:
         if own.get(lead.alias, lead.number) != lead.number and lead.made_by in nodes:
@@ -238,7 +241,7 @@ def snapshot(source: Source, pipelines: list[Sealed]) -> dict[str, Any]:
     aliases: dict[str, dict[str, str]] = {}
     wanted: set[tuple[str, str]] = set()
     for sealed in pipelines:
-        wanted |= {(entry["name"], entry["version"]) for entry in sealed.facts["registered"].values()}
+        wanted |= {(entry.name, entry.version) for entry in sealed.facts(PipelineFacts).registered.values()}
         for lead in of_pipeline(source, sealed):
             aliases.setdefault(lead.name, {})[lead.alias] = lead.number
             wanted.add((lead.name, lead.number))

@@ -156,17 +156,15 @@ def _remarks(chain: Chain, names: "Names", rules: Rules, verdict: Verdict) -> It
 
 
 def _check_files(chain: Chain, hashes: Hashes, progress: Progress, verdict: Verdict) -> None:
-    outputs = {run_id: sealed.manifest["outputs"] for run_id, sealed in chain.sealed.items()}
-    models = [each["model"] for each in outputs.values() if each["model"]]
-    progress.start(
-        sum(len(each["artifacts"]) for each in outputs.values()) + sum(len(each["files"]) for each in models)
-    )
+    outputs = {run_id: sealed.manifest.outputs for run_id, sealed in chain.sealed.items()}
+    models = [each.model for each in outputs.values() if each.model]
+    progress.start(sum(len(each.artifacts) for each in outputs.values()) + sum(len(each.files) for each in models))
     try:
         waiting = {}
         for run_id, each in outputs.items():
-            waiting[run_id] = [hashes.check_run(run_id, each["artifacts"])]
-            if each["model"]:
-                waiting[run_id].append(hashes.check_model(each["model"]))
+            waiting[run_id] = [hashes.check_run(run_id, each.artifacts)]
+            if each.model:
+                waiting[run_id].append(hashes.check_model(each.model))
         for run_id, calls in waiting.items():
             before = hashes.files
             for found in calls:
@@ -189,12 +187,12 @@ def _entries(chain: Chain, sealed: Sealed, rules: Rules) -> Iterator[Finding]:
         curves = None  # the file that tells them is broken; that is found elsewhere
     models_in = _models_in(chain, sealed)
     yield from check_run(chain.views[sealed.run_id], sealed, curves, models_in)
-    if manifest["outputs"]["model"]:
+    if manifest.outputs.model:
         yield from check_model(chain.source, sealed)
         with suppress(Absent):
-            view = chain.source.model(manifest["outputs"]["model"]["model_id"])
+            view = chain.source.model(manifest.outputs.model.model_id)
             yield from check_metrics_from_outside(chain.source, view, sealed, chain.sealed)
-    if manifest["kind"] == "eval":
+    if manifest.kind == "eval":
         for model_id in models_in or ():
             with suppress(Absent):  # found where the model was made
                 yield from check_model_metrics(chain.source.model(model_id), sealed)
@@ -203,10 +201,10 @@ def _entries(chain: Chain, sealed: Sealed, rules: Rules) -> Iterator[Finding]:
 
 def _models_in(chain: Chain, sealed: Sealed) -> list[str] | None:
     """The models that a run was made from; None where the run that made one is not there."""
-    references = [sealed.manifest["inputs"]["runs"].get(role) for role in ("parent", "train")]
+    references = [sealed.manifest.inputs.runs.get(role) for role in ("parent", "train")]
     made_by = [chain.sealed.get(reference["run_id"]) for reference in references if reference]
-    models = [each and each.manifest["outputs"]["model"] for each in made_by]
-    return None if None in models else [model["model_id"] for model in models if model]
+    models = [each and each.manifest.outputs.model for each in made_by]
+    return None if None in models else [model.model_id for model in models if model]
 
 
 def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:

@@ -183,8 +183,8 @@ def test_a_reproduction_within_tolerance_may_time_out() -> None:
 
 
 def test_an_export_says_how_many_are_scored() -> None:
-    manifest = {"recorded": {"metrics": {}}, "outputs": {"artifacts": {"predictions.jsonl": {}}}}
-    record: Any = SimpleNamespace(run_id="r", manifest=manifest)
+    recorded, outputs = SimpleNamespace(metrics={}), SimpleNamespace(artifacts={"predictions.jsonl": {}})
+    record: Any = SimpleNamespace(run_id="r", manifest=SimpleNamespace(recorded=recorded, outputs=outputs))
     one = {"name": "c", "items": 3, "scored": 0, "right": 0}
     assert _evaluated(one, record)["flexible_95"] is None
     assert _evaluated(one | {"scored": 2, "right": 1}, record)["flexible_95"] == [0.094531, 0.905469]

@@ -25,6 +25,7 @@ from stagewise.config import Promotion
 from stagewise.errors import UserError
 from stagewise.evaluation import predictions
 from stagewise.record.code import code_digest, deciding, deciding_versions, environment
+from stagewise.record.facts import ReportFacts
 from stagewise.record.manifest import Sealed
 from stagewise.tracking.pages import address
 from stagewise.verification.chain import Chain
@@ -55,15 +56,15 @@ class Rules:
 
     def same(self, sealed: Sealed) -> bool:
         manifest, here = sealed.manifest, environment()
-        kind, there = manifest["kind"], manifest["environment"]
+        kind, there = manifest.kind, manifest.environment
         return (
-            manifest["code"]["step_sha256"] == code_digest(MODULES[kind])
-            and all(there.get(name) == here[name] for name in ("python", "zlib"))
-            and deciding(kind, there["packages"]) == deciding_versions(kind)
+            manifest.code.step_sha256 == code_digest(MODULES[kind])
+            and (there.python, there.zlib) == (here.python, here.zlib)
+            and deciding(kind, there.packages) == deciding_versions(kind)
         )
 
     def curves(self, sealed: Sealed) -> Points:
-        if sealed.manifest["kind"] != "train":
+        if sealed.manifest.kind != "train":
             return {}
         from stagewise.commands.derivation.train import curve_of
         from stagewise.steps.train import step_metrics
@@ -78,17 +79,18 @@ class Rules:
         return code.check(sealed)
 
     def derive(self, sealed: Sealed, chain: Chain) -> Derived:
-        kind = sealed.manifest["kind"]
+        kind = sealed.manifest.kind
         module = importlib.import_module(f"stagewise.commands.derivation.{kind}")
         return Derived(SAID[kind], list(module.derive(sealed, chain, self.memo)))
 
     def remarks(self, sealed: Sealed, source: Source) -> Iterator[str]:
-        facts = sealed.facts
-        if sealed.manifest["kind"] == "report" and facts["server"] not in ("", address(source.where)):
-            yield f"The report's links lead to {facts['server']}; this record was read from {source.where}."
-        if redacted := sealed.manifest["code"].get("redacted"):
+        if sealed.manifest.kind == "report":
+            server = sealed.facts(ReportFacts).server
+            if server not in ("", address(source.where)):
+                yield f"The report's links lead to {server}; this record was read from {source.where}."
+        if redacted := sealed.manifest.code.redacted:
             yield f"Run {sealed.run_id}: {redacted} credentials stand as *** in code.diff, so its package is as told."
-        if withheld := sealed.manifest["code"].get("withheld"):
+        if withheld := sealed.manifest.code.withheld:
             yield f"Run {sealed.run_id} holds not all of its code: {withheld}."
 
     def gate(self, promotion: Event, promoted: Sealed, against: Sealed | None) -> Iterator[Finding]:
@@ -125,8 +127,8 @@ def _rows(evaluated: Sealed) -> list[dict[str, Any]]:
 
 
 def _asked(evaluated: Sealed) -> tuple[Any, ...]:
-    part = evaluated.manifest["config"]["part"]
-    return evaluated.manifest["inputs"]["datasets"]["eval"]["sha256"], part["evaluation"], part["template"]
+    part = evaluated.manifest.config.part
+    return evaluated.manifest.inputs.datasets["eval"]["sha256"], part["evaluation"], part["template"]
 
 
 def _near(found: float | None, expected: float | None) -> bool:

@@ -18,6 +18,7 @@ from stagewise.model import loading, templates
 from stagewise.model.device import device_kind
 from stagewise.record.code import deciding, normalized
 from stagewise.record.code import packages as installed
+from stagewise.record.facts import TrainFacts
 from stagewise.record.manifest import Sealed
 from stagewise.tracking.package import FOLDER, TOKENIZER, write_package
 from stagewise.verification.chain import Chain
@@ -42,8 +43,8 @@ def parameters(sealed: Sealed, chain: Chain) -> int:
     """As many as the tensors have elements, less those of buffers; as told where a bundle left them out."""
     shapes = _shapes(sealed, chain)
     if shapes is None:
-        return int(sealed.facts["parameters"])
-    return sum(map(prod, shapes.values())) - int(sealed.facts["buffers"])
+        return sealed.facts(TrainFacts).parameters
+    return sum(map(prod, shapes.values())) - sealed.facts(TrainFacts).buffers
 
 
 def dtype_of(sealed: Sealed, chain: Chain) -> str:
@@ -53,28 +54,28 @@ def dtype_of(sealed: Sealed, chain: Chain) -> str:
 
 def derive(sealed: Sealed, chain: Chain, config: Config, parent: Sealed | None) -> Iterator[Finding]:
     """What is packed around the weights, and what a phase takes over from its parent."""
-    model = sealed.manifest["outputs"]["model"]
+    model = sealed.model
     yield from _package(sealed, chain, config)
     if parent is None:
         return
     found, expected = _shapes(sealed, chain), _shapes(parent, chain)
-    yield from same(f"model {model['name']}, shapes of its tensors", found, expected, "its parent has these")
-    both = [each.manifest["environment"]["packages"] for each in (sealed, parent)]
+    yield from same(f"model {model.name}, shapes of its tensors", found, expected, "its parent has these")
+    both = [each.manifest.environment.packages for each in (sealed, parent)]
     if deciding("train", both[0]) != deciding("train", both[1]):
         return  # another release of a library may write the same in another way
     mine, parents = (_small(each, chain) for each in (sealed, parent))
     for name in sorted(mine.keys() | parents.keys()):
-        yield from same(f"model {model['name']}, file {name}", mine.get(name), parents.get(name), "its parent has this")
+        yield from same(f"model {model.name}, file {name}", mine.get(name), parents.get(name), "its parent has this")
 
 
 def made_again(sealed: Sealed, chain: Chain, config: Config, seed: int, texts: Sequence[str]) -> Iterator[Finding]:
     """A model from scratch, from its seed and the training data, if this is the kind of machine that made it: another
     one's random numbers may differ in the last bits."""
     shapes = _shapes(sealed, chain)
-    here = device_kind("cpu") == sealed.manifest["machine"]["device"]
+    here = device_kind("cpu") == sealed.manifest.machine["device"]
     if shapes is None or not here or not isinstance(config.model, ScratchModel):
         return
-    name, scratch = sealed.manifest["outputs"]["model"]["name"], config.model.scratch
+    name, scratch = sealed.model.name, config.model.scratch
     # First the sizes: whoever wrote the record chose them, and may have chosen more than fits here.
     wanted = {"hidden_size": scratch.hidden_size, "intermediate_size": scratch.intermediate_size}
     wanted |= {"layers": scratch.layers}
@@ -87,7 +88,7 @@ def made_again(sealed: Sealed, chain: Chain, config: Config, seed: int, texts: S
         loading.save(loaded, Path(folder) / FOLDER)
         loaded.tokenizer.save_pretrained(Path(folder) / TOKENIZER)
         made = folder_digests(Path(folder))
-    files = sealed.manifest["outputs"]["model"]["files"]
+    files = sealed.model.files
     for path in sorted(made):
         recorded = files.get(path)
         yield from same(f"model {name}, file {path}", recorded, made[path], "that is what its seed and the stages give")
@@ -105,14 +106,14 @@ def _sizes(shapes: Mapping[str, list[int]]) -> dict[str, int]:
 
 
 def _owner(sealed: Sealed) -> Owner:
-    return Owner("models", sealed.manifest["outputs"]["model"]["model_id"])
+    return Owner("models", sealed.model.model_id)
 
 
 def _shapes(sealed: Sealed, chain: Chain) -> dict[str, list[int]] | None:
     """Of every tensor; None where the weights are not here."""
     if not chain.source.weights:
         return None
-    files = sealed.manifest["outputs"]["model"]["files"]
+    files = sealed.model.files
     shapes: dict[str, list[int]] = {}
     for name in files:
         if name.startswith(f"{FOLDER}/") and name.endswith(WEIGHTS):
@@ -123,7 +124,7 @@ def _shapes(sealed: Sealed, chain: Chain) -> dict[str, list[int]] | None:
 
 def _small(sealed: Sealed, chain: Chain) -> dict[str, Any]:
     """What a phase takes over: tokenizer and config, but for what is its own."""
-    files = sealed.manifest["outputs"]["model"]["files"]
+    files = sealed.model.files
     found: dict[str, Any] = {
         name: entry["sha256"] for name, entry in files.items() if name.startswith((f"{FOLDER}/token", f"{TOKENIZER}/"))
     }
@@ -138,8 +139,8 @@ def _config(sealed: Sealed, chain: Chain) -> dict[str, Any]:
 
 def _package(sealed: Sealed, chain: Chain, config: Config) -> Iterator[Finding]:
     """MLmodel and what stands beside it: what is loaded and served, and by what code."""
-    model, environment = sealed.manifest["outputs"]["model"], sealed.manifest["environment"]
-    packages = normalized(environment["packages"])
+    model, environment = sealed.model, sealed.manifest.environment
+    packages = normalized(environment.packages)
     answering = templates.answering(tokenizer_of(chain, sealed), config.training)
     with tempfile.TemporaryDirectory() as name:
         again = Path(name)
@@ -147,18 +148,18 @@ def _package(sealed: Sealed, chain: Chain, config: Config) -> Iterator[Finding]:
             (again / path).parent.mkdir(parents=True)
             with chain.source.fetch(_owner(sealed), path) as local:
                 (again / path).write_bytes(local.read_bytes())
-        write_package(again, model["model_id"], sealed.run_id, answering, packages, environment["python"])
+        write_package(again, model.model_id, sealed.run_id, answering, packages, environment.python)
         follows = {
             path.relative_to(again).as_posix(): path.read_bytes()
             for path in again.rglob("*")
             if path.is_file() and not path.is_relative_to(again / FOLDER) and not path.is_relative_to(again / TOKENIZER)
         }
     inside = (f"{FOLDER}/", f"{TOKENIZER}/")
-    found = {path for path in model["files"] if not path.startswith(inside)}
+    found = {path for path in model.files if not path.startswith(inside)}
     # Another release of MLflow may write the same in another way.
     checked = packages.get("mlflow") == normalized(installed())["mlflow"]
     for path in sorted(found | follows.keys()):
-        where = f"model {model['name']}, file {path}"
+        where = f"model {model.name}, file {path}"
         if path not in found or path not in follows:
             told, wanted = ("a file", "none") if path in found else ("none", "a file")
             yield Finding(where, told, wanted, "that is what the package writes", checked)

@@ -11,7 +11,7 @@ from stagewise.credentials import HIDDEN
 from stagewise.errors import CodeError
 from stagewise.record import checkout, commits, git_objects
 from stagewise.record import code as provenance
-from stagewise.record.manifest import Sealed
+from stagewise.record.manifest import Code, Sealed
 from stagewise.steps.common import ARCHIVE, COMMIT, DIFF, TREE
 from stagewise.verification.findings import Finding
 
@@ -23,11 +23,11 @@ SEEN: dict[Any, "_Commit"] = {}
 
 
 def check(sealed: Sealed) -> Iterator[Finding]:
-    code, artifacts = sealed.manifest["code"], sealed.manifest["outputs"]["artifacts"]
+    code, artifacts = sealed.manifest.code, sealed.manifest.outputs.artifacts
     held = {name: name in artifacts for name in (COMMIT, TREE, DIFF, ARCHIVE)}
-    committed = code["commit"] is not None
-    expected = {DIFF: bool(code["dirty"]), ARCHIVE: bool(code.get("archived"))}
-    if not code.get("withheld"):
+    committed = code.commit is not None
+    expected = {DIFF: bool(code.dirty), ARCHIVE: bool(code.archived)}
+    if not code.withheld:
         expected |= {COMMIT: committed, TREE: committed}
     for name, wanted in expected.items():
         if held[name] != wanted:
@@ -35,33 +35,35 @@ def check(sealed: Sealed) -> Iterator[Finding]:
             yield Finding(f"artifact {name}", found, follows, "as manifest.json, code has it")
     if not committed or not (held[COMMIT] and held[TREE]):
         if committed:
-            why = f"the record holds neither the commit nor its tree ({code.get('withheld')})"
+            why = f"the record holds neither the commit nor its tree ({code.withheld})"
             yield Finding(
-                "manifest.json, code.commit", code["commit"], "one that can be told again", why, checked=False
+                "manifest.json, code.commit", str(code.commit), "one that can be told again", why, checked=False
             )
         return
     entries = {name: artifacts.get(name) for name in (COMMIT, TREE, DIFF, ARCHIVE)}
     key = (
         *(entry and entry["sha256"] for entry in entries.values()),
-        *(code.get(name) for name in ("commit", "path", "redacted")),
+        code.commit,
+        code.path,
+        code.redacted,
     )
     commit = kept(SEEN, key, lambda: _Commit(sealed, held))
     yield from commit.findings
     yield from _digests(sealed, commit)
     stars = sealed.artifact(DIFF).count(HIDDEN.encode()) if held[DIFF] else 0
-    if (code.get("redacted") or 0) > stars:
-        yield Finding("manifest.json, code.redacted", str(code["redacted"]), f"at most {stars}, as code.diff has it")
+    if code.redacted > stars:
+        yield Finding("manifest.json, code.redacted", str(code.redacted), f"at most {stars}, as code.diff has it")
 
 
 class _Commit:
     """A commit as a record holds it, looked at once for all runs that hold the same."""
 
     def __init__(self, sealed: Sealed, held: Mapping[str, bool]) -> None:
-        code = sealed.manifest["code"]
+        code = sealed.manifest.code
         self.findings: list[Finding] = []
         self.package: str | None = None
         self.steps: dict[str, str] = {}
-        path, commit = code.get("path") or "", str(code["commit"])
+        path, commit = code.path or "", str(code.commit)
         try:
             self.listing = git_objects.entries(sealed.artifact(TREE))
             mismatches = list(git_objects.check(commit, sealed.artifact(COMMIT), self.listing))
@@ -75,7 +77,7 @@ class _Commit:
         self.findings += [Finding(f"artifact {each.what}", each.found, each.expected) for each in mismatches]
         if f"{path}/src/stagewise/__init__.py".lstrip("/") not in self.listing:
             self.findings.append(Finding(f"artifact {TREE}", "a tree without the package", "src/stagewise in it"))
-        if held[ARCHIVE] and not mismatches and not code.get("redacted"):
+        if held[ARCHIVE] and not mismatches and not code.redacted:
             self._rebuild(sealed, held)
 
     def _rebuild(self, sealed: Sealed, held: Mapping[str, bool]) -> None:
@@ -83,7 +85,7 @@ class _Commit:
         diff = sealed.artifact(DIFF) if held[DIFF] else None
         with tempfile.TemporaryDirectory() as folder:
             try:
-                code, archive = sealed.manifest["code"], sealed.artifact(ARCHIVE)
+                code, archive = sealed.manifest.code, sealed.artifact(ARCHIVE)
                 package = checkout.archived(code, diff, archive, Path(folder) / "code")
             except CodeError as error:
                 self.findings.append(Finding("its code", str(error), "a package that can be rebuilt", checked=False))
@@ -95,27 +97,27 @@ class _Commit:
 
 
 def _digests(sealed: Sealed, commit: _Commit) -> Iterator[Finding]:
-    code, kind = sealed.manifest["code"], sealed.manifest["kind"]
+    code, kind = sealed.manifest.code, sealed.manifest.kind
     why = "that is what the code in the record gives"
     for name, found in (("package_sha256", commit.package), ("step_sha256", commit.steps.get(kind))):
-        if found is not None and code[name] != found:
-            yield Finding(f"manifest.json, code.{name}", code[name], found, why)
-    if code["package_sha256"] != provenance.package_digest(provenance.PACKAGE):
+        if found is not None and getattr(code, name) != found:
+            yield Finding(f"manifest.json, code.{name}", getattr(code, name), found, why)
+    if code.package_sha256 != provenance.package_digest(provenance.PACKAGE):
         return
     ours = provenance.code_digest(MODULES[kind])
-    if kind not in commit.steps and code["step_sha256"] != ours:
-        yield Finding("manifest.json, code.step_sha256", code["step_sha256"], ours, "that is what this package gives")
-    if commit.package is None and not code["dirty"] and commit.listing:
+    if kind not in commit.steps and code.step_sha256 != ours:
+        yield Finding("manifest.json, code.step_sha256", code.step_sha256, ours, "that is what this package gives")
+    if commit.package is None and not code.dirty and commit.listing:
         yield from _sources(code, commit.listing)
 
 
-def _sources(code: Mapping[str, Any], listing: Mapping[str, git_objects.Entry]) -> Iterator[Finding]:
+def _sources(code: Code, listing: Mapping[str, git_objects.Entry]) -> Iterator[Finding]:
     """That the commit holds the very sources that run here, where the package is the recorded one."""
-    place = f"{code.get('path') or ''}/src/stagewise/".lstrip("/")
+    place = f"{code.path or ''}/src/stagewise/".lstrip("/")
     for path in sorted(provenance.PACKAGE.rglob("*")):
         name = path.relative_to(provenance.PACKAGE).as_posix()
         if path.is_file() and name.endswith(provenance.SOURCES):
-            found = git_objects.object_id("blob", path.read_bytes(), code["commit"])
+            found = git_objects.object_id("blob", path.read_bytes(), str(code.commit))
             entry = listing.get(f"{place}{name}")
             if entry is None or entry.id != found:
                 told = f"blob {entry.id}" if entry else "none"

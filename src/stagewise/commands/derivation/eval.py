@@ -10,6 +10,7 @@ from stagewise.curriculum.targets import Target
 from stagewise.data.traces import parse_items
 from stagewise.evaluation import predictions
 from stagewise.evaluation.generation import Answer, Prompt
+from stagewise.record.facts import EvalFacts, SplitFacts
 from stagewise.record.manifest import Sealed
 from stagewise.steps import evaluate as step
 from stagewise.tracking.runs import table_tag
@@ -34,19 +35,20 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     # What a comparison that took too long leaves open is taken as recorded: it is unchecked, and breaks nothing else.
     rebuilt = [again | _open(row, again) for row, again in zip(rows, rebuilt, strict=True)]
     yield from same(f"artifact {step.TABLE}", sealed.json(step.TABLE), predictions.table(rebuilt))
-    metrics, (asked,) = predictions.metrics(rebuilt), step.datasets(made_of.facts)
-    facts = step.facts_of(settings, trained, rebuilt, sealed.facts["resumed_at_answer"])
+    metrics, (asked,) = predictions.metrics(rebuilt), step.datasets(made_of.facts(SplitFacts))
+    resumed_at = sealed.facts(EvalFacts).resumed_at_answer
+    facts = step.facts_of(settings, trained, rebuilt, resumed_at)
     expected = Expected(
-        description=step.describe(settings, facts, rebuilt, trained.manifest["outputs"]["model"]["name"], asked.source),
+        description=step.describe(settings, facts, rebuilt, trained.model.name, asked.source),
         facts=facts,
         part=step.part_of(config, target),
         artifacts=[predictions.FILE, step.TABLE],
         inputs=step.inputs_of(made_of, trained, settings),
         runs={"split": "split", "train": "train"},
         parameters={"config": None, "split_run": made_of.run_id, "train_run": trained.run_id},
-        tags={**target.tags, **step.tags(settings, facts["traces"])},
+        tags={**target.tags, **step.tags(settings, facts.traces)},
         more_tags=table_tag(step.TABLE),
-        resumed=sealed.facts["resumed_at_answer"] > 0,
+        resumed=resumed_at > 0,
         metrics=metrics,
         datasets=[asked],
     )

@@ -17,6 +17,7 @@ from stagewise.data.jsonl import document
 from stagewise.errors import DataError, UserError
 from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.record.code import deciding, identity
+from stagewise.record.frozen import Frozen
 from stagewise.record.manifest import Sealed
 from stagewise.steps.common import ARCHIVE, ASKED, COMMIT, DIFF, TREE, code_tags, described
 from stagewise.tracking.datasets import DatasetRef
@@ -39,7 +40,7 @@ class Expected:
     """What a run of a kind records beside the content of its files, as far as it follows."""
 
     description: str
-    facts: Mapping[str, Any]
+    facts: Frozen
     part: Mapping[str, Any]
     """Of the resolved config."""
     artifacts: Sequence[str]
@@ -161,20 +162,20 @@ def kept(memo: dict[Any, Any], key: Any, make: Callable[[], T]) -> T:
 
 def hold(sealed: Sealed, chain: Chain, expected: Expected) -> Iterator[Finding]:
     """The whole manifest but for what its kind looks at by itself."""
-    manifest, runs = sealed.manifest, sealed.manifest["inputs"]["runs"]
-    kinds = {role: chain.made_from(sealed, role).manifest["kind"] for role in runs}
+    manifest, runs = sealed.manifest, sealed.manifest.inputs.runs
+    kinds = {role: chain.made_from(sealed, role).manifest.kind for role in runs}
     yield from same("manifest.json, inputs.runs", kinds, expected.runs)
-    yield from each_same("manifest.json, facts", sealed.facts, expected.facts)
-    yield from same("manifest.json, config.part", manifest["config"]["part"], expected.part)
+    yield from each_same("manifest.json, facts", manifest.facts, expected.facts.json_value())
+    yield from same("manifest.json, config.part", manifest.config.part, expected.part)
     yield from _fingerprint(sealed, expected)
     yield from _artifacts(sealed, expected)
     yield from _params(sealed, expected)
     yield from _tags(sealed, chain, expected)
-    yield from each_same("manifest.json, recorded.metrics", manifest["recorded"]["metrics"], expected.metrics)
+    yield from each_same("manifest.json, recorded.metrics", manifest.recorded.metrics, expected.metrics)
     datasets = {ref.name: ref.entry for ref in expected.datasets}
-    yield from same("manifest.json, inputs.datasets", manifest["inputs"]["datasets"], datasets)
-    model = manifest["outputs"]["model"]
-    told = model and {name: model[name] for name in ("name", "params", "tags")}
+    yield from same("manifest.json, inputs.datasets", manifest.inputs.datasets, datasets)
+    model = manifest.outputs.model
+    told = model and model.model_dump(include={"name", "params", "tags"})
     yield from same("manifest.json, outputs.model", told, expected.model)
     if expected.setup:
         yield from _setup(sealed)
@@ -184,15 +185,15 @@ def _fingerprint(sealed: Sealed, expected: Expected) -> Iterator[Finding]:
     """Over the parts that stand beside it."""
     manifest, follows = sealed.manifest, None
     if expected.inputs is not None:
-        kind, there = manifest["kind"], manifest["environment"]
-        versions, code = deciding(kind, there["packages"]), manifest["code"]["step_sha256"]
-        part, machine = manifest["config"]["part"], manifest["machine"]
-        follows = digest_json(identity(kind, part, expected.inputs, machine, code, versions, there["python"]))
-    yield from same("manifest.json, fingerprint", manifest["fingerprint"], follows)
+        kind, there = manifest.kind, manifest.environment
+        versions, code = deciding(kind, there.packages), manifest.code.step_sha256
+        part, machine = manifest.config.part, manifest.machine
+        follows = digest_json(identity(kind, part, expected.inputs, machine, code, versions, there.python))
+    yield from same("manifest.json, fingerprint", manifest.fingerprint, follows)
 
 
 def _artifacts(sealed: Sealed, expected: Expected) -> Iterator[Finding]:
-    found = set(sealed.manifest["outputs"]["artifacts"])
+    found = set(sealed.manifest.outputs.artifacts)
     wanted = {*expected.setup, *expected.artifacts}
     for name in sorted((found ^ wanted) - set(CODE)):
         told, follows = ("a file", "none") if name in found else ("none", "a file")
@@ -200,8 +201,8 @@ def _artifacts(sealed: Sealed, expected: Expected) -> Iterator[Finding]:
 
 
 def _params(sealed: Sealed, expected: Expected) -> Iterator[Finding]:
-    recorded: Mapping[str, str] = sealed.manifest["recorded"]["params"]
-    params = flatten({**expected.part, "machine": sealed.manifest["machine"]}) if expected.setup else {}
+    recorded: Mapping[str, str] = sealed.manifest.recorded.params
+    params = flatten({**expected.part, "machine": sealed.manifest.machine}) if expected.setup else {}
     yield from same("manifest.json, recorded.params", {name: recorded.get(name) for name in params}, params)
     for name in sorted(recorded.keys() - params.keys()):
         where = f"manifest.json, recorded.params.{name}"
@@ -212,16 +213,16 @@ def _params(sealed: Sealed, expected: Expected) -> Iterator[Finding]:
 
 
 def _tags(sealed: Sealed, chain: Chain, expected: Expected) -> Iterator[Finding]:
-    manifest, recorded = sealed.manifest, sealed.manifest["recorded"]["tags"]
+    manifest, recorded = sealed.manifest, sealed.manifest.recorded.tags
     parent = recorded.get(PARENT)
-    made_from = {role: chain.made_from(sealed, role) for role in manifest["inputs"]["runs"]}
-    ours = {**expected.tags, **code_tags(manifest["code"])}
-    tags = {KIND: manifest["kind"], **{f"stagewise.{name}": value for name, value in ours.items()}}
+    made_from = {role: chain.made_from(sealed, role) for role in manifest.inputs.runs}
+    ours = {**expected.tags, **code_tags(manifest.code)}
+    tags = {KIND: manifest.kind, **{f"stagewise.{name}": value for name, value in ours.items()}}
     tags |= {PARENT: parent} if parent is not None else {}
-    tags |= {FINGERPRINT: manifest["fingerprint"]} if manifest["fingerprint"] else {}
+    tags |= {FINGERPRINT: manifest.fingerprint} if manifest.fingerprint else {}
     tags |= {NOTE: expected.description, **expected.more_tags}
     if expected.inputs is not None:
-        tags[NOTE] = described(expected.description, manifest["experiment_id"], parent, made_from)
+        tags[NOTE] = described(expected.description, manifest.experiment_id, parent, made_from)
     if expected.resumed:  # after which run, nothing else tells
         tags["stagewise.resumed_from"] = recorded.get("stagewise.resumed_from", "a run's id")
     yield from each_same("manifest.json, recorded.tags", recorded, tags)
@@ -231,7 +232,9 @@ def _setup(sealed: Sealed) -> Iterator[Finding]:
     """The files that say how the run was made, and what the manifest says of them."""
     manifest = sealed.manifest
     here = sealed.json("environment.json")
-    yield from same("artifact environment.json", here, manifest["environment"] | {"machine": manifest["machine"]})
+    yield from same(
+        "artifact environment.json", here, manifest.environment.json_value() | {"machine": manifest.machine}
+    )
     asked = sealed.artifact(ASKED)
-    yield from same("manifest.json, config.file_sha256", manifest["config"]["file_sha256"], sha256(asked))
+    yield from same("manifest.json, config.file_sha256", manifest.config.file_sha256, sha256(asked))
     yield from same(f"artifact {RESOLVED}", document(sealed.artifact(RESOLVED), RESOLVED), resolved(config_of(sealed)))

@@ -8,6 +8,8 @@ from stagewise.commands.derivation.expected import Expected, config_of, hold, sa
 from stagewise.config import Config, OwnBudget, resolved
 from stagewise.curriculum.targets import BASE, Target, target_of, targets
 from stagewise.model.device import DETERMINISM
+from stagewise.record.facts import PipelineFacts, Registered, ReportFacts, SplitFacts
+from stagewise.record.frozen import Machine
 from stagewise.record.manifest import Sealed
 from stagewise.steps import evaluate, study, train
 from stagewise.steps import report as report_step
@@ -18,34 +20,34 @@ from stagewise.verification.findings import Finding
 
 
 def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Finding]:
-    config, facts = config_of(sealed), sealed.facts
-    steps = facts["steps"]
-    yield from same(f"artifact {report_step.STEPS}", sealed.json(report_step.STEPS), steps)
-    parts = chain.sealed[steps["split"]], chain.made_from(sealed, "report")
-    trained = [chain.sealed[run_id] for run_id in steps["train"]]
-    evaluated = [chain.sealed[run_id] for run_id in steps["eval"]]
+    config, facts = config_of(sealed), sealed.facts(PipelineFacts)
+    steps = facts.steps
+    yield from same(f"artifact {report_step.STEPS}", sealed.json(report_step.STEPS), steps.json_value())
+    parts = chain.sealed[steps.split], chain.made_from(sealed, "report")
+    trained = [chain.sealed[run_id] for run_id in steps.train]
+    evaluated = [chain.sealed[run_id] for run_id in steps.eval]
     yield from _checkpoints(config, chain, trained, evaluated)
     runs = study.runs_of(*parts, trained, evaluated)
     named = {name: each.reference for name, each in runs.items()}
-    yield from same("manifest.json, inputs.runs", sealed.manifest["inputs"]["runs"], named)
+    yield from same("manifest.json, inputs.runs", sealed.manifest.inputs.runs, named)
     yield from _steps(sealed, config, chain, *parts, trained, evaluated)
     compared = sealed.json(f"report/{report_step.COMPARISON}")
-    copies = [f"report/{name}" for name in parts[1].facts["files"]]
+    copies = [f"report/{name}" for name in parts[1].facts(ReportFacts).files]
     yield from _copies(sealed, parts[1])
-    yield from same("manifest.json, machine", sealed.manifest["machine"], _machine(sealed, config))
+    yield from same("manifest.json, machine", sealed.manifest.machine, _machine(sealed, config))
     expected = Expected(
-        description=study.describe(compared, facts["registered"], runs),
-        facts={
-            "steps": steps,
-            "steps_reused": study.reused(runs, sealed.run_id),
-            "report": parts[1].facts,
-            "registered": _registered(config, facts["registered"], trained),
-        },
+        description=study.describe(compared, facts.registered, runs),
+        facts=PipelineFacts(
+            steps=steps,
+            steps_reused=study.reused(runs, sealed.run_id),
+            report=parts[1].facts(ReportFacts),
+            registered=_registered(config, facts.registered, trained),
+        ),
         part=resolved(config),
         artifacts=[report_step.STEPS, *copies],
-        runs={name: each.manifest["kind"] for name, each in runs.items()},
+        runs={name: each.manifest.kind for name, each in runs.items()},
         parameters={"config": None},
-        tags={"study": config.study, "config_sha256": sealed.manifest["config"]["file_sha256"]},
+        tags={"study": config.study, "config_sha256": sealed.manifest.config.file_sha256},
         metrics=study.finals(compared),
     )
     yield from hold(sealed, chain, expected)
@@ -75,7 +77,7 @@ def _steps(
     """Each step by this study's config, data and checkpoints: it may have been made for another."""
     yield from _asked("split", made_of, split_part(config))
     yield from _asked("report", report, report_step.part_of(config))
-    yield from same("report, its split", report.manifest["inputs"]["runs"].get("split"), made_of.reference)
+    yield from same("report, its split", report.manifest.inputs.runs.get("split"), made_of.reference)
     by_name = {Target.of(each).checkpoint: each for each in trained}
     for each in trained:
         target = Target.of(each)
@@ -96,13 +98,13 @@ def _steps(
         yield from _data(what, chain.made_from(each, "split"), made_of)
         yield from _where(what, sealed, each, config, 0)
         yield from _same_checkpoint(f"{what}, its checkpoint", chain.made_from(each, "train"), checkpoint)
-        named = report.manifest["inputs"]["runs"].get(what)
+        named = report.manifest.inputs.runs.get(what)
         yield from same(f"report, its {what}", named, each.reference, "that is the pipeline's")
 
 
 def _asked(what: str, made: Sealed, part: Mapping[str, Any]) -> Iterator[Finding]:
     """That a step was made with the settings that this study's config asks for."""
-    found = made.manifest["config"]["part"]
+    found = made.manifest.config.part
     for name in sorted(found.keys() | part.keys()):
         yield from same(f"{what}, its config's {name}", found.get(name), part.get(name), "that is the study's config")
 
@@ -110,7 +112,7 @@ def _asked(what: str, made: Sealed, part: Mapping[str, Any]) -> Iterator[Finding
 def _data(what: str, found: Sealed, expected: Sealed) -> Iterator[Finding]:
     """That its split holds the bytes of the study's: of the source, of every stage, of the eval set."""
     for name in ("source", "stages", "eval"):
-        told, follows = found.facts[name], expected.facts[name]
+        told, follows = getattr(found.facts(SplitFacts), name), getattr(expected.facts(SplitFacts), name)
         yield from same(f"{what}, its split's {name}", told, follows, "that is the study's split")
 
 
@@ -118,41 +120,40 @@ def _same_checkpoint(what: str, found: Sealed, expected: Sealed) -> Iterator[Fin
     """That a step started from the very files of the study's checkpoint, and from its optimizer's state."""
     yield from same(what, Target.of(found).checkpoint, Target.of(expected).checkpoint, "that is the study's")
     yield from same(f"{what}, files", loaded_files(found), loaded_files(expected), "those are the study's")
-    state, wanted = (each.manifest["outputs"]["artifacts"].get(STATE) for each in (found, expected))
+    state, wanted = (each.manifest.outputs.artifacts.get(STATE) for each in (found, expected))
     yield from same(f"{what}, optimizer", state, wanted, "that is the study's")
 
 
 def _where(what: str, sealed: Sealed, made: Sealed, config: Config, phase: int) -> Iterator[Finding]:
     """On the kind of machine that the pipeline was run on, with as many threads if nothing else decides them."""
-    found, expected = made.manifest["machine"], sealed.manifest["machine"]
+    found, expected = made.manifest.machine, sealed.manifest.machine
     if phase and config.training.processes > 1 and config.compute.threads is None:
-        found, expected = ({**each, "threads": 1} for each in (found, expected))
+        found, expected = found | {"threads": 1}, expected | {"threads": 1}
     yield from same(f"{what}, its machine", found, expected, "that is the pipeline's")
 
 
-def _machine(sealed: Sealed, config: Config) -> dict[str, Any]:
+def _machine(sealed: Sealed, config: Config) -> Machine:
     """The pipeline's, as far as the config and the code decide it."""
-    told = sealed.manifest["machine"]
+    told = sealed.manifest.machine
     threads = config.compute.threads or told["threads"]
     return {"device": told["device"], "threads": threads, "determinism": DETERMINISM}
 
 
 def _copies(sealed: Sealed, report: Sealed) -> Iterator[Finding]:
-    made, artifacts = report.manifest["outputs"]["artifacts"], sealed.manifest["outputs"]["artifacts"]
-    for name in report.facts["files"]:
+    made, artifacts = report.manifest.outputs.artifacts, sealed.manifest.outputs.artifacts
+    for name in report.facts(ReportFacts).files:
         yield from same(f"artifact report/{name}", artifacts.get(f"report/{name}"), made[name])
 
 
-def _registered(config: Config, told: Mapping[str, Any], trained: Sequence[Sealed]) -> dict[str, Any]:
+def _registered(config: Config, told: Mapping[str, Registered], trained: Sequence[Sealed]) -> dict[str, Registered]:
     """The last checkpoint of each arm and seed; the number of its version only the registry knows."""
     follows = {}
     for each in trained:
         target = Target.of(each)
         if target.is_final:
             alias = study.alias_of(target)
-            version = told.get(alias, {}).get("version", "a version")
-            model_id = each.manifest["outputs"]["model"]["model_id"]
-            follows[alias] = {"name": config.study, "version": version, "model_id": model_id}
+            version = told[alias].version if alias in told else "a version"
+            follows[alias] = Registered(name=config.study, version=version, model_id=each.model.model_id)
     return follows
 
 
@@ -165,7 +166,7 @@ def _same_examples(config: Config, last: Sequence[Sealed]) -> Iterator[Finding]:
             continue
         against = first.setdefault(target.seed, each)
         for name in ("multiset_sha256", "counted_so_far.loss_tokens", "counted_so_far.optimizer_steps"):
-            found, expected = (_at(sealed.facts, name) for sealed in (each, against))
+            found, expected = (_at(sealed.manifest.facts, name) for sealed in (each, against))
             yield from same(f"{target.checkpoint}, {name}", found, expected)
 
 

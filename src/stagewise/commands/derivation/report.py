@@ -6,6 +6,7 @@ from typing import Any
 from stagewise.commands.derivation.expected import Expected, config_of, hold, same
 from stagewise.curriculum.targets import targets
 from stagewise.hashing import sha256
+from stagewise.record.facts import ReportFacts
 from stagewise.record.manifest import Sealed
 from stagewise.report import figures
 from stagewise.steps import report as step
@@ -15,10 +16,10 @@ from stagewise.verification.findings import Finding
 
 
 def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Finding]:
-    config, facts = config_of(sealed), sealed.facts
+    config, server = config_of(sealed), sealed.facts(ReportFacts).server
     # Their order is the study's; a manifest names them by name.
     planned = list(dict.fromkeys(target.checkpoint for target in targets(config)))
-    asked = sealed.manifest["inputs"]["runs"]
+    asked = sealed.manifest.inputs.runs
     yield from same(
         "manifest.json, inputs.runs", sorted(asked), sorted(["split", *(f"eval {name}" for name in planned)])
     )
@@ -31,13 +32,13 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     yield from same(f"artifact {step.COMPARISON}", sealed.json(step.COMPARISON), compared)
     # The pictures are taken as they are: another machine's may differ in a pixel that says nothing.
     drawn = {name: (caption, sealed.artifact(name)) for name, caption in figures.captions(compared).items()}
-    texts = step.written(config, compared, checkpoints, made_of, trained, evaluated, facts["server"], drawn)
+    texts = step.written(config, compared, checkpoints, made_of, trained, evaluated, server, drawn)
     for name, text in texts.items():
         yield from same(f"artifact {name}", sha256(sealed.artifact(name)), sha256(text))
-    yield from same("manifest.json, machine", sealed.manifest["machine"], ONE_THREAD)
+    yield from same("manifest.json, machine", sealed.manifest.machine, ONE_THREAD)
     expected = Expected(
         description=step.describe(compared, "report.html"),
-        facts=step.facts_of(len(checkpoints), [*texts, *drawn], facts["server"]),
+        facts=step.facts_of(len(checkpoints), [*texts, *drawn], server),
         part=step.part_of(config),
         artifacts=[*texts, *drawn],
         inputs=step.inputs_of([made_of, *trained, *evaluated]),

@@ -19,10 +19,10 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     origin, remarks = told["code"]["origin"], told["code"]["remarks"]
     result = step.result(original, again, comparison, origin, remarks)
     yield from same(f"artifact {step.RESULT}", told, result)
-    yield from same("manifest.json, machine", sealed.manifest["machine"], again.manifest["machine"])
-    kind = original.manifest["kind"]
-    file_sha256 = original.manifest["config"]["file_sha256"]
-    yield from same("manifest.json, config.file_sha256", sealed.manifest["config"]["file_sha256"], file_sha256)
+    yield from same("manifest.json, machine", sealed.manifest.machine, again.manifest.machine)
+    kind = original.manifest.kind
+    file_sha256 = original.manifest.config.file_sha256
+    yield from same("manifest.json, config.file_sha256", sealed.manifest.config.file_sha256, file_sha256)
     expected = Expected(
         description=step.describe(original, again, comparison, origin, remarks),
         facts=step.facts_of(comparison, origin),

@@ -13,6 +13,7 @@ from stagewise.data.traces import parse_items, parse_traces
 from stagewise.hashing import sha256
 from stagewise.model.special_tokens import counted
 from stagewise.record import schemas
+from stagewise.record.facts import SplitFacts, TrainFacts
 from stagewise.record.manifest import Sealed
 from stagewise.steps import split as step
 from stagewise.steps.common import ONE_THREAD
@@ -23,7 +24,7 @@ from stagewise.verification.walk import Underivable
 
 
 def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Finding]:
-    config, facts = config_of(sealed), sealed.facts
+    config = config_of(sealed)
     rows = sealed.json("rows.json")
     schemas.check(rows, "rows", "rows.json")
     files = {stage.name: sealed.artifact(f"stages/{stage.name}.jsonl") for stage in config.split.stages}
@@ -40,12 +41,8 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
             yield from same(f"the {what}, generated again", dataset.sha256, again)
     stages = core.assign(source, config.split, config.data.duplicates == "drop", _token_counter(chain))
     criteria = core.criteria(config.split, stages)
-    follows = {
-        "source": step.told(source),
-        "eval": step.told(items),
-        "stages": {name: step.told_stage(stages.file(name), len(each)) for name, each in stages.traces.items()},
-    }
-    yield from same("source, rebuilt from the stages", sha256(data), facts["source"]["sha256"])
+    follows = step.facts_of(source, items, stages)
+    yield from same("source, rebuilt from the stages", sha256(data), sealed.facts(SplitFacts).source["sha256"])
     for name in stages.traces:
         yield from same(f"artifact stages/{name}.jsonl", sha256(files[name]), sha256(stages.file(name)))
     yield from same("artifact rows.json", rows, core.rows(source, stages))
@@ -54,7 +51,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     yield from same(
         "artifact split_criteria.md", sealed.artifact("split_criteria.md").decode(errors="replace"), criteria
     )
-    yield from same("manifest.json, machine", sealed.manifest["machine"], ONE_THREAD)
+    yield from same("manifest.json, machine", sealed.manifest.machine, ONE_THREAD)
     expected = Expected(
         description=step.description(follows, list(stages.traces), criteria),
         facts=follows,
@@ -75,7 +72,7 @@ def _token_counter(chain: Chain) -> core.CountTokens:
     """With the tokenizer of the study's base checkpoint, where the record that is walked holds it."""
 
     def count(texts: Sequence[str]) -> list[int]:
-        base = next((each for each in chain.of_kind("train") if each.facts["phase"] == 0), None)
+        base = next((each for each in chain.of_kind("train") if each.facts(TrainFacts).phase == 0), None)
         if base is None:
             raise Underivable(
                 "the stages, which follow from counts of tokens; the tokenizer is in the base checkpoint: verify a run "

@@ -13,6 +13,7 @@ from stagewise.data.traces import Trace
 from stagewise.hashing import digest_json
 from stagewise.model import templates
 from stagewise.record import schemas
+from stagewise.record.facts import SplitFacts, TrainFacts
 from stagewise.record.manifest import Sealed
 from stagewise.steps import train as step
 from stagewise.steps.inputs import CURVE, ORDER, STATE
@@ -36,12 +37,12 @@ def curve_of(sealed: Sealed) -> list[loop.StepReport]:
 
 
 def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Finding]:
-    config, facts, target = config_of(sealed), sealed.facts, Target.of(sealed)
+    config, facts, target = config_of(sealed), sealed.facts(TrainFacts), Target.of(sealed)
     seed = config.seeds[0] if target.seed is None else target.seed
     wanted = target_of(config, target.arm, target.phase, seed)
     made_of, curve = chain.made_from(sealed, "split"), curve_of(sealed)
     parent = chain.made_from(sealed, "parent") if target.phase else None
-    follows: dict[str, Any] = {name: facts[name] for name in AS_TOLD if name in facts}
+    follows: dict[str, Any] = {name: getattr(facts, name) for name in AS_TOLD if name in facts.model_fields_set}
     order: list[list[Instance]] = []
     stages = _stages(config, made_of, memo)
     if parent is not None:
@@ -49,42 +50,45 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         encoded = _encoded(config, chain, made_of, parent, stages, memo)
         phases = kept(memo, ("plan", made_of.digest, _key(config), wanted), lambda: _planned(config, encoded, wanted))
         order = [phase.instances for phase in phases[: wanted.phase]]
-        follows |= {name: parent.facts[name] for name in ("self_check", "buffers")}
+        before = parent.facts(TrainFacts)
+        follows |= {"self_check": before.self_check, "buffers": before.buffers}
         layouts = step.ways_of(parent).layouts
-        if facts["layout"] not in layouts:
-            yield Finding("manifest.json, facts.layout", facts["layout"], f"one of {', '.join(layouts)}")
+        if facts.layout not in layouts:
+            yield Finding("manifest.json, facts.layout", str(facts.layout), f"one of {', '.join(layouts)}")
         follows["examples_left_out"] = step.left_out(encoded)
         follows["separations"] = step.separated(config, encoded, wanted.arm, seed)
         yield from _steps(config, encoded, phases, wanted, curve)
     recorded = sealed.json(ORDER)
     yield from same(f"artifact {ORDER}", recorded, order)
     yield from _resumed(sealed, config, len(curve))
-    follows |= step.facts_of(config, made_of, wanted, parent, order, curve)
-    follows["parameters"] = checkpoint.parameters(sealed, chain)
-    follows["dtypes"] = step.dtypes(parent, checkpoint.dtype_of(sealed, chain))
+    expected = TrainFacts(
+        **follows | step.facts_of(config, made_of, wanted, parent, order, curve),
+        parameters=checkpoint.parameters(sealed, chain),
+        dtypes=step.dtypes(parent, checkpoint.dtype_of(sealed, chain)),
+    )
     if parent is not None:
-        yield from same("manifest.json, facts.dtypes", facts["dtypes"]["weights"], loop.WEIGHTS)
+        yield from same("manifest.json, facts.dtypes", facts.dtypes.weights, loop.WEIGHTS)
     vocabulary = len(checkpoint.tokenizer_of(chain, sealed))
-    description = step.describe(wanted, parent, follows, curve, vocabulary)
+    description = step.describe(wanted, parent, expected, curve, vocabulary)
     used = sorted({instance.stage for instance in order[-1]}) if order else []
     yield from hold(
         sealed,
         chain,
         Expected(
             description=description,
-            facts=follows,
+            facts=expected,
             part=step.part_of(config, made_of, wanted),
             artifacts=[ORDER, CURVE, *([STATE] if step.leaves_state(config, wanted) else [])],
-            inputs=step.inputs_of(parent, facts.get("model_source")),
+            inputs=step.inputs_of(parent, facts.model_source),
             runs={"split": "split"} | ({"parent": "train"} if parent else {}),
             parameters=_parameters(made_of, parent, wanted, seed),
             tags=wanted.tags,
-            resumed=facts["resumed_at_step"] > 0,
+            resumed=facts.resumed_at_step > 0,
             metrics=step.metrics(curve),
-            datasets=step.datasets(made_of.facts["stages"], used),
+            datasets=step.datasets(made_of.facts(SplitFacts).stages, used),
             model={
                 "name": wanted.checkpoint,
-                "params": flatten(step.model_params(wanted, parent, follows)),
+                "params": flatten(step.model_params(wanted, parent, expected)),
                 "tags": {NOTE: description, **wanted.tags},
             },
         ),
@@ -111,7 +115,7 @@ def _encoded(
     memo: dict[Any, Any],
 ) -> Mapping[str, templates.Encoded]:
     """The stages as tokens, made once for all phases that have the tokenizer in common."""
-    files = parent.manifest["outputs"]["model"]["files"]
+    files = parent.model.files
     tokenizer = digest_json({name: entry for name, entry in files.items() if name.startswith(f"{TOKENIZER}/")})
 
     def encode() -> Mapping[str, templates.Encoded]:
@@ -160,12 +164,12 @@ def _steps(
 
 def _resumed(sealed: Sealed, config: Config, steps: int) -> Iterator[Finding]:
     """Whether and where a phase was gone on from is as told, within what can be."""
-    facts = sealed.facts
-    if facts["resumed_at_step"] > steps:
-        found = f"{facts['resumed_at_step']} of {steps} steps"
+    facts = sealed.facts(TrainFacts)
+    if facts.resumed_at_step > steps:
+        found = f"{facts.resumed_at_step} of {steps} steps"
         yield Finding("manifest.json, facts.resumed_at_step", found, "no more steps than there are")
-    if facts["lost"] and not (config.training.allow_inexact and facts["resumed_at_step"]):
-        yield Finding("manifest.json, facts.lost", ", ".join(facts["lost"]), "none, since the config allows none")
+    if facts.lost and not (config.training.allow_inexact and facts.resumed_at_step):
+        yield Finding("manifest.json, facts.lost", ", ".join(facts.lost), "none, since the config allows none")
 
 
 def _parameters(made_of: Sealed, parent: Sealed | None, wanted: Target, seed: int) -> dict[str, str | None]:

@@ -32,5 +32,5 @@ def check(value: Any, schema: str, where: str) -> None:
 @cache
 def _validator(schema: str) -> Callable[[Any], Any]:
     definition = json.loads(Path(__file__).with_name(f"{schema}.json").read_text(encoding="utf-8"))
-    compiled: Callable[[Any], Any] = fastjsonschema.compile(definition)
+    compiled: Callable[[Any], Any] = fastjsonschema.compile(definition, use_default=False)  # a check changes nothing
     return compiled
