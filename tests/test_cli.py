@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conftest import Finished
 from helpers.commands import ROOT, in_a_process, is_a_users_mistake, of, stagewise
+from helpers.studies import experiment_id
 
 from stagewise import errors
 from stagewise.tracking.store import connect
@@ -67,7 +68,7 @@ def test_the_experiment_is_the_flags_else_the_environments_else_the_studys(
     done = stagewise("split", "--config", str(write_config()), *flag, **environment)
     assert done.returncode == 0, done.stderr
     client = connect()
-    (run,) = client.search_runs([client.get_experiment_by_name(expected).experiment_id])
+    (run,) = client.search_runs([experiment_id(client, expected)])
     assert run.info.run_id in done.stdout
 
 

@@ -286,7 +286,7 @@ def test_inside_a_run_of_the_callers_the_study_is_nested_there(store: Any, write
         with mlflow.start_run(run_name="all of it") as outer:
             mlflow.log_param("config", "mine")
             run_id = pipeline.run(config)
-            assert mlflow.active_run().info.run_id == outer.info.run_id
+            assert mlflow.active_run().info.run_id == outer.info.run_id  # type: ignore[union-attr]
             found = client.get_run(outer.info.run_id)
             assert (found.info.status, found.info.run_name) == ("RUNNING", "all of it")
             assert found.data.params == {"config": "mine"}

@@ -11,7 +11,9 @@ from stagewise import pipeline
 from stagewise.steps.common import ARCHIVE
 
 STEPS = 12  # split, base, four phases of two arms, an eval of each checkpoint, report
-EACH = 100  # requests of a step on average, half of them for files; each hashes a password where there is basic-auth
+# Requests of a step on average, half of them for files; each hashes a password where there is basic-auth. Counted were
+# 964 in all, and 199 where every step is reused.
+EACH, REUSED = 85, 18
 
 
 @pytest.mark.slow
@@ -22,7 +24,7 @@ def test_a_study_asks_its_server_a_bounded_number_of_times(proxy: Proxy, write_c
     assert sum(first.values()) <= STEPS * EACH, first.most_common()
     proxy.seen.clear()
     pipeline.run(config)
-    assert len(proxy.seen) <= STEPS * EACH / 2, Counter(proxy.seen).most_common(20)
+    assert len(proxy.seen) <= STEPS * REUSED, Counter(proxy.seen).most_common(20)
 
 
 def test_a_file_is_read_with_one_request(proxy: Proxy, write_config: Any) -> None:

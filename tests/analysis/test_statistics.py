@@ -264,7 +264,7 @@ def test_arms_that_cannot_be_compared_are_refused(
         lambda: wilson(1, 0),
         lambda: wilson(3, 2),
         lambda: wilson(-1, 2),
-        lambda: wilson(math.nan, 2),
+        lambda: wilson(math.nan, 2),  # type: ignore[arg-type]
         lambda: wilson(1, 2, level=math.nan),
         lambda: mean_interval([1, math.nan]),
         lambda: mean_interval([math.nan]),
@@ -286,7 +286,7 @@ def test_arms_that_cannot_be_compared_are_refused(
         lambda: detectable_by_items(-0.1, 9),
         lambda: detectable_by_items(0.1, 0),
         lambda: mcnemar(-1, 3),
-        lambda: mcnemar(math.nan, 3),
+        lambda: mcnemar(math.nan, 3),  # type: ignore[arg-type]
         lambda: bootstrap([(1, 2)], 9, level=math.nan),
         lambda: bootstrap([], 9),
         lambda: bootstrap([1, 2], 9),
@@ -299,7 +299,7 @@ def test_arms_that_cannot_be_compared_are_refused(
         lambda: pass_at_k(3, 4, 1),
         lambda: pass_at_k(3, 1, 0),
         lambda: pass_at_k(3, 1, 4),
-        lambda: pass_at_k(math.nan, 1, 1),
+        lambda: pass_at_k(math.nan, 1, 1),  # type: ignore[arg-type]
     ],
 )
 def test_numbers_out_of_range_are_refused(call: Callable[[], object]) -> None:
@@ -407,7 +407,7 @@ def test_tangos_interval_of_one_seed_covers(items: int, share: float) -> None:
     """For other items of the same kind, drawn at random: 65 % of the discordant ones go to a. Few items hold more."""
     rng = np.random.default_rng(items)
     counts = rng.multinomial(items, [0.65 * share, 0.35 * share, 1 - share], 2000)[:, :2]
-    held = np.mean([covered(paired_interval(*each, items), 0.3 * share) for each in counts.tolist()])
+    held = np.mean([covered(paired_interval(*each, items), 0.3 * share) for each in counts.tolist()])  # type: ignore[call-arg]
     print(f"\nTango, {items} items, {share:.0%} discordant: holds {held:.1%}")
     assert held >= 0.93
 

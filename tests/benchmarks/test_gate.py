@@ -16,8 +16,8 @@ DRAWS = 100_000
 @pytest.fixture(scope="module")
 def gate() -> Any:
     spec = importlib.util.spec_from_file_location("gate", ROOT / "benchmarks" / "gate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
     return module
 
 
@@ -50,7 +50,7 @@ def test_right_promotions_are_as_documented(gate: Any, items: int) -> None:
 def test_the_worst_cells_are_as_documented(gate: Any) -> None:
     for stated, where, less, elsewhere in table("| from items on").values():
         for rate, cell in ((stated, where), (less, elsewhere)):
-            items, margin, share = map(float, re.match(r"(\d+) items, (\S+) points, (\S+) %", cell).groups())
+            items, margin, share = map(float, re.match(r"(\d+) items, (\S+) points, (\S+) %", cell).groups())  # type: ignore[union-attr]
             (exact,) = gate.enumerated(int(items), [(margin / 100, share / 100, -margin / 100)])
             assert float(rate) == pytest.approx(100 * exact, abs=0.051)
 

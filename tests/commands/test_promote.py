@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 from conftest import TINY, Finished
 from helpers.commands import is_a_users_mistake, stagewise
 from helpers.studies import copied
+from helpers.text import matched
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -55,7 +55,7 @@ def test_the_first_champion_is_held_against_the_floor(
     decision = decide(rows("1" * right + "0" * (items - right)), None, Promotion(min=floor))
     assert decision.holds is holds
     assert reason in decision.reason
-    assert (decision.difference, decision.low) == (None, pytest.approx(wilson(right, items).low))
+    assert (decision.difference, decision.low) == (None, pytest.approx(wilson(right, items).low))  # type: ignore[comparison-overlap]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_items_that_a_refusal_names_are_enough(only_a: int, only_b: int, ite
     same = "1" * (items - only_a - only_b)
     refused = decide(rows(same + "1" * only_a + "0" * only_b), rows(same + "0" * only_a + "1" * only_b), Promotion())
     assume(not refused.holds and "more than any number" not in refused.reason)
-    needed = int(re.search(r"about ([\d,]+) with", refused.reason)[1].replace(",", ""))  # type: ignore[index]
+    needed = int(matched(r"about ([\d,]+) with", refused.reason)[1].replace(",", ""))
     assert needed > items
     times = math.ceil(needed / items)
     assert paired_interval(only_a * times, only_b * times, items * times).low >= -0.05
@@ -146,7 +146,7 @@ def ids(study: Finished, kind: str) -> dict[str, str]:
 
 def holder(study: Finished) -> str | None:
     found = champion.holder(study.client, "tiny", "champion")
-    return found and str(found.version)
+    return found and str(found.version)  # type: ignore[return-value]
 
 
 def history(study: Finished, version: str) -> list[dict[str, Any]]:

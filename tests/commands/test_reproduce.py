@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from conftest import TINY, Finished, Store, merged
 from helpers.commands import ROOT, of, stagewise
 from helpers.models import model, tokenizer
-from helpers.studies import copied
+from helpers.studies import copied, experiment_id
 
 from stagewise.cli import main
 from stagewise.commands import reproduce as step
@@ -70,7 +70,7 @@ def test_a_phase_is_bit_identical_in_a_new_run_that_names_the_recorded_one(study
     assert study.client.get_run(again).data.tags["stagewise.reproduces"] == original
     result = json.loads(phase.artifact("reproduction.json"))
     assert (result["differences"], result["environment"]) == ([], [])
-    assert phase.manifest.code.commit[:12] in result["code"]["origin"]
+    assert phase.manifest.code.commit[:12] in result["code"]["origin"]  # type: ignore[index]
     recorded, made = (read(study.client, run_id, "train").model for run_id in (original, again))
     assert made.weights_sha256 == recorded.weights_sha256
     assert made.model_id != recorded.model_id
@@ -273,7 +273,7 @@ def test_a_record_of_changed_code_is_enough_where_clone_data_and_model_are_gone(
     """Code that no remote holds, and a change that no commit holds; traces with CRLF and a repeat; a model's folder."""
     clone, data = tmp_path / "clone", tmp_path / "data"
     copy_of_this_repository(clone)
-    source = clone / "src" / "stagewise" / "scoring" / "text.py"
+    source = clone / "src" / "stagewise" / "evaluation" / "scoring" / "text.py"
     source.write_text(f"{source.read_text()}\n# changed\n")
     data.mkdir()
     traces = generate.traces(seed=1, count=40, families=None, categories=None, steps=None).split(b"\n")[:-1]
@@ -292,10 +292,11 @@ def test_a_record_of_changed_code_is_enough_where_clone_data_and_model_are_gone(
     shutil.rmtree(data)
     client = connect()
     (run,) = client.search_runs(
-        [client.get_experiment_by_name("tiny").experiment_id], "tags.`stagewise.kind` = 'pipeline'"
+        [experiment_id(client, "tiny")],
+        "tags.`stagewise.kind` = 'pipeline'",
     )
     assert b"+# changed" in download(client, run.info.run_id, "code.diff")
-    done = stagewise("reproduce", "--run-id", run.info.run_id, "--yes")
+    done = stagewise("reproduce", "--run-id", run.info.run_id, "--yes")  # type: ignore[assignment]
     assert done.returncode == 0, done.stdout + done.stderr
     assert "from the record's code.tar, with its code.diff" in done.stdout
     assert "✓ bit-identical" in done.stdout

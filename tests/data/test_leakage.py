@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ from stagewise.data.traces import Step, parse_items, parse_traces, trace_line
         ("a\u2003b\u00a0c", "A B C"),
     ],
 )
-def test_the_same_question_folds_to_the_same(one, other):
+def test_the_same_question_folds_to_the_same(one: str, other: str) -> None:
     assert fold(one) == fold(other)
 
 
@@ -49,7 +51,7 @@ def test_the_same_question_folds_to_the_same(one, other):
         ("cafe", "café"),
     ],
 )
-def test_another_question_stays_another(one, other):
+def test_another_question_stays_another(one: str, other: str) -> None:
     assert fold(one) != fold(other)
 
 
@@ -58,34 +60,34 @@ pieces = st.lists(st.text(max_size=4) | st.sampled_from(list("0123456789.,:!? -+
 
 @given(pieces.map("".join))
 @example("1,000,2 3 ;: 4 !. 5")
-def test_folding_again_changes_nothing(prompt):
+def test_folding_again_changes_nothing(prompt: str) -> None:
     assert fold(fold(prompt)) == fold(prompt)
 
 
 @given(st.text("abcXYZ 0123456789+-×÷%$.,", max_size=30), st.sampled_from(["?", " ?!", "...", "  ", " ."]))
-def test_case_space_and_closing_punctuation_do_not_count(prompt, end):
+def test_case_space_and_closing_punctuation_do_not_count(prompt: str, end: str) -> None:
     spaced = "  " + prompt.replace(" ", " \t ") + " "
     assert fold(spaced + end) == fold(prompt.upper() + " ") == fold(prompt.lower())
 
 
 @given(st.lists(st.integers(0, 99), min_size=2, max_size=5), st.sampled_from("+-×÷/*<>=%"), st.booleans())
-def test_every_digit_and_operator_stays(numbers, operator, spaced):
+def test_every_digit_and_operator_stays(numbers: Any, operator: str, spaced: bool) -> None:
     text = (f" {operator} " if spaced else operator).join(map(str, numbers))
     assert fold(text) == operator.join(map(str, numbers))
 
 
-def dataset(*prompts: str):
+def dataset(*prompts: str) -> Any:
     steps = [Step("result", "s")]
     lines = [trace_line(prompt, steps, "a", {"category": "c", "index": i}) for i, prompt in enumerate(prompts)]
     return parse_traces(b"\n".join(lines), "x").rows
 
 
-def test_duplicates_are_the_rows_that_repeat_a_first():
+def test_duplicates_are_the_rows_that_repeat_a_first() -> None:
     assert duplicates(dataset("p", "q", "p", "P", "p", "q")) == {0: (2, 4), 1: (5,)}
 
 
 @pytest.mark.parametrize("changed", [("p", "t", "a"), ("p", "s", "b"), ("q", "s", "a")])
-def test_a_repeat_has_the_same_prompt_steps_and_answer(changed):
+def test_a_repeat_has_the_same_prompt_steps_and_answer(changed: Any) -> None:
     prompt, step, answer = changed
     lines = [
         trace_line("p", [Step("result", "s")], "a", {"category": "c"}),
@@ -94,7 +96,7 @@ def test_a_repeat_has_the_same_prompt_steps_and_answer(changed):
     assert duplicates(parse_traces(b"\n".join(lines), "x").rows) == {}
 
 
-def test_overlap_lists_every_pair_and_how():
+def test_overlap_lists_every_pair_and_how() -> None:
     items = [{"id": i, "prompt": p, "expected_answer": "a"} for i, p in [("x", "What is 1 + 1?"), ("y", "1÷1")]]
     evals = parse_items(b"\n".join(map(json_line, items)), "e").rows
     traces = dataset("What is 1÷1?", "what is 1+1", "What is 1 + 1?", "1 ÷ 2")

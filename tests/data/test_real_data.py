@@ -11,7 +11,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no {SHARED.name} folder beside the repository")
 
 
-def test_dev_reasoning_v2():
+def test_dev_reasoning_v2() -> None:
     path = SHARED / "dev-reasoning-v2" / "traces.jsonl"
     traces = read_traces(path)
     assert traces.sha256 == "56aec27205ca5521c7b29b583f3d5a5c16b689bcc7de8bce9cb60b666a20a86e"
@@ -22,14 +22,14 @@ def test_dev_reasoning_v2():
     assert [categories.count(name) for name in ("synthetic", "golden_style", "reasoning")] == [110, 35, 385]
 
 
-def test_dev_reasoning_v2_as_a_windows_checkout_had_it():
+def test_dev_reasoning_v2_as_a_windows_checkout_had_it() -> None:
     data = (SHARED / "dev-reasoning-v2" / "traces.jsonl").read_bytes().replace(b"\n", b"\r\n")
     traces = parse_traces(data, "traces.jsonl")
     assert traces.sha256 == "601441c0fd176437ff029348b4ae9323e551cf4349d4b3aac12b9e3fa76564ca"
     assert traces.crlf == 550
 
 
-def test_no_eval_prompt_stands_in_the_traces():
+def test_no_eval_prompt_stands_in_the_traces() -> None:
     folder = SHARED / "dev-reasoning-v2"
     items = read_items(folder / "eval_v2.jsonl").rows
     assert len(items) == 100
@@ -37,7 +37,7 @@ def test_no_eval_prompt_stands_in_the_traces():
 
 
 @pytest.mark.parametrize(("name", "count"), [("train", 7473), ("test", 1319)])
-def test_gsm8k(name, count):
+def test_gsm8k(name: str, count: int) -> None:
     path = SHARED / "gsm8k" / f"{name}.jsonl"
     traces, items = read_traces(path, "gsm8k").rows, read_items(path, "gsm8k").rows
     assert len(traces) == len(items) == count

@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ REVISION = "0" * 40
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A folder of JSONL that serves as a file, and as a dataset that `datasets` can load."""
     import datasets
 
@@ -36,19 +38,19 @@ def hub(name: str, split: str) -> HubSource:
     return HubSource(hub=name, split=split, revision=REVISION)
 
 
-def test_a_path_is_meant_from_the_base(folder):
+def test_a_path_is_meant_from_the_base(folder: Path) -> None:
     dataset = load_traces(PathSource(path="sums/train.jsonl"), folder)
     assert dataset.name == "sums/train.jsonl"
     assert dataset.rebuilt() == (folder / "sums" / "train.jsonl").read_bytes()
 
 
-def test_a_missing_path_is_one_line(folder):
+def test_a_missing_path_is_one_line(folder: Path) -> None:
     with pytest.raises(DataError, match="No such file") as caught:
         load_items(PathSource(path="absent.jsonl"), folder)
     assert "\n" not in str(caught.value)
 
 
-def test_a_hub_dataset_gives_the_same_traces_as_its_file(folder):
+def test_a_hub_dataset_gives_the_same_traces_as_its_file(folder: Path) -> None:
     by_hub = load_traces(hub("sums", "train"), folder)
     by_path = load_traces(PathSource(path="sums/train.jsonl"), folder)
     assert [trace.key for trace in by_hub.rows] == [trace.key for trace in by_path.rows]
@@ -56,7 +58,7 @@ def test_a_hub_dataset_gives_the_same_traces_as_its_file(folder):
     assert by_hub.rebuilt() == b"".join(canonical_json(row) + b"\n" for row in ROWS)
 
 
-def test_hub_items_may_have_columns_of_nulls(folder):
+def test_hub_items_may_have_columns_of_nulls(folder: Path) -> None:
     (folder / "eval").mkdir()
     rows = [{**ITEMS[0], "section": "core"}, ITEMS[1]]
     (folder / "eval" / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -64,7 +66,7 @@ def test_hub_items_may_have_columns_of_nulls(folder):
     assert [(item.id, item.section) for item in dataset.rows] == [("a", "core"), ("b", None)]
 
 
-def test_the_revision_goes_to_the_hub(folder, monkeypatch):
+def test_the_revision_goes_to_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     asked = {}
@@ -75,7 +77,9 @@ def test_the_revision_goes_to_the_hub(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("source", [hub("sums", "no_such_split"), hub("someone/no-such-dataset", "train")])
-def test_what_cannot_be_loaded_is_one_line_with_a_remedy(folder, monkeypatch, source):
+def test_what_cannot_be_loaded_is_one_line_with_a_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, source: Any
+) -> None:
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
@@ -85,7 +89,7 @@ def test_what_cannot_be_loaded_is_one_line_with_a_remedy(folder, monkeypatch, so
     assert str(caught.value).startswith(source.hub)
 
 
-def test_a_hub_row_that_is_no_json_is_named(folder, monkeypatch):
+def test_a_hub_row_that_is_no_json_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     monkeypatch.setattr(datasets, "load_dataset", lambda **_: [{"prompt": b"bytes"}])
@@ -93,7 +97,7 @@ def test_a_hub_row_that_is_no_json_is_named(folder, monkeypatch):
         load_traces(hub("someone/sums", "train"), folder)
 
 
-def test_the_generator_is_a_source_like_any_other(tmp_path):
+def test_the_generator_is_a_source_like_any_other(tmp_path: Path) -> None:
     source = GenerateSource(generate=Generator(seed=3, count=30, families=("addition", "parity")))
     traces, items = load_traces(source, tmp_path), load_items(source, tmp_path)
     assert traces.rebuilt() == generate.traces(3, 30, ["addition", "parity"])

@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -31,7 +33,7 @@ def encoded(*rows: object, ending: str = "\n") -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + ending for row in rows).encode()
 
 
-def refused(data: bytes, *expected: str, parse=parse_traces, layout="traces") -> str:
+def refused(data: bytes, *expected: str, parse=parse_traces, layout="traces") -> str:  # type: ignore[no-untyped-def]
     """The one error's text, after checking that it holds `expected`."""
     with pytest.raises(DataError) as caught:
         parse(data, "x.jsonl", layout)
@@ -42,7 +44,7 @@ def refused(data: bytes, *expected: str, parse=parse_traces, layout="traces") ->
     return text
 
 
-def test_a_trace_is_read_with_its_line_untouched():
+def test_a_trace_is_read_with_its_line_untouched() -> None:
     line = b'{"surprise": {"b":1,  "a":2.50}, ' + encoded(TRACE).strip()[1:]
     (trace,) = parse_traces(line + b"\n", "x.jsonl").rows
     assert trace == Trace(
@@ -57,14 +59,14 @@ def test_a_trace_is_read_with_its_line_untouched():
     )
 
 
-def test_an_item_is_read_and_what_it_may_lack_is_none():
+def test_an_item_is_read_and_what_it_may_lack_is_none() -> None:
     data = encoded(ITEM, {**ITEM, "id": "e-2", "section": None, "difficulty": "hard"})
     first, second = parse_items(data, "x.jsonl").rows
     assert (first.id, first.expected_answer, first.section, first.difficulty) == ("e-1", "4", "core", None)
     assert (second.row, second.section, second.category, second.difficulty) == (1, None, None, "hard")
 
 
-def test_an_item_may_have_the_steps_of_a_solution():
+def test_an_item_may_have_the_steps_of_a_solution() -> None:
     steps = [{"i": 0, "type": "sum", "content": "2+2=4"}]
     rows = parse_items(encoded(ITEM, {**ITEM, "id": "e-2", "steps": steps}), "x.jsonl").rows
     assert [item.reference for item in rows] == [None, ("2+2=4",)]
@@ -80,21 +82,21 @@ def test_an_item_may_have_the_steps_of_a_solution():
         (encoded(TRACE, ending="\r"), 0, False),
     ],
 )
-def test_line_endings_are_counted_and_kept(data, crlf, final_newline):
+def test_line_endings_are_counted_and_kept(data: Any, crlf: Any, final_newline: Any) -> None:
     dataset = parse_traces(data, "x.jsonl")
     assert (dataset.crlf, dataset.final_newline) == (crlf, final_newline)
     assert (dataset.sha256, dataset.size) == (sha256(data), len(data))
     assert dataset.rebuilt() == data
 
 
-def test_line_endings_do_not_change_what_a_trace_is():
+def test_line_endings_do_not_change_what_a_trace_is() -> None:
     (lf,) = parse_traces(encoded(TRACE), "x").rows
     (crlf,) = parse_traces(encoded(TRACE, ending="\r\n"), "x").rows
     assert (lf.id, lf.line) == (crlf.id, crlf.line)
 
 
 @pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85", "\\r", "\x1c"])
-def test_only_lf_splits(char):
+def test_only_lf_splits(char: str) -> None:
     data = encoded({**TRACE, "prompt": "a@b"}).replace(b"@", char.encode())
     if char == "\x1c":  # a control character, which JSON wants escaped
         refused(data, "line 1", "malformed JSON")
@@ -118,7 +120,7 @@ def test_only_lf_splits(char):
         (b'{"x": ' + b"1" * 5000 + b"}", ["a number that cannot be read"]),
     ],
 )
-def test_a_line_that_is_no_object_is_named(line, parts):
+def test_a_line_that_is_no_object_is_named(line: Any, parts: Any) -> None:
     text = refused(encoded(TRACE) + line + b"\n" + encoded(TRACE), "line 2", *parts)
     assert "\n" not in text
 
@@ -149,12 +151,12 @@ def change(**fields: object) -> bytes:
         (change(prompt="x").replace(b'"x"', b'"\\ud800"'), "prompt", "surrogate", "UTF-8"),
     ],
 )
-def test_a_field_that_does_not_fit_is_named(data, field, found, expected):
+def test_a_field_that_does_not_fit_is_named(data: Any, field: str, found: str, expected: str) -> None:
     text = refused(data, f'line 1, field "{field}": found ', found, expected)
     assert "\n" not in text
 
 
-def test_all_findings_come_at_once_and_twenty_are_shown():
+def test_all_findings_come_at_once_and_twenty_are_shown() -> None:
     text = refused(encoded(TRACE) + change(prompt="", final_answer=1) + change(meta=3) * 30, "32 findings")
     assert "line 2," in text
     assert "line 20," in text
@@ -164,22 +166,22 @@ def test_all_findings_come_at_once_and_twenty_are_shown():
 
 
 @pytest.mark.parametrize("parse", [parse_traces, parse_items])
-def test_an_empty_file_is_refused(parse):
+def test_an_empty_file_is_refused(parse: Any) -> None:
     refused(b"", "empty file", parse=parse)
 
 
 @pytest.mark.parametrize("answer", ["ABSENT", "", "  ", 4])
-def test_an_item_needs_an_answer(answer):
+def test_an_item_needs_an_answer(answer: Any) -> None:
     item = {key: value for key, value in {**ITEM, "expected_answer": answer}.items() if value != "ABSENT"}
     refused(encoded(item), "line 1", "expected_answer", parse=parse_items)
 
 
-def test_an_id_stands_once_in_an_eval_set():
+def test_an_id_stands_once_in_an_eval_set() -> None:
     data = encoded(ITEM, {**ITEM, "id": "e-2"}, ITEM)
     refused(data, 'line 3, field "id": found the string "e-1" again', "line 1 has this one", parse=parse_items)
 
 
-def test_missing_ids_are_not_repeated_ids():
+def test_missing_ids_are_not_repeated_ids() -> None:
     text = refused(encoded({**ITEM, "id": 1}, {**ITEM, "id": 1}), "2 findings", parse=parse_items)
     assert "again" not in text
 
@@ -190,7 +192,7 @@ GSM8K = {
 }
 
 
-def test_gsm8k_solution_lines_are_the_steps():
+def test_gsm8k_solution_lines_are_the_steps() -> None:
     (trace,) = parse_traces(encoded(GSM8K), "x", "gsm8k").rows
     assert [step.content for step in trace.steps] == ["He sells 48/2 = 24.", "48-24 = $24 left."]
     assert {step.type for step in trace.steps} == {"solution"}
@@ -215,7 +217,7 @@ def test_gsm8k_solution_lines_are_the_steps():
         "48/2=24>>",
     ],
 )
-def test_only_a_calculators_mark_is_left_out(text):
+def test_only_a_calculators_mark_is_left_out(text: Any) -> None:
     """What is no expression with its result is text, and stays."""
     row = {
         "question": "q",
@@ -225,18 +227,18 @@ def test_only_a_calculators_mark_is_left_out(text):
     assert [step.content for step in trace.steps] == [text, f"{text} so 48/2 = 24 and 3/4 of $"]
 
 
-def test_gsm8k_items_take_their_row_as_id():
+def test_gsm8k_items_take_their_row_as_id() -> None:
     rows = parse_items(encoded(GSM8K, GSM8K), "x", "gsm8k").rows
     assert [(item.id, item.expected_answer) for item in rows] == [("gsm8k-0", "1,024"), ("gsm8k-1", "1,024")]
 
 
 @pytest.mark.parametrize("answer", ["so 24", "#### 24\nbye", "so\n####", "so\n####  ", "", 24])
 @pytest.mark.parametrize("parse", [parse_traces, parse_items])
-def test_gsm8k_needs_a_result_at_the_end(answer, parse):
+def test_gsm8k_needs_a_result_at_the_end(answer: Any, parse: Any) -> None:
     refused(encoded({**GSM8K, "answer": answer}), 'field "answer"', parse=parse, layout="gsm8k")
 
 
-def test_reading_a_file(tmp_path):
+def test_reading_a_file(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_bytes(encoded(TRACE))
     (tmp_path / "e.jsonl").write_bytes(encoded(ITEM))
     assert read_traces(tmp_path / "t.jsonl").name == "t.jsonl"
@@ -244,7 +246,7 @@ def test_reading_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["absent.jsonl", "."])
-def test_a_file_that_is_not_there_is_one_line(tmp_path, name):
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError) as caught:
         read_traces(tmp_path / name)
     assert str(tmp_path) in str(caught.value)
@@ -278,7 +280,7 @@ wild_files = st.lists(
 @example(b'{"id": "\\ud800"}', parse_items, "traces")
 @example(b'{"\\ud800": 1, "\\ud800": 2}', parse_traces, "traces")
 @example(b'{"\\n": 1, "\\n": 2}', parse_traces, "traces")
-def test_wild_bytes_are_a_dataset_that_rebuilds_them_or_one_readable_error(data, parse, layout):
+def test_wild_bytes_are_a_dataset_that_rebuilds_them_or_one_readable_error(data: Any, parse: Any, layout: Any) -> None:
     try:
         dataset: Dataset[Trace] | Dataset[Item] = parse(data, "x.jsonl", layout)
     except DataError as error:
@@ -299,7 +301,7 @@ valid_text = st.text(st.characters(exclude_categories=["Cs"]))
     valid_text,
     valid_text,
 )
-def test_what_is_written_is_what_is_read(prompt, steps, answer, category):
+def test_what_is_written_is_what_is_read(prompt: str, steps: Any, answer: Any, category: Any) -> None:
     line = trace_line(prompt, steps, answer, {"category": category}, note="extra")
     (trace,) = parse_traces(line + b"\n", "x").rows
     assert trace.key == (prompt, tuple(steps), answer)

@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "predictions.md"
 SAMPLED = {"samples_per_item": 2, "temperature": 0.7}
 
 
-@pytest.mark.parametrize("row", [made("2+2=4\n4"), made(""), made("5", "4", **SAMPLED)])
+@pytest.mark.parametrize("row", [made("2+2=4\n4"), made(""), made("5", "4", **SAMPLED)])  # type: ignore[arg-type]
 def test_what_is_written_is_read_again(row: dict[str, Any]) -> None:
     assert predictions.decode(predictions.encode([row, row])) == [row, row]
 
@@ -37,7 +37,7 @@ def test_the_fields_of_lm_evaluation_harness_are_as_it_writes_them() -> None:
 def test_a_row_holds_what_it_takes_to_score_it_again() -> None:
     row = json.loads(json.dumps(made("2+2=4\n4")))
     again = score(row["resps"][0][0], row["target"], prompt=predictions.question(row), **row["scoring"])
-    assert (float(again.flexible), float(again.strict)) == (row["flexible"], row["strict"]) == (1.0, 1.0)
+    assert (float(again.flexible), float(again.strict)) == (row["flexible"], row["strict"]) == (1.0, 1.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_every_field_of_the_schema_is_documented() -> None:
     schema = json.loads(Path(schemas.__file__).with_name("predictions.json").read_text())
     text = DOCS.read_text(encoding="utf-8")
     assert [name for name in schema["properties"] if f"`{name}`" not in text] == []
-    row = made("5", "4", **SAMPLED)
+    row = made("5", "4", **SAMPLED)  # type: ignore[arg-type]
     assert set(row) == set(schema["properties"])
 
 

@@ -105,10 +105,10 @@ def test_a_signature_holds_for_its_key_and_its_payload_alone(study: Study, tmp_p
     envelope = Envelope.from_dict(json.loads(path.read_text()))
     assert envelope.payload == statement.read_bytes()
     assert envelope.payload_type == "application/vnd.in-toto+json"
-    public = SSlibKey.from_crypto(key.public_key())
+    public = SSlibKey.from_crypto(key.public_key())  # type: ignore[attr-defined]
     assert list(envelope.verify([public], 1)) == [public.keyid]
     with pytest.raises(VerificationError):
-        envelope.verify([SSlibKey.from_crypto(KEYS[kind]().public_key())], 1)
+        envelope.verify([SSlibKey.from_crypto(KEYS[kind]().public_key())], 1)  # type: ignore[attr-defined]
     envelope.payload = envelope.payload.replace(b'"curriculum"', b'"curriculun"', 1)
     with pytest.raises(VerificationError):
         envelope.verify([public], 1)

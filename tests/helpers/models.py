@@ -15,7 +15,7 @@ TEXT = ["What is 12+30?\n2+0=2\n42", "Sort DCBA.\nABCD", "abcdefghijklmnopqrstuv
 
 
 def tokenizer(kind: str = "characters") -> Any:
-    return build_tokenizer(Tokenizer(kind=kind, vocab_size=300), TEXT)  # type: ignore[arg-type]
+    return build_tokenizer(Tokenizer(kind=kind, vocab_size=300), TEXT)
 
 
 def model(family: str, vocabulary: int, seed: int = 0) -> Any:

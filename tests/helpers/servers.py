@@ -50,7 +50,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
     end = time.monotonic() + PATIENCE
     while not ready():
         if process.poll() is not None or time.monotonic() > end:
-            raise AssertionError(f"{process.args} did not start: {log.read_text()[-2000:]}")
+            raise AssertionError(f"{process.args} did not start: {log.read_text()[-2000:]}")  # type: ignore[str-bytes-safe]
         time.sleep(0.1)
 
 

@@ -49,3 +49,10 @@ def base(config: Path) -> tuple[Record, Record]:
     session = common.open_session(config)
     stages = common.perform(session, split.specify(session))
     return stages, common.perform(session, train.specify(session, stages, "base", 0, 1, None))
+
+
+def experiment_id(client: Any, name: str) -> str:
+    """Of the experiment of this name; there must be one."""
+    found = client.get_experiment_by_name(name)
+    assert found is not None, f"no experiment {name}"
+    return str(found.experiment_id)

@@ -109,9 +109,9 @@ def test_a_real_gguf_file_is_converted_once_and_speaks(tmp_path: Path, monkeypat
 
     def converted_again(*arguments: Any, **options: Any) -> None:
         assert "gguf_file" not in options, "the file was converted a second time"
-        return original(*arguments, **options)
+        return original(*arguments, **options)  # type: ignore[no-any-return]
 
-    original = loading.AutoModelForCausalLM.from_pretrained
-    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", converted_again)
+    original = loading.AutoModelForCausalLM.from_pretrained  # type: ignore[attr-defined]
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", converted_again)  # type: ignore[attr-defined]
     loading.save(create(source, tmp_path), tmp_path / "again")
     assert weights_digest(tmp_path / "base") == weights_digest(tmp_path / "again")

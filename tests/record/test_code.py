@@ -12,7 +12,7 @@ from stagewise.record import code, commits, git_objects
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # type: ignore[misc]
     """A committed repository with one module, from which the package is made to believe it runs."""
     package = tmp_path / "src" / "stagewise"
     package.mkdir(parents=True)
@@ -148,7 +148,7 @@ def commit(top: Path) -> str:
     identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
     subprocess.run(["git", "add", "."], cwd=top, check=True)
     subprocess.run(["git", *identity, "commit", "-qm", "more"], cwd=top, check=True)
-    return str(code.git(top, "rev-parse", "HEAD"))
+    return str(code.git(top, "rev-parse", "HEAD"))  # type: ignore[attr-defined]
 
 
 def names(archive: bytes) -> list[str]:

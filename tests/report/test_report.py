@@ -49,7 +49,7 @@ def test_intervals_lie_within_what_is_possible() -> None:
     checkpoints = study({"curriculum": [0.8, 0.1], "shuffled": [0.1, 0.3]})
     measures = [{"equations_true": float(number > 0), "lex_backward": 30.0 * (number == 0)} for number in range(3)]
     short = [
-        replace(each, rows=[row | {"measures": found} for row, found in zip(each.rows[:3], measures, strict=True)])
+        replace(each, rows=[row | {"measures": found} for row, found in zip(each.rows[:3], measures, strict=True)])  # type: ignore[operator]
         for each in checkpoints
     ]
     found = compared(short)
@@ -153,7 +153,7 @@ def test_every_number_has_its_interval_and_its_run() -> None:
 def test_a_measure_without_a_value_is_a_dash_and_no_number(tmp_path: Path) -> None:
     checkpoints = study({"curriculum": [0.5], "shuffled": [0.4]})
     last = checkpoints[-1]
-    rows = [row | {"measures": row["measures"] | {"equations_true": 0.5}} for row in last.rows]
+    rows = [row | {"measures": row["measures"] | {"equations_true": 0.5}} for row in last.rows]  # type: ignore[operator]
     checkpoints[-1] = replace(last, rows=rows)  # the only one with an equation in its outputs
     found = compared(checkpoints)
     assert ["eval/equations_true" in each["metrics"] for each in found["checkpoints"]] == [False, False, True]
@@ -173,7 +173,7 @@ def test_limits_count_what_the_record_counts() -> None:
     checkpoints = study({"curriculum": [0.5], "shuffled": [0.4]})
     changed = {"near_ties": 2, "weights": "unverified"}
     last = checkpoints[-1]
-    checkpoints[-1] = replace(last, rows=[row | changed for row in last.rows])
+    checkpoints[-1] = replace(last, rows=[row | changed for row in last.rows])  # type: ignore[operator]
     said = "\n".join(words.limits(compared(checkpoints)))
     assert "unscored" not in said
     assert "80 tokens were as likely as another" in said
@@ -201,14 +201,14 @@ def test_a_figure_tells_seeds_apart_and_says_how() -> None:
         assert one != other
     for figure in (figures._accuracy(many), figures._loss(many)):
         (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
-        handles = {text.get_text(): line for text, line in zip(legend.texts, legend.legend_handles, strict=True)}
+        handles = {text.get_text(): line for text, line in zip(legend.texts, legend.legend_handles, strict=True)}  # type: ignore[union-attr]
         assert list(handles) == ["curriculum", "shuffled", "seed 1", "seed 2", "seed 3"]
         seeds = [(line.get_linestyle(), line.get_marker()) for name, line in handles.items() if "seed" in name]
         assert seeds == [(style["linestyle"], style["marker"]) for style in styles[::2]]
     (legend,) = figures._contrasts(many).legends
     assert [text.get_text() for text in legend.texts] == ["seed 1", "seed 2", "seed 3"]
     one = compared(study({"curriculum": [0.5], "shuffled": [0.4]}))
-    assert [text.get_text() for text in figures._accuracy(one).axes[0].get_legend().texts] == ["curriculum", "shuffled"]
+    assert [text.get_text() for text in figures._accuracy(one).axes[0].get_legend().texts] == ["curriculum", "shuffled"]  # type: ignore[union-attr]
     assert figures._contrasts(one).legends == []
 
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from helpers.paired import arms, rows
+from helpers.text import matched
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,14 +119,14 @@ def agree(result: Result, adjusted: float | None) -> tuple[str, ...]:
         return ("one seed" if test.seeds == 1 else "no spread", f"detectable {result.pairs[0].detectable is not None}")
     effect = (test.p if adjusted is None else adjusted) < ALPHA
     assert said.startswith("Effect: " if effect else "No effect visible")
-    low, high = map(float, re.search(r"interval (\S+) to (\S+), p", said).groups())
+    low, high = map(float, matched(r"interval (\S+) to (\S+), p", said).groups())
     assert -100 <= low <= high <= 100
     assert (low > 0 or high < 0) == (test.p < ALPHA)
-    assert (float(re.search(r"p = ([^,]+),", said)[1]) < ALPHA) == (test.p < ALPHA)
+    assert (float(matched(r"p = ([^,]+),", said)[1]) < ALPHA) == (test.p < ALPHA)
     shown = re.search(r"after Holm ([^,]+),", said)
     assert (shown is None) == (adjusted is None)
     assert shown is None or (float(shown[1]) < ALPHA) == effect
-    mean = float(re.search(r"minus b is (\S+) points", said)[1])
+    mean = float(matched(r"minus b is (\S+) points", said)[1])
     assert not effect or mean != 0
     found = re.search(r"detectable effect is about ([\d.]+) points", said)
     if not effect:  # what is not seen is no effect that the study is said to find

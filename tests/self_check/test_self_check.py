@@ -124,7 +124,7 @@ def test_a_model_whose_rows_depend_on_each_other_is_run_one_by_one() -> None:
 
 
 def test_examples_that_see_each_other_are_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching.torch, "split", lambda tensor, lengths, dim: [tensor])
+    monkeypatch.setattr(batching.torch, "split", lambda tensor, lengths, dim: [tensor])  # type: ignore[attr-defined]
     ways = check(loaded())
     assert ways.layouts == ("padded", "single")
     assert ways.rejected["joined"].startswith("logits differ by")

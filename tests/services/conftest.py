@@ -64,12 +64,12 @@ def postgres() -> Iterator[Postgres]:
     options = {"user": user, "cwd": folder} if os.geteuid() == 0 else {"cwd": folder}
     data = str(folder / "data")
     create = [programs / "initdb", "-D", data, "-U", "stagewise", "-A", "trust", "-N"]
-    subprocess.run(create, check=True, stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    subprocess.run(create, check=True, stdout=subprocess.DEVNULL, **options)  # type: ignore[arg-type]
     serve = [programs / "postgres", "-D", data, "-p", str(made.port), "-k", str(folder), "-h", "127.0.0.1", "-F"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(serve, stdout=log, stderr=log, **options)  # type: ignore[call-overload]
+        process = subprocess.Popen(serve, stdout=log, stderr=log, **options)  # type: ignore[arg-type]
     try:
-        wait_until(made.answers, process, folder / "log")
+        wait_until(made.answers, process, folder / "log")  # type: ignore[arg-type]
         yield made
     finally:
         process.send_signal(signal.SIGINT)  # which waits for no client

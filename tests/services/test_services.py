@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from helpers.studies import experiment_id
 from mlflow.server import get_app_client
 from services.conftest import Postgres
 
@@ -33,14 +34,14 @@ def check_study(config: Path, study: str) -> None:
     """Runs the study, looks at its record in every way, and runs it again."""
     done("main", "--config", str(config))
     client = connect()
-    experiment = client.get_experiment_by_name(study).experiment_id
+    experiment = experiment_id(client, study)
     (pipeline,) = client.search_runs([experiment], "tags.`stagewise.kind` = 'pipeline'")
     assert "✓ whole" in done("verify", "--run-id", pipeline.info.run_id)
     assert "✓ whole" in done("verify", "--run-id", f"models:/{study}@flat-s1")
     assert f"models:/{study}@flat-s1" in done("lineage", f"models:/{study}@flat-s1")
     version = client.get_model_version_by_alias(study, "flat-s1")
-    trained = client.get_logged_model(version.source.removeprefix("models:/")).source_run_id
-    assert f"models:/{study}@champion is version {version.version}" in done("promote", "--run-id", trained)
+    trained = client.get_logged_model(version.source.removeprefix("models:/")).source_run_id  # type: ignore[union-attr]
+    assert f"models:/{study}@champion is version {version.version}" in done("promote", "--run-id", trained)  # type: ignore[arg-type]
     assert client.get_model_version_by_alias(study, "champion").version == version.version
     assert done("main", "--config", str(config)).count("unchanged, reused from run") >= 5
 
@@ -76,8 +77,8 @@ def test_a_database_alone_says_where_its_files_lie(
     said = done("split", "--config", str(write_config(study="alone")))
     assert f"! experiment alone: its files go to {tmp_path.as_uri()}/mlruns/alone" in said
     experiment = connect().get_experiment_by_name("alone")
-    assert experiment.artifact_location == f"{tmp_path.as_uri()}/mlruns/alone"
-    assert "they lie in its artifact location" in experiment.tags["mlflow.note.content"]
+    assert experiment.artifact_location == f"{tmp_path.as_uri()}/mlruns/alone"  # type: ignore[union-attr]
+    assert "they lie in its artifact location" in experiment.tags["mlflow.note.content"]  # type: ignore[union-attr]
     assert "its files go to" not in done("split", "--config", str(write_config(study="alone", seeds=[2])))
 
 
@@ -143,7 +144,7 @@ def test_a_bucket_that_is_not_there(postgres: Postgres, s3: dict[str, str], here
     line = one_line(command("split", "--config", str(write_config(study="bucketless"))), "AccessError", 2)
     assert "NoSuchBucket" in line
     client = connect()
-    (run,) = client.search_runs([client.get_experiment_by_name("bucketless").experiment_id])
+    (run,) = client.search_runs([experiment_id(client, "bucketless")])
     assert run.info.status == "FAILED"
 
 

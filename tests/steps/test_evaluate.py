@@ -83,12 +83,12 @@ def pipeline_engine(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Has the step note what its engine is asked; returns the engine as it was."""
     from stagewise.steps import evaluate
 
-    real = evaluate.Decoder
+    real = evaluate.Decoder  # type: ignore[attr-defined]
 
-    class Noting(real):
+    class Noting(real):  # type: ignore[misc, valid-type]
         def __call__(self, prompts: Any) -> list[Answer]:
             asked.extend(prompt.item for prompt in prompts)
-            return super().__call__(prompts)
+            return super().__call__(prompts)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(evaluate, "Decoder", Noting)
     return real
@@ -97,7 +97,7 @@ def pipeline_engine(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_samples_are_recorded_and_counted_and_each_model_is_freed(
     store: Store, write_config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models, alive = [], []
+    models, alive = [], []  # type: ignore[var-annotated]
     load = loading.load
 
     def noted(*arguments: Any) -> loading.Loaded:

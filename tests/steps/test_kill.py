@@ -42,9 +42,9 @@ def finish(config: Path) -> str:
         return process.wait().splitlines()[-1]
 
 
-def kill(config: Path, work: Path, moment: str, draw: random.Random) -> None:
+def kill(config: Path, work: Path, moment: str, draw: random.Random) -> bool:
     """Starts the chain and kills it: inside a step, inside a save, while a finished phase is recorded, or where one
-    phase ends and the next begins."""
+    phase ends and the next begins. False where it came to its end before."""
     with Process(chain, config) as process:
         begins = f"phase {draw.randint(2, 3) if moment == 'phase' else draw.randint(1, 2)}\n"
         while (line := process.line()) and line != begins:
@@ -53,13 +53,13 @@ def kill(config: Path, work: Path, moment: str, draw: random.Random) -> None:
             wait_for(process, lambda: any(work.glob("*/checkpoints/*.partial")))
         elif moment == "step":
             wait_for(process, lambda: any(work.glob("*/checkpoints/step-*")))
-            time.sleep(draw.uniform(0, 0.2))
+            time.sleep(draw.uniform(0, 0.1))
         elif moment == "record":
             wait_for(process, lambda: any(work.glob("*/checkpoint/model/config.json")))
             time.sleep(draw.uniform(0, 0.1))
         else:
-            time.sleep(draw.uniform(0, 0.3))
-    assert process.code == -signal.SIGKILL, "it had ended before it was killed"
+            time.sleep(draw.uniform(0, 0.1))
+    return process.code == -signal.SIGKILL
 
 
 def wait_for(process: Process, condition: Callable[[], bool]) -> None:
@@ -76,7 +76,7 @@ SHAPE = {
 @pytest.mark.parametrize("seed", range(len(MOMENTS)))
 def test_a_killed_process_goes_on_to_the_same_bits(seed: int, write_config: Any, store: Any, unbroken: str) -> None:
     config = write_config(**SHAPE)
-    kill(config, store.folder / "home" / "work", MOMENTS[seed % 4], random.Random(seed))
+    assert kill(config, store.folder / "home" / "work", MOMENTS[seed % 4], random.Random(seed))
     assert finish(config) == unbroken
 
 
@@ -84,8 +84,9 @@ def test_a_killed_process_goes_on_to_the_same_bits(seed: int, write_config: Any,
 @pytest.mark.parametrize("seed", range(len(MOMENTS), 30))
 def test_one_killed_twice_does_too(seed: int, write_config: Any, store: Any, unbroken: str) -> None:
     config, draw = write_config(**SHAPE), random.Random(seed)
-    for run in range(2):  # the second time it goes on from a save
-        kill(config, store.folder / "home" / "work", MOMENTS[(seed + run) % 4], draw)
+    work = store.folder / "home" / "work"
+    killed = [kill(config, work, MOMENTS[(seed + run) % 4], draw) for run in range(2)]
+    assert killed[0]  # the second time it goes on from a save, and may have little left to do
     assert finish(config) == unbroken
 
 

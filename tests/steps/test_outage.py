@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from helpers.proxy import DROP, HANG, Proxy
-from helpers.studies import base
+from helpers.studies import base, experiment_id
 
 from stagewise import errors
 from stagewise.cli import main
@@ -183,7 +183,7 @@ def test_a_registered_model_of_somebody_else_is_told_of_at_the_start(proxy: Prox
     assert "rename the study" in line
     client = connect()
     experiment = client.get_experiment_by_name("somebodys")
-    assert client.search_runs([experiment.experiment_id]) == []
+    assert client.search_runs([experiment.experiment_id]) == []  # type: ignore[union-attr]
 
 
 def test_a_study_ends_in_one_line_whatever_it_cannot_close(proxy: Proxy, gone: Gone, write_config: Any) -> None:
@@ -194,7 +194,7 @@ def test_a_study_ends_in_one_line_whatever_it_cannot_close(proxy: Proxy, gone: G
     one_line(ended.output, "TrackingError")
     gone.back()
     client = connect()
-    experiment = client.get_experiment_by_name("left-over").experiment_id
+    experiment = experiment_id(client, "left-over")
     left = client.search_runs([experiment], "attributes.status = 'RUNNING'")
     assert len(left) == 2  # the study's and the phase's: nobody could close them
 
@@ -248,5 +248,5 @@ def test_the_whole_study_ends_where_its_step_gives_up(proxy: Proxy, write_config
         again = command("main", "--config", str(config))
         assert again.exit_code == 0, again.output
         client = connect()
-        experiment = client.get_experiment_by_name("in-processes").experiment_id
+        experiment = experiment_id(client, "in-processes")
         assert {run.info.status for run in client.search_runs([experiment])} == {"KILLED", "FINISHED"}

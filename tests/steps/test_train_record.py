@@ -50,14 +50,14 @@ def test_a_gguf_file_that_the_base_model_came_from_is_named(store: Store, monkey
 
 def test_a_run_records_the_switches_that_decide_whether_bits_repeat(finished: Finished) -> None:
     torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("medium")
     set_up(Compute(device="cpu", threads=1))
     recorded = {
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
-        "fill_uninitialized_memory": torch.utils.deterministic.fill_uninitialized_memory,
+        "fill_uninitialized_memory": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
     }

@@ -57,7 +57,7 @@ def interrupt(after: float, number: int = signal.SIGINT) -> None:
 def test_a_call_returns_what_it_is_answered(capfd: Any) -> None:
     assert call(lambda: 5, "get run") == 5
     with pytest.raises(KeyError):
-        call(lambda: {}["x"], "get run")
+        call(lambda: {}["x"], "get run")  # type: ignore[index]
     with pytest.raises(RestException):
         call(failing(1, error=refusal("RESOURCE_DOES_NOT_EXIST")), "get run")
     assert capfd.readouterr() == ("", "")
@@ -133,7 +133,7 @@ def test_a_hanging_server_is_given_up_at_the_deadline_and_said_to_hang(
 
 
 def test_a_long_transfer_may_take_longer_than_the_patience() -> None:
-    assert call(lambda: time.sleep(0.8) or "done", "log artifact", long=True) == "done"
+    assert call(lambda: time.sleep(0.8) or "done", "log artifact", long=True) == "done"  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -179,7 +179,7 @@ def test_what_comes_back_before_a_held_signal_is_not_lost(monkeypatch: pytest.Mo
     def body() -> None:
         with held():
             interrupt(0.1)
-            made.append(call(lambda: time.sleep(0.4) or "run", "create run"))
+            made.append(call(lambda: time.sleep(0.4) or "run", "create run"))  # type: ignore[func-returns-value]
             made.append("kept")
 
     with pytest.raises(KeyboardInterrupt):

@@ -30,7 +30,7 @@ def claim(run_id: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> str
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     claimed = launcher.claim(words)
     assert "MLFLOW_RUN_ID" not in os.environ  # it is asked for once
-    return claimed and str(claimed.info.run_id)
+    return claimed and str(claimed.info.run_id)  # type: ignore[return-value]
 
 
 def test_the_run_that_was_made_for_this_command_is_claimed_and_filled(

@@ -136,7 +136,7 @@ def test_traces(client: Any, losing: Losing, study: str, ending: str) -> None:
         eval_traces.log(run, rows, "flat-1-s1", "m-1")
     assert losing.lost
     found = TracingClient(client.tracking_uri).search_traces(locations=[study])
-    assert sorted(trace.info.request_preview for trace in found) == sorted(label(each) for each in rows)
+    assert sorted(trace.info.request_preview for trace in found) == sorted(label(each) for each in rows)  # type: ignore[type-var]
     assert all(len(trace.data.spans) == 1 and len(trace.info.assessments) == 5 for trace in found)
 
 

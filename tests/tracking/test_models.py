@@ -17,6 +17,7 @@ import pytest
 import yaml
 from conftest import TINY, Store
 from helpers import models
+from helpers.studies import experiment_id
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stagewise import pipeline
@@ -47,7 +48,7 @@ class Spoken:
         self.answers = [row["resps"][0][0] for row in self.rows]
 
     def _runs(self, kind: str, arm: str) -> list[str]:
-        experiment = self.client.get_experiment_by_name("spoken").experiment_id
+        experiment = experiment_id(self.client, "spoken")
         query = f"tags.`stagewise.kind` = '{kind}' and tags.`stagewise.arm` = '{arm}'"
         return [run.info.run_id for run in self.client.search_runs([experiment], query)]
 

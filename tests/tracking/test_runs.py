@@ -32,7 +32,7 @@ def study(client: Any) -> str:
 
 def find(client: Any, study: str, kind: str = "split") -> str | None:
     found = runs.find_finished(client, study, kind, sha256(kind.encode()), lambda record: not lost(record))
-    return found and found.run_id
+    return found and found.run_id  # type: ignore[return-value]
 
 
 def status(client: Any, run_id: str) -> str:

@@ -100,9 +100,9 @@ def test_attention_that_reaches_into_the_next_example_is_seen(
     family: str, accelerator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def whole_row(*arguments: Any, lengths: Any = None, **options: Any) -> Any:
-        return batching.sdpa_attention_forward(*arguments, **options)
+        return batching.sdpa_attention_forward(*arguments, **options)  # type: ignore[attr-defined]
 
-    monkeypatch.setitem(batching.AttentionInterface._global_mapping, batching.ATTENTION, whole_row)
+    monkeypatch.setitem(batching.AttentionInterface._global_mapping, batching.ATTENTION, whole_row)  # type: ignore[attr-defined]
     assert leaked(model(family, VOCABULARY), "joined", accelerator) > WRONG
 
 

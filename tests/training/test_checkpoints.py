@@ -70,7 +70,7 @@ def cut(path: Path) -> None:
         (lambda path: (path / "model.safetensors").unlink(), "model.safetensors does not have"),
         (lambda path: (path / "digests.json").unlink(), "it was never completed"),
         (lambda path: (path / "digests.json").write_text("{"), "it was never completed"),
-        (lambda path: [shutil.rmtree(path), path.mkdir()], "it was never completed"),
+        (lambda path: [shutil.rmtree(path), path.mkdir()], "it was never completed"),  # type: ignore[func-returns-value]
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path: Path, damage: Any, reason: str) -> None:

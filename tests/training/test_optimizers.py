@@ -43,7 +43,7 @@ def test_another_adafactor_is_told_from_it(change: dict[str, float]) -> None:
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 def test_a_restored_state_lies_where_the_weights_do(optimizer: str) -> None:
     """On a GPU, of which only shapes and devices are told here: what a save holds is on the CPU."""
-    settings = Training(batch_size=1, learning_rate=1e-3, optimizer=optimizer)  # type: ignore[arg-type]
+    settings = Training(batch_size=1, learning_rate=1e-3, optimizer=optimizer)
 
     def step(stepping: Any, model: torch.nn.Module) -> None:
         for parameter in model.parameters():

@@ -303,9 +303,10 @@ def test_what_a_config_asks_for_is_made_only_if_it_is_in_the_record(
 
 
 wild = st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats(allow_nan=False, allow_infinity=False)
-wild |= st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+wild |= st.text(st.characters(exclude_categories=["Cs"]), max_size=5)  # type: ignore[operator]
 wild = st.recursive(
-    wild, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text("ab", max_size=1), inner, max_size=2)
+    wild,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text("ab", max_size=1), inner, max_size=2),  # type: ignore[arg-type, operator, return-value]
 )
 
 

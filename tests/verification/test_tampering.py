@@ -359,7 +359,7 @@ ROWS = [
         "artifact code.tar, src/evil.py",
         "split",
     ),
-    Row("a file too few", archive(lambda files: files.pop("MLproject")), "artifact code.tar, MLproject", "split"),
+    Row("a file too few", archive(lambda files: files.pop("MLproject")), "artifact code.tar, MLproject", "split"),  # type: ignore[arg-type]
     Row(
         "executable",
         archive(lambda files: files.update({"MLproject": ("100755", files["MLproject"][1])})),

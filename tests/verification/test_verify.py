@@ -798,7 +798,7 @@ def test_a_check_that_was_interrupted_goes_on_with_what_has_not_changed_and_says
     held: Held, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, hashed = len(interrupted.read_text().splitlines()), list[Path]()
-    monkeypatch.setattr(files, "sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+    monkeypatch.setattr(files, "sha256_file", lambda path: hashed.append(path) or sha256_file(path))  # type: ignore[func-returns-value]
     verdict = check(held.runs["split"], resume=True)
     assert verdict.whole
     assert len(hashed) == verdict.files - before

@@ -98,7 +98,7 @@ def test_pairs_are_of_the_items_that_all_have() -> None:
 
 def with_unscored(checkpoints: list[Checkpoint], name: str, *numbers: int) -> list[Checkpoint]:
     def changed(each: Checkpoint) -> Checkpoint:
-        rows = [row | (NULL if number in numbers else {}) for number, row in enumerate(each.rows)]
+        rows = [row | (NULL if number in numbers else {}) for number, row in enumerate(each.rows)]  # type: ignore[operator]
         return replace(each, rows=rows) if each.name == name else each
 
     return [changed(each) for each in checkpoints]
