@@ -318,6 +318,16 @@ TRUE = (
     "∴ 3 + 4 = 7",
     "✓ 3 + 4 = 7",
     "👉 3 + 4 = 7",
+    "60% = 30 / 50 × 100",
+    "0.125 × 100 = 12.5%",
+    "1.5 × 2 = 300%",
+    "each day 3 × 2 = 6",
+    "In one week 5 × 7 = 35",
+    "She had to row 20 × 4 = 80 feet",
+    "subtract the 18 months from the total of 120 months to find 120-18 = 102 months",
+    "Adding 25 bananas to the pile brings the total to 24 + 25 = 49",
+    "8. 5 + 1 = 6",
+    "- ✓ 3 + 4 = 7",
 )
 
 LEFT_OUT = (
@@ -490,6 +500,21 @@ LEFT_OUT = (
     "1 dozen eggs + 1 dozen eggs = 24 eggs",
     "80 + 15% = 92",
     "(a) 3 + 4 = 7 (b) 4 + 5 = 9",
+    "3/4 + 3/4 = 1.5%",
+    "3 ÷ 2 × 1 = 1.5%",
+    "1.5% = 3 ÷ 2 × 1",
+    "1 + 0.25 = 1.25%",
+    "0.5 × 3 = 1.5%",
+    "add 20 + 10 lights to the 29 + 24 lights already up = 83 lights",
+    "adding 3 apples to 4 + 2 = 9",
+    "subtracting 3 pens from 10 + 2 = 9",
+    "because .8 + . 84 + .82 = 2.46",
+    "3 . 84 + 1 = 4.84",
+    "10 pages on day 1 × 2 = 20 pages",
+    "Week 2 × 3 = 12 pages",
+    "by dividing by 60 minutes = 30 / 60",
+    "dividing the time by 60 + 40 = 3",
+    "multiplying by 3 + 4 = 7",
 )
 
 FALSE = (

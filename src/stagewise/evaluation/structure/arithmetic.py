@@ -14,12 +14,13 @@ marked as doubtful; what the two sides have to be held together for is marked by
 """
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 
 import regex
 
 from stagewise.evaluation.structure.context import opens_remark
+from stagewise.evaluation.structure.exact import LONGEST_NUMBER, NoValue, bounded, exact_root
+from stagewise.evaluation.structure.side import Side
 from stagewise.evaluation.structure.signs import LONGEST, THIN, Token
 from stagewise.evaluation.structure.vocabulary import (
     CONSTANTS,
@@ -38,8 +39,6 @@ from stagewise.evaluation.structure.vocabulary import (
 
 LARGEST_POWER = 64
 LARGEST_FACTORIAL = 20
-LONGEST_NUMBER = 60  # characters
-LARGEST = 10**LONGEST_NUMBER  # beyond this nothing is checked: powers of powers would take for ever
 UNIT_WORDS = 3  # "12 cookies per batch"
 
 _SAID_REMAINDER = regex.compile(  # in tokens with a space between
@@ -50,47 +49,6 @@ _SAID_REMAINDER = regex.compile(  # in tokens with a space between
 _CLOCK = regex.compile(r"0\d{3}")  # 0930
 _SEPARATORS = dict.fromkeys(map(ord, f",{THIN}"))
 _GROUP = regex.compile(r"\d{3}(?:\.\d+)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    value: Fraction
-    calculates: bool
-    multiplies: bool
-    adds: bool
-    last_place: Fraction
-    """What the last digit of its first number is worth: 1/100 of 10.14."""
-    cut: bool
-    """Its first number goes on: 0.666…"""
-    units: frozenset[str]
-    """The words after its numbers, in lower case."""
-    rates: frozenset[str]
-    """Those that these are divided by: hour, of `60 km per hour`."""
-    letters: frozenset[str]
-    """Single letters that touch a number, which may be units, scales or variables: `5m`, `5k`."""
-    bare: bool
-    """One of its numbers has no unit."""
-    percents: bool
-    hundred: bool
-    """100% is one of its numbers."""
-    scale: int
-    """1, or the largest of the thousands, millions … that its numbers are in."""
-    beside: bool
-    """A bracket stands beside a factor, with a space between: `2 (3 + 1)`."""
-    paired: bool
-    """Two numbers with a space between are read as one: `12 345`, `1 1/2`."""
-    doubtful: bool
-    """Its spelling can be meant in another way."""
-    division: tuple[Fraction, Fraction] | None
-    """Dividend and divisor, if it is one division and nothing else."""
-    modulus: Fraction | None
-    """Of its last operation, if that is `mod`."""
-    remainder: Fraction | None
-    """What is said to be left over: 1 of `7 remainder 1`."""
-
-
-class NoValue(Exception):
-    """What was read is no arithmetic expression."""
 
 
 def read(tokens: list[Token], start: int) -> tuple[Side, int]:
@@ -108,9 +66,9 @@ class _Reader:
         self.tokens, self.start, self.index, self.depth = tokens, start, start, 0
         self.last_place: Fraction | None = None
         self.units, self.rates, self.letters, self.scale = set[str](), set[str](), set[str](), 1
-        self.calculates = self.multiplies = self.adds = self.cut = self.bare = False
+        self.calculates = self.multiplies = self.divides = self.adds = self.cut = self.bare = False
         self.beside = self.paired = self.doubtful = False
-        self.hundred = self.percents = self.is_percent = False  # anywhere; what was read last
+        self.hundred = self.hundredfold = self.percents = self.is_percent = False  # anywhere; what was read last
         self.division: tuple[Fraction, Fraction] | None = None
         self.modulus: Fraction | None = None
 
@@ -121,6 +79,7 @@ class _Reader:
             value=value,
             calculates=self.calculates,
             multiplies=self.multiplies,
+            divides=self.divides,
             adds=self.adds,
             last_place=place / 100 if self.percents else place,
             cut=self.cut,
@@ -130,6 +89,7 @@ class _Reader:
             bare=self.bare,
             percents=self.percents,
             hundred=self.hundred,
+            hundredfold=self.hundredfold,
             scale=self.scale,
             beside=self.beside,
             paired=self.paired,
@@ -159,8 +119,10 @@ class _Reader:
             self.doubtful |= last == "÷" and (not spelled or sign == "mod" or (sign == "÷" and wide and not spaced))
             wide = spaced
             self.calculates, self.multiplies, self.is_percent = True, True, False
+            self.divides |= sign == "÷"
+            self.hundredfold |= sign == "×" and 100 in (total, by)
             division, modulus = (total, by) if sign == "÷" and not last else None, by if sign == "mod" else None
-            total = _bounded(total * by if sign == "×" else total / by if sign == "÷" else total % by)
+            total = bounded(total * by if sign == "×" else total / by if sign == "÷" else total % by)
             last = sign
         if not self.depth:
             self.division, self.modulus = division, modulus
@@ -205,7 +167,7 @@ class _Reader:
             exponent, self.calculates = self._power(), True
             if exponent.denominator != 1 or abs(exponent) > LARGEST_POWER:
                 raise NoValue
-            value = _bounded(value**exponent.numerator)
+            value = bounded(value**exponent.numerator)
         self.is_percent = self._take("%") is not None
         if self.is_percent:
             self.hundred |= value == 100
@@ -223,7 +185,7 @@ class _Reader:
             return value
         if root := self._take("√", "∛"):
             self.calculates = True
-            return _root(self._atom(), 2 if root == "√" else 3)
+            return exact_root(self._atom(), 2 if root == "√" else 3)
         return self._number()
 
     def _number(self) -> Fraction:
@@ -239,7 +201,7 @@ class _Reader:
         worth = self._scale() * Fraction(10) ** int(exponent or 0)
         if self.last_place is None:
             self.last_place = worth / 10**decimals
-        return _bounded(Fraction(digits) * worth + (self._mixed(place) if worth == 1 and not decimals else 0))
+        return bounded(Fraction(digits) * worth + (self._mixed(place) if worth == 1 and not decimals else 0))
 
     def _grouped(self, text: str) -> str:
         """The digits of a number; those of 12 345 may also be of two."""
@@ -371,20 +333,3 @@ class _Reader:
         if self.index - self.start > LONGEST:
             raise NoValue
         return self.tokens[self.index] if self.index < len(self.tokens) else None
-
-
-def _bounded(value: Fraction) -> Fraction:
-    if max(abs(value.numerator), value.denominator) > LARGEST:
-        raise NoValue
-    return value
-
-
-def _root(value: Fraction, degree: int) -> Fraction:
-    """Of a fraction whose root is one."""
-    if value < 0:
-        raise NoValue
-    parts = [round(part ** (1 / degree)) for part in value.as_integer_ratio()]
-    root = Fraction(*parts) if parts[1] else Fraction(0)
-    if root**degree != value:
-        raise NoValue
-    return root

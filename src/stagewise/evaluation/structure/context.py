@@ -10,6 +10,7 @@ import unicodedata
 
 from stagewise.evaluation.structure.signs import LONGEST, Token
 from stagewise.evaluation.structure.vocabulary import (
+    ADDING,
     BREAKS,
     CHANGING,
     CLOCKS,
@@ -22,12 +23,16 @@ from stagewise.evaluation.structure.vocabulary import (
     NUMBERS,
     OPERATORS,
     PARTS,
+    PLACES,
     REMAINDER,
+    SCALING,
     WITHIN,
     is_cased,
     is_measure,
     singular,
 )
+
+LONGEST_SUM = 12  # tokens, from `add` to what is added to
 
 
 def begins(tokens: list[Token], start: int, above: str) -> bool:
@@ -45,12 +50,8 @@ def begins(tokens: list[Token], start: int, above: str) -> bool:
     if before.kind == "number":
         return token.spaced and _said_equal(tokens, start - 1) and token.kind == "number"
     if before.kind == "word":
-        if (
-            _numbers(before)
-            and token.kind == "number"
-            and [sign.text for sign in tokens[start + 1 : start + 2]] == ["-"]
-        ):
-            return False  # Step 2 - 3 × 4, pages 10-20
+        if token.kind == "number" and _is_name(tokens, start):
+            return False
         return (token.spaced or not is_cased(before.text)) and not _binds(tokens, start - 1, above)
     if before.kind == "sign":
         return _after_sign(tokens, start, above)
@@ -68,6 +69,17 @@ def _said_equal(tokens: list[Token], place: int) -> bool:
 def _numbers(token: Token) -> bool:
     """What follows this word is a name: `Step 2`."""
     return token.kind == "word" and singular(token.text.lower()) in NUMBERED
+
+
+def _is_name(tokens: list[Token], place: int) -> bool:
+    """The number at `place` names the thing before it: `Step 2 - 3 × 4`, `pages 10-20`, `on day 1 × 2`, but not
+    `each day 3 × 2`, and no number of days."""
+    if not _numbers(tokens[place - 1]) or place + 1 == len(tokens):
+        return False
+    before = tokens[place - 2] if place > 1 else None
+    named = before is None or before.kind != "word" or before.text.lower() in PLACES
+    sign = tokens[place + 1].text
+    return sign == "-" or (sign in OPERATORS and named and tokens[place - 1].text.lower() in NUMBERED)
 
 
 def _is_label(tokens: list[Token]) -> bool:
@@ -114,10 +126,14 @@ def _after_mark(tokens: list[Token], start: int) -> bool:
         return False
     if (mark.text == "|" and not token.spaced) or (mark.text == "_" and not mark.spaced):
         return False
+    if before is not None and before.kind == "sign" and before.text in OPERATORS and start > 2:
+        return False  # 8 + . 84
     if before is None or before.kind not in ("number", "sign"):
         return not (before and before.text == mark.text and mark.text in "<>")  # a shift
     if mark.text in WITHIN and not token.spaced:
         return False  # 3:15, 1,5
+    if mark.text == "." and mark.spaced and not _said_equal(tokens, start - 2):
+        return False  # 3 . 84
     if mark.text == ":":
         return not mark.spaced  # "Step 1: 3 + 4", but not "15 : 3 + 1"
     if mark.text in ("…", "..."):
@@ -135,7 +151,8 @@ def _binds(tokens: list[Token], last: int, above: str) -> bool:
     words = [token.text.lower() for token in tokens[first : last + 1]]
     before = tokens[first - 1] if first else None
     variable = len(words[-1]) == 1 and is_cased(words[-1]) and words[-1] not in ("a", "i")
-    if variable or words[-1] in REMAINDER or _changes(words):
+    by = words[-1] == "by" and not SCALING.isdisjoint(words)
+    if variable or by or words[-1] in REMAINDER or _changes(words):
         return True
     if before is None:
         return above in OPERATORS
@@ -147,6 +164,9 @@ def _binds(tokens: list[Token], last: int, above: str) -> bool:
     if before.kind == "number" and len(words) == 1 and is_measure(words[0]):
         return True  # 1 hour 30 minutes
     if before.kind == "number" or before.text == "%":
+        put = words[: -1 if words[-1] in LIGHT else None]
+        if len(words) <= 3 and put[-1:] in (["to"], ["from"]) and _adds(tokens, first):
+            return True  # add 20 + 10 lights to the 29 + 24
         return _joins(words) and (is_measure(words[0]) or not _said_equal(tokens, first - 1))
     return before.text in ("\\", "_", "@", "&")
 
@@ -155,6 +175,11 @@ def _joins(words: list[str]) -> bool:
     """These words between two numbers: `3 and`, `3 boys and`, `5 more than`, but not `10 bills amount to`."""
     close = words[-1] in JOINING and len(words) <= 1 + (words[-1] in ("and", "or", "with"))
     return close or (words[-1] == "than" and len(words) <= 4)
+
+
+def _adds(tokens: list[Token], end: int) -> bool:
+    """A word not far before says that one thing is put to another or taken from it."""
+    return any(token.text.lower() in ADDING for token in tokens[max(0, end - LONGEST_SUM) : end])
 
 
 def _changes(words: list[str]) -> bool:

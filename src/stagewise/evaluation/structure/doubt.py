@@ -8,7 +8,7 @@ neither does. What is looked at is the spelling, and the values of what calculat
 import re
 from collections.abc import Iterable
 
-from stagewise.evaluation.structure.arithmetic import Side
+from stagewise.evaluation.structure.side import Side
 from stagewise.evaluation.structure.vocabulary import COLLECTIVE, DIMENSIONS, PAIRS, PARTS, UNIT_LETTERS, singular
 
 # Words in the rest of a sentence that tell why a whole number is not the exact quotient.
@@ -134,6 +134,9 @@ def _lacks_percent(left: Side, right: Side) -> bool:
 
 
 def _is_rate(left: Side, right: Side) -> bool:
-    """`12 / 4 = 3%` is right of a rate of 12 % and wrong of a ratio; a quotient below one is a ratio."""
+    """`12 / 4 = 3%`, `0.5 × 3 = 1.5%` are right of a rate and wrong of a ratio. What is at most one is a ratio; a whole
+    number without a division and a hundredfold may be either, and are judged as both."""
     work, result = _in_order(left, right)
-    return result.percents and not work.percents and work.division is not None and abs(work.value) > 1
+    if not result.percents or work.percents or work.hundredfold or abs(work.value) <= 1:
+        return False
+    return work.divides or work.value.denominator != 1

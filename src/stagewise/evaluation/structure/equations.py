@@ -14,10 +14,12 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from stagewise.evaluation.structure.arithmetic import NoValue, Side, read
+from stagewise.evaluation.structure.arithmetic import read
 from stagewise.evaluation.structure.context import begins, ends, is_named
 from stagewise.evaluation.structure.doubt import is_asked, is_doubtful, is_inexact
 from stagewise.evaluation.structure.dressing import undressed
+from stagewise.evaluation.structure.exact import NoValue
+from stagewise.evaluation.structure.side import Side
 from stagewise.evaluation.structure.signs import LONGEST, Token, tokenized
 
 __all__ = ["Equation", "stated_equations", "undressed"]
@@ -154,8 +156,14 @@ def _agree(left: Side, right: Side, roughly: bool) -> bool:
         return True  # 7 + 8 = 3 mod 12
     if _same(left, right, roughly):
         return True
-    points = right.percents and not right.calculates and not left.percents and abs(left.value) > 1
-    return points and _same(left, replace(right, value=right.value * 100, last_place=right.last_place * 100), roughly)
+    return any(_agrees_in_points(*sides, roughly) for sides in ((left, right), (right, left)))
+
+
+def _agrees_in_points(work: Side, said: Side, roughly: bool) -> bool:
+    """`30 / 50 × 100 = 60%`: the number 60."""
+    if not said.percents or said.calculates or work.percents or abs(work.value) <= 1:
+        return False
+    return _same(work, replace(said, value=said.value * 100, last_place=said.last_place * 100), roughly)
 
 
 def _same(left: Side, right: Side, roughly: bool) -> bool:

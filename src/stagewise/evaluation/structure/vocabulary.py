@@ -56,6 +56,10 @@ NUMBERED = _words(
     "step day week month year question problem part case example exercise item row line page chapter round game "
     "number no level grade class room group team stage phase task section figure table equation option range age verse"
 )
+PLACES = _words("on in of from at for by after before during until through and")  # before such a name
+# `add 3 to 4 + 1`, `dividing the time by 60 + 40`: what follows is one thing with what stands before.
+ADDING = _words("add adds added adding subtract subtracts subtracted subtracting take takes taking took")
+SCALING = _words("divide divides divided dividing multiply multiplies multiplied multiplying")
 CLOCKS = _words("am pm a.m p.m o'clock o’clock")
 LIGHT = _words("of the a an as many much more fewer number its their his her our than")
 # These join what follows to a number before: 3 and 4 + 1, 2 from 5 × 2, 15 div 2 + 1.
