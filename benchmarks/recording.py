@@ -158,14 +158,14 @@ def _journal(session: Any, record: Any) -> float:
 def _study(folder: Path, config: Path) -> str:
     from stagewise import pipeline
     from stagewise.record import code as provenance
-    from stagewise.tracking import runs
+    from stagewise.tracking import records, runs
 
     inline = folder / "study.yaml"
     inline.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"launcher": "inline"}))
     _, seconds, spent = _profiled(lambda: pipeline.run(inline))
     rows = [
         ("manifests sealed", spent(runs.ActiveRun.seal)),
-        ("manifests read and checked", spent(runs.read)),
+        ("manifests read and checked", spent(records.read)),
         ("fingerprints", spent(provenance.fingerprint)),
     ]
     return _table(f"A study, {config.stem}, {seconds:.0f} s in one process:", rows, seconds, "the study")

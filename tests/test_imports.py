@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Finished
 
-from stagewise.tracking.runs import download
+from stagewise.tracking.records import download
 
 HEAVY = ("torch", "transformers", "matplotlib", "statsmodels", "accelerate", "datasets")
 MLFLOW = ("mlflow", "scipy", "pandas")  # scipy and pandas come with mlflow

@@ -18,7 +18,7 @@ from stagewise.data.traces import parse_traces
 from stagewise.errors import CodeError, ConfigError, DataError, ModelError, TrainingError
 from stagewise.hashing import sha256
 from stagewise.record import code
-from stagewise.tracking.runs import download, read
+from stagewise.tracking.records import download, read
 from stagewise.tracking.store import connect
 
 

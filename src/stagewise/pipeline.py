@@ -34,7 +34,8 @@ from stagewise.tracking.launcher import launch
 from stagewise.tracking.models import claim, register
 from stagewise.tracking.owners import close_abandoned
 from stagewise.tracking.pages import address, page, run_page, save_view
-from stagewise.tracking.runs import ActiveRun, Launched, Record, open_run, studies_elsewhere
+from stagewise.tracking.records import Record, studies_elsewhere
+from stagewise.tracking.runs import ActiveRun, Launched, open_run
 from stagewise.training import openmp
 
 Launcher = Callable[[Session, Spec, Mapping[str, str]], Record]

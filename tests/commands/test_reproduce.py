@@ -25,7 +25,7 @@ from stagewise.hashing import sha256
 from stagewise.model import loading
 from stagewise.model.loading import Loaded
 from stagewise.record import manifest as manifests
-from stagewise.tracking.runs import Record, download, read
+from stagewise.tracking.records import Record, download, read
 from stagewise.tracking.store import connect
 
 

@@ -12,7 +12,7 @@ from helpers.answered import made
 from stagewise.cli import main
 from stagewise.evaluation import predictions
 from stagewise.evaluation.scoring import DEFAULT_CHAIN
-from stagewise.tracking.runs import download
+from stagewise.tracking.records import download
 
 
 def score(*arguments: Any) -> Result:

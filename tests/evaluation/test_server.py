@@ -165,7 +165,7 @@ def test_a_study_answered_by_a_server_is_marked(fake: Fake, store: Any, write_co
     from conftest import Finished
 
     from stagewise import pipeline
-    from stagewise.tracking.runs import download, read
+    from stagewise.tracking.records import download, read
     from stagewise.tracking.store import connect
 
     server = {"url": fake.url, "model": "study-{checkpoint}"}

@@ -10,7 +10,7 @@ from conftest import TINY, Finished
 from stagewise.export import Study, provenance
 from stagewise.hashing import folder_digests, sha256
 from stagewise.tracking.models import fetch_checkpoint
-from stagewise.tracking.runs import download, read
+from stagewise.tracking.records import download, read
 
 SECTIONS = [
     *("hypothesis", "baseline", "source_dataset", "partitioning", "stages", "training", "hyperparameters"),

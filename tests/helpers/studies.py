@@ -9,7 +9,7 @@ from typing import Any
 from conftest import Store
 
 from stagewise.steps import common, split, train
-from stagewise.tracking.runs import Record
+from stagewise.tracking.records import Record
 from stagewise.tracking.store import connect
 
 # Where MLflow's database says that artifacts are.

@@ -63,6 +63,7 @@ REACH = {
     "tracking.models": ALL,
     "tracking.package": ALL,
     "tracking.pages": "report",
+    "tracking.records": ALL,
     "tracking.runs": ALL,
     "tracking.stored": ALL,
     "training": "train",

@@ -16,7 +16,7 @@ from helpers.reports import study
 
 from stagewise.config import Primary
 from stagewise.report import Checkpoint, comparison, page, tables
-from stagewise.tracking.runs import download
+from stagewise.tracking.records import download
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SHARES = {"curriculum": [0.8, 0.75, 0.825], "shuffled": [0.5, 0.475, 0.5], "flat": [0.3, 0.5, 0.2]}

@@ -17,7 +17,7 @@ from stagewise.errors import DataError
 from stagewise.hashing import canonical_json
 from stagewise.report import Checkpoint, comparison, figures, markdown, page, tables, words
 from stagewise.report.page import Places
-from stagewise.tracking.runs import download, read
+from stagewise.tracking.records import download, read
 
 
 def compared(checkpoints: list[Checkpoint]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from stagewise.commands import verify
 from stagewise.evaluation import generation
 from stagewise.model import loading
 from stagewise.model.loading import Loaded
-from stagewise.tracking.runs import download
+from stagewise.tracking.records import download
 from stagewise.tracking.store import connect
 
 

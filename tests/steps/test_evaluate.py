@@ -20,7 +20,7 @@ from stagewise.evaluation import generation, judged, predictions
 from stagewise.evaluation.generation import Answer, Prompt
 from stagewise.evaluation.scoring import score
 from stagewise.model import loading
-from stagewise.tracking.runs import download, read
+from stagewise.tracking.records import download, read
 from stagewise.tracking.store import connect
 
 

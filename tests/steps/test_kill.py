@@ -18,7 +18,7 @@ from helpers.processes import Process
 from helpers.studies import base, runs, statuses
 
 from stagewise.steps import common, split, train
-from stagewise.tracking.runs import read
+from stagewise.tracking.records import read
 from stagewise.tracking.store import connect
 
 MOMENTS = ("step", "save", "record", "phase")

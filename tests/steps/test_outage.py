@@ -19,7 +19,7 @@ from stagewise.cli import main
 from stagewise.hashing import sha256
 from stagewise.steps import common
 from stagewise.tracking import calls, journal
-from stagewise.tracking.runs import read
+from stagewise.tracking.records import read
 from stagewise.tracking.store import connect
 
 # Long enough for an outage, and without a save of its own before the end.

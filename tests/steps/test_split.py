@@ -11,7 +11,7 @@ from conftest import TINY
 from stagewise.data.traces import Step, trace_line
 from stagewise.errors import ConfigError, DataError
 from stagewise.steps import common, split
-from stagewise.tracking.runs import Record
+from stagewise.tracking.records import Record
 
 SHAPES = [("synthetic", 1), ("reasoning", 2), ("reasoning", 4), ("synthetic", 1)]
 

@@ -23,7 +23,7 @@ from stagewise.cli import main
 from stagewise.errors import TrackingError, UserError
 from stagewise.model import loading
 from stagewise.steps import common, split
-from stagewise.tracking.runs import Record
+from stagewise.tracking.records import Record
 from stagewise.tracking.store import connect
 from stagewise.training import loop
 

@@ -21,7 +21,7 @@ from stagewise.model.device import DETERMINISM, set_up
 from stagewise.steps import split, train
 from stagewise.steps.common import open_session, perform
 from stagewise.tracking.models import fetch_checkpoint
-from stagewise.tracking.runs import Record, read
+from stagewise.tracking.records import Record, read
 
 
 def base_of(store: Store, model: dict[str, str]) -> Record:

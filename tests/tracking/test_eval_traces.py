@@ -15,7 +15,8 @@ from stagewise import pipeline
 from stagewise.errors import TrackingError
 from stagewise.evaluation import predictions
 from stagewise.tracking import eval_traces, leftovers
-from stagewise.tracking.runs import download, open_run, read
+from stagewise.tracking.records import download, read
+from stagewise.tracking.runs import open_run
 from stagewise.tracking.store import connect
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from conftest import Finished
 from helpers.commands import is_a_users_mistake, of
 
-from stagewise.tracking.runs import read
+from stagewise.tracking.records import read
 
 
 def test_a_models_lineage_names_every_step_with_its_digest(finished: Finished) -> None:

@@ -27,7 +27,8 @@ from stagewise.hashing import folder_digests
 from stagewise.model import loading
 from stagewise.model.templates import prompt_ids
 from stagewise.tracking.models import claim, fetch_checkpoint, register
-from stagewise.tracking.runs import download, open_run, read
+from stagewise.tracking.records import download, read
+from stagewise.tracking.runs import open_run
 from stagewise.tracking.store import connect, experiment
 
 URI = "models:/spoken@flat-s1"

@@ -21,7 +21,8 @@ from stagewise.data import generate
 from stagewise.record import commits, git_objects
 from stagewise.steps import evaluate, split, train
 from stagewise.steps.common import Session, open_session, perform
-from stagewise.tracking.runs import NOTE, read
+from stagewise.tracking.records import read
+from stagewise.tracking.runs import NOTE
 from stagewise.tracking.source import Server
 from stagewise.tracking.store import connect
 from stagewise.verification import bundle

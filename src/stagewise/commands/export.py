@@ -24,7 +24,8 @@ from stagewise.record.facts import TrainFacts
 from stagewise.tracking import store
 from stagewise.tracking.lineage import MODELS, made_by, record_of
 from stagewise.tracking.models import fetch_checkpoint
-from stagewise.tracking.runs import Launched, launched_run, read
+from stagewise.tracking.records import read
+from stagewise.tracking.runs import Launched, launched_run
 from stagewise.tracking.source import Server
 from stagewise.verification import bundle
 

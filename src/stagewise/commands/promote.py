@@ -21,7 +21,8 @@ from stagewise.evaluation import predictions
 from stagewise.steps.common import ASKED
 from stagewise.tracking import champion, store
 from stagewise.tracking.lineage import record_of
-from stagewise.tracking.runs import Launched, Record, evaluations, launched_run, read
+from stagewise.tracking.records import Record, evaluations, read
+from stagewise.tracking.runs import Launched, launched_run
 from stagewise.verification.findings import Verdict
 
 Verify = Callable[[str], Verdict]

@@ -41,7 +41,8 @@ from stagewise.tracking import store
 from stagewise.tracking.launcher import run_elsewhere
 from stagewise.tracking.lineage import part_of, record_of
 from stagewise.tracking.models import fetch_checkpoint
-from stagewise.tracking.runs import OUT, USER, ActiveRun, Launched, Record, open_run
+from stagewise.tracking.records import Record
+from stagewise.tracking.runs import OUT, USER, ActiveRun, Launched, open_run
 
 RESULT = "reproduction.json"
 SHOWN = 10  # differences of the environment on the screen; the record has all

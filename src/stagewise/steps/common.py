@@ -27,19 +27,8 @@ from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.launcher import discard
 from stagewise.tracking.lineage import check_standing
 from stagewise.tracking.models import lost, put_back
-from stagewise.tracking.runs import (
-    OUT,
-    ActiveRun,
-    Launched,
-    Record,
-    download,
-    find_deleted,
-    find_finished,
-    open_run,
-    read,
-    read_any,
-    work_folder,
-)
+from stagewise.tracking.records import Record, download, find_deleted, find_finished, read, read_any
+from stagewise.tracking.runs import OUT, ActiveRun, Launched, open_run, work_folder
 
 ASKED = "config/asked.yaml"
 COMMIT, TREE = "code.commit", "code.tree"  # by which the commit's id can be told again (gitobjects)

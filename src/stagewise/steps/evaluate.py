@@ -24,7 +24,8 @@ from stagewise.steps.inputs import check_split, dataset
 from stagewise.tracking import eval_traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
-from stagewise.tracking.runs import OUT, ActiveRun, Record
+from stagewise.tracking.records import Record
+from stagewise.tracking.runs import OUT, ActiveRun
 
 TABLE = "eval_table.json"
 UNSEEN = ("concurrency", "timeout", "retries")  # of the server: how it is asked, which changes no answer

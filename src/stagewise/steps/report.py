@@ -16,7 +16,8 @@ from stagewise.report import Checkpoint, comparison, figures, markdown, page
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.steps.inputs import CURVE
 from stagewise.tracking.pages import address, run_page
-from stagewise.tracking.runs import OUT, ActiveRun, Record, download, read
+from stagewise.tracking.records import Record, download, read
+from stagewise.tracking.runs import OUT, ActiveRun
 
 COMPARISON = "comparison.json"
 STEPS = "steps.json"  # of the pipeline run: {"split": id, "train": [ids], "eval": [ids in the same order]}

@@ -34,7 +34,8 @@ from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.journal import Journal
 from stagewise.tracking.models import fetch_checkpoint, loaded_files, log_checkpoint
 from stagewise.tracking.package import FOLDER, TOKENIZER
-from stagewise.tracking.runs import OUT, ActiveRun, Record, flatten
+from stagewise.tracking.records import Record
+from stagewise.tracking.runs import OUT, ActiveRun, flatten
 from stagewise.training import distributed, loop, token_cache
 from stagewise.training.batching import fastest
 from stagewise.training.job import Job, OptimizerState, Saving, Schedule

@@ -23,7 +23,8 @@ from stagewise.tracking import eval_traces
 from stagewise.tracking.calls import call
 from stagewise.tracking.lineage import check_standing, record_of
 from stagewise.tracking.models import model_sizes
-from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL, download
+from stagewise.tracking.records import download
+from stagewise.tracking.runs import FINGERPRINT, KIND, SEAL
 from stagewise.tracking.store import pages
 from stagewise.tracking.stored import Files
 

@@ -23,7 +23,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 from stagewise.errors import LineageError, printable
 from stagewise.tracking.client import ABSENT
 from stagewise.tracking.models import lost
-from stagewise.tracking.runs import KIND, Record, get, read
+from stagewise.tracking.records import Record, get, read
+from stagewise.tracking.runs import KIND
 
 MODELS = "models:/"
 

@@ -29,7 +29,8 @@ from stagewise.tracking.champion import holder
 from stagewise.tracking.client import ABSENT
 from stagewise.tracking.failures import in_short
 from stagewise.tracking.package import FOLDER, write_package
-from stagewise.tracking.runs import SEAL, ActiveRun, Record, flatten
+from stagewise.tracking.records import Record
+from stagewise.tracking.runs import SEAL, ActiveRun, flatten
 from stagewise.tracking.stored import Files
 
 PRESENT = {"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"}
