@@ -31,7 +31,7 @@ from stagewise.record.code import deciding, identity
 from stagewise.record.facts import Registered
 from stagewise.record.manifest import FILE, Manifest, Sealed
 from stagewise.report import figures
-from stagewise.steps import evaluate, report, split, study, train
+from stagewise.steps import determinants, evaluate, report, split, study
 from stagewise.steps.common import ASKED, described
 from stagewise.tracking.runs import FINGERPRINT, NOTE, SEAL
 from stagewise.verification.bundle import Bundle
@@ -260,7 +260,7 @@ class Forger:
         if kind == "split":
             inputs: Any = split.inputs_of(manifest["facts"]["source"]["sha256"], manifest["facts"]["eval"]["sha256"])
         elif kind == "train":
-            inputs = train.inputs_of(made.get("parent"), manifest["facts"].get("model_source"))
+            inputs = determinants.inputs_of(made.get("parent"), manifest["facts"].get("model_source"))
         elif kind == "eval":
             settings = Evaluation.model_validate(manifest["config"]["part"]["evaluation"])
             inputs = evaluate.inputs_of(made["split"], made["train"], settings)

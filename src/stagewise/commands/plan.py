@@ -28,7 +28,7 @@ from stagewise.model import loading
 from stagewise.model.device import device_kind, set_up
 from stagewise.model.templates import Encoded
 from stagewise.report import tables
-from stagewise.steps import train
+from stagewise.steps import examples
 from stagewise.steps.split import token_counter
 from stagewise.tracking import store
 from stagewise.training import loop
@@ -62,7 +62,9 @@ def show(config_path: Path, as_json: bool, probe: bool) -> str:
     config = parse(read_config(config_path), str(config_path))
     loaded, encoded = _encoded(config, config_path.absolute().parent)
     planned = [
-        Planned(seed, arm, train.plan_arm(config, encoded, arm, seed), train.separated(config, encoded, arm, seed))
+        Planned(
+            seed, arm, examples.plan_arm(config, encoded, arm, seed), examples.separated(config, encoded, arm, seed)
+        )
         for seed in config.seeds
         for arm in config.arms
     ]
@@ -86,10 +88,10 @@ def _encoded(config: Config, base: Path) -> tuple[loading.Loaded, Mapping[str, E
     stages = core.assign(
         source, config.split, config.data.duplicates == "drop", token_counter(config, base, store.home())
     )
-    texts = train.texts(config, stages.traces)
+    texts = examples.texts(config, stages.traces)
     loaded = loading.create(config.model, config.seeds[0], texts, base, store.home())
-    encoded = train.encode(config, stages.traces, loaded.tokenizer)
-    train.check_data(config, encoded, load_items(config.data.eval, base).rows, loaded)
+    encoded = examples.encode(config, stages.traces, loaded.tokenizer)
+    examples.check_data(config, encoded, load_items(config.data.eval, base).rows, loaded)
     return loaded, encoded
 
 

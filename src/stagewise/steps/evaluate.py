@@ -28,7 +28,7 @@ from stagewise.tracking.records import Record
 from stagewise.tracking.runs import OUT, ActiveRun
 
 TABLE = "eval_table.json"
-UNSEEN = ("concurrency", "timeout", "retries")  # of the server: how it is asked, which changes no answer
+NO_EFFECT = ("concurrency", "timeout", "retries")  # of the server: how it is asked, which changes no answer
 
 
 def specify(session: Session, split: Record, trained: Record) -> Spec:
@@ -62,7 +62,7 @@ def part_of(config: Config, target: Target) -> dict[str, Any]:
     part = resolved(config)
     evaluation = part["evaluation"]
     if evaluation["server"] is not None:
-        server = {key: value for key, value in evaluation["server"].items() if key not in UNSEEN}
+        server = {key: value for key, value in evaluation["server"].items() if key not in NO_EFFECT}
         evaluation = evaluation | {"server": server}
     asked = {name: part["training"][name] for name in ("template", "special_tokens_in_text")}
     return {"evaluation": evaluation, **asked, "checkpoint": target.facts}

@@ -14,34 +14,41 @@ from typing import Any
 import safetensors.torch
 
 from stagewise import self_check
-from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
-from stagewise.curriculum.confounds import separations
-from stagewise.curriculum.order import Instance, Phase, build, multiset_digest, order_digest
-from stagewise.curriculum.targets import BASE, Target, target_of
-from stagewise.data.traces import Item, Trace, parse_items, parse_traces
-from stagewise.errors import ConfigError, LineageError, ModelError, TrainingError
-from stagewise.hashing import digest_json, folder_digests, seed_of, sha256_file
+from stagewise.config import Config
+from stagewise.curriculum.order import Instance, multiset_digest, order_digest
+from stagewise.curriculum.targets import Target, target_of
+from stagewise.errors import ConfigError, LineageError
+from stagewise.hashing import digest_json, seed_of
 from stagewise.model import loading, templates
 from stagewise.model.device import device_kind, machine, set_up
 from stagewise.progress import Bar, say
-from stagewise.record.code import code_digest, deciding_versions, fingerprint_parts
-from stagewise.record.facts import Dtypes, SelfCheck, SplitFacts, TrainFacts
-from stagewise.record.frozen import Stage
+from stagewise.record.code import fingerprint_parts
+from stagewise.record.facts import SelfCheck, SplitFacts, TrainFacts
 from stagewise.record.manifest import Sealed
 from stagewise.steps.common import Made, Session, Spec, find, unless_recorded
-from stagewise.steps.inputs import CURVE, ORDER, STATE, check_split, dataset
-from stagewise.tracking.datasets import DatasetRef
+from stagewise.steps.determinants import chain, check_parent, inputs_of, part_of, source_files, ways_of
+from stagewise.steps.examples import (
+    check_data,
+    encode,
+    encode_stages,
+    left_out,
+    plan_arm,
+    read_items,
+    read_stages,
+    schedule,
+    separated,
+    texts,
+)
+from stagewise.steps.inputs import CURVE, ORDER, STATE, check_split
+from stagewise.steps.phase import datasets, describe, dtypes, in_words, metrics, model_params, step_metrics, totals
 from stagewise.tracking.journal import Journal
-from stagewise.tracking.models import fetch_checkpoint, loaded_files, log_checkpoint
+from stagewise.tracking.models import fetch_checkpoint, log_checkpoint
 from stagewise.tracking.package import FOLDER, TOKENIZER
 from stagewise.tracking.records import Record
 from stagewise.tracking.runs import OUT, ActiveRun, flatten
-from stagewise.training import distributed, loop, token_cache
+from stagewise.training import distributed, loop
 from stagewise.training.batching import fastest
-from stagewise.training.job import Job, OptimizerState, Saving, Schedule
-
-ENCODING = ("template", "special_tokens_in_text", "loss_on", "max_length", "too_long")
-UNSEEN = ("save_steps", "keep", "keep_local", "allow_inexact", "rendezvous")
+from stagewise.training.job import Job, OptimizerState, Saving
 
 
 def specify(session: Session, split: Record, arm: str, phase: int, seed: int, parent: Record | None) -> Spec:
@@ -52,7 +59,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
     part = part_of(config, split, wanted)
     runs = {"split": split}
     if phase == 0:
-        inputs = inputs_of(None, _source_files(config, session.base))
+        inputs = inputs_of(None, source_files(config, session.base))
     else:
         if parent is None:
             raise LineageError(f"{arm} phase {phase}: needs init_run, the id of the run of phase {phase - 1}")
@@ -83,83 +90,6 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
     )
 
 
-def inputs_of(parent: Sealed | None, source: Any) -> dict[str, Any]:
-    """What goes in: for the base the files of a local model, else the parent's files, what its self-check allows, and
-    its optimizer's state."""
-    if parent is None:
-        return {"source": source}
-    artifacts = parent.manifest.outputs.artifacts
-    state = {"optimizer": artifacts[STATE]} if STATE in artifacts else {}
-    return {"parent": loaded_files(parent), "layouts": ways_of(parent).taken["layouts"], **state}
-
-
-def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
-    """What of config and split determines a phase, given its parent: no more, or a change would repeat too much."""
-    part = resolved(config)
-    if wanted.phase == 0:
-        # The tokenizer of a model from scratch is made from the stages, as the template writes them.
-        made = {"stages": split.facts(SplitFacts).stages} if isinstance(config.model, ScratchModel) else {}
-        asked = {"template": config.training.template, "max_length": config.training.max_length}
-        return {"arm": wanted.facts, "model": part["model"], **asked, **made}
-    # How often a phase saves itself changes nothing that it makes.
-    settings = {key: value for key, value in part["training"].items() if key not in UNSEEN}
-    names = [stage.name for stage in config.split.stages]
-    order = config.stage_order(wanted.arm)
-    if order is not None and config.training.schedule_scope == "per_phase":
-        names = [order[wanted.phase - 1]]  # the others are dealt over all phases, or count in their schedule
-    epochs = {name: count for name, count in config.epochs(wanted.arm).items() if name in names}
-    return {
-        "arm": wanted.facts | {"order": order and list(order)},
-        "training": settings,
-        "stages": {name: split.facts(SplitFacts).stages[name] for name in names},
-        "epochs": epochs,
-    }
-
-
-def chain(config: Config, split: Sealed, wanted: Target) -> list[str]:
-    """A digest for each phase up to this one: what its checkpoint must have been made from."""
-    base = wanted._replace(arm=BASE, phase=0, phases=0)
-    base = base if isinstance(config.model, ScratchModel) else base._replace(seed=None)
-    phases = [base, *(wanted._replace(phase=phase) for phase in range(1, wanted.phase + 1))]
-    return [digest_json(part_of(config, split, each)) for each in phases]
-
-
-def check_parent(config: Config, split: Sealed, parent: Sealed, wanted: Target) -> None:
-    """Raises `LineageError` for a run from whose checkpoint this phase does not start."""
-    found = parent.facts(TrainFacts)
-    expected = {
-        "arm": wanted.arm if wanted.phase > 1 else BASE,
-        "phase": wanted.phase - 1,
-        "seed": None if found.seed is None and found.phase == 0 else wanted.seed,
-        "chain": chain(config, split, wanted)[:-1],
-    }
-    for key, value in expected.items():
-        if getattr(found, key) != value:
-            name = "model, training or stages" if key == "chain" else key
-            raise LineageError(
-                f"run {parent.run_id}: cannot be the parent of {wanted.checkpoint}: found {name} "
-                f"{getattr(found, key)}, expected {value}"
-            )
-
-
-def ways_of(made: Sealed) -> self_check.Ways:
-    """What is right for its base model, and so for every checkpoint that was trained from it."""
-    return self_check.Ways.of(made.facts(TrainFacts).self_check.json_value())
-
-
-def _source_files(config: Config, base: Path) -> dict[str, Any] | None:
-    """The files of a local model source, by digest; a hub's revision is a digest already, and in the config."""
-    if isinstance(config.model, FolderModel):
-        folder = base / Path(config.model.path).expanduser()
-        if not folder.is_dir():
-            raise ModelError(f"model.path: {folder}: no such folder")
-        return folder_digests(folder)
-    if isinstance(config.model, GGUFModel):
-        file = loading.gguf_file(config.model.gguf, base)
-        return {file.name: {"sha256": sha256_file(file), "size": file.stat().st_size}}
-    return None
-
-
 # --- what is done -------------------------------------------------------------------------------
 
 
@@ -170,7 +100,7 @@ def _make_base(
     device = set_up(config.compute).device
     stages = read_stages(config, split)
     loaded = loading.create(config.model, seed, texts(config, stages), session.base, session.home)
-    check_data(config, encode(config, stages, loaded.tokenizer), _read_items(config, split), loaded)
+    check_data(config, encode(config, stages, loaded.tokenizer), read_items(config, split), loaded)
     loaded.model.to(device)
     ways = self_check.found(loaded, session.home, config.compute.device)
     loaded.model.to("cpu")
@@ -178,12 +108,6 @@ def _make_base(
         say(f"! {remark}")
     facts = {"model_source": source, "self_check": SelfCheck(**ways.facts)}
     return _finish(session, split, wanted, None, loaded, loop.Outcome(), facts, run, work)
-
-
-def texts(config: Config, stages: Mapping[str, Sequence[Trace]]) -> list[str]:
-    """What the tokenizer of a model from scratch is learned from."""
-    complete = templates.TEMPLATES[config.training.template].completion
-    return [text for traces in stages.values() for trace in traces for text in (f"{trace.prompt}\n", complete(trace))]
 
 
 def _train(
@@ -245,7 +169,7 @@ def _prepare(
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
     loaded = loading.load(checkpoint, loop.WEIGHTS)
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
-    check_data(config, encoded, _read_items(config, split), loaded)
+    check_data(config, encoded, read_items(config, split), loaded)
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
     job = Job(
         steps=phases[wanted.phase - 1].steps,
@@ -289,75 +213,6 @@ def join(session: Session, split: Record, arm: str, phase: int, seed: int, paren
         distributed.launch(session.config.training, Path(folder) / "processes", _meeting(split, wanted, parent))
 
 
-def read_stages(config: Config, split: Sealed) -> dict[str, tuple[Trace, ...]]:
-    layout = config.data.train.layout
-    names = [stage.name for stage in config.split.stages]
-    return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout).rows for name in names}
-
-
-def _read_items(config: Config, split: Record) -> tuple[Item, ...]:
-    return parse_items(split.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
-
-
-def check_data(
-    config: Config, encoded: Mapping[str, templates.Encoded], items: Sequence[Item], loaded: loading.Loaded
-) -> None:
-    """Raises `UserError` for what the model could not be trained on or asked, whichever is done later."""
-    positions = loading.positions(loaded.model)
-    templates.check_lengths(encoded, positions)
-    templates.check_prompts(loaded.tokenizer, config, items, positions)
-
-
-def encode_stages(session: Session, split: Record, parent: Record, tokenizer: Any) -> dict[str, templates.Encoded]:
-    """The stages as tokens, made once on this machine."""
-    config, files = session.config, parent.model.files
-    decides = {
-        "stages": {name: entry["sha256"] for name, entry in split.facts(SplitFacts).stages.items()},
-        "layout": config.data.train.layout,
-        "tokenizer": {name: entry for name, entry in files.items() if name.startswith(f"{TOKENIZER}/")},
-        "settings": {name: getattr(config.training, name) for name in ENCODING},
-        "code": code_digest("model.templates"),
-        "packages": deciding_versions("train"),
-    }
-    made = token_cache.kept(
-        session.home / "tokens", decides, lambda: encode(config, read_stages(config, split), tokenizer)
-    )
-    return {stage.name: made[stage.name] for stage in config.split.stages}  # in the curriculum's order
-
-
-def encode(config: Config, stages: Mapping[str, Sequence[Trace]], tokenizer: Any) -> dict[str, templates.Encoded]:
-    encoded = {name: templates.encode(traces, tokenizer, config.training, name) for name, traces in stages.items()}
-    for name, stage in encoded.items():
-        if not stage.usable:
-            raise TrainingError(
-                f"stage {name}: all {stage.dropped} traces are longer than training.max_length "
-                f"{config.training.max_length} and dropped; raise it"
-            )
-    return encoded
-
-
-def left_out(encoded: Mapping[str, templates.Encoded]) -> dict[str, dict[str, int]]:
-    return {name: {"dropped": stage.dropped, "truncated": stage.truncated} for name, stage in encoded.items()}
-
-
-def plan_arm(config: Config, encoded: Mapping[str, templates.Encoded], arm: str, seed: int) -> tuple[Phase, ...]:
-    positions = {name: [position for _, position in stage.usable] for name, stage in encoded.items()}
-    return build(positions, config.epochs(arm), arm, config.stage_order(arm), seed, config.training.batch_size)
-
-
-def separated(config: Config, encoded: Mapping[str, templates.Encoded], arm: str, seed: int) -> list[str]:
-    """What separates the arm from `curriculum`, in words."""
-    phases, against = (plan_arm(config, encoded, each, seed) for each in (arm, "curriculum"))
-    return separations(phases, against, config.training.schedule_scope)
-
-
-def schedule(config: Config, phases: tuple[Phase, ...], phase: int) -> Schedule:
-    counts = [len(each.steps) for each in phases]
-    if config.training.schedule_scope == "continuous":
-        return Schedule(sum(counts[: phase - 1]), sum(counts))
-    return Schedule(0, counts[phase - 1])
-
-
 def leaves_state(config: Config, wanted: Target) -> bool:
     """Whether the next phase goes on with this one's optimizer."""
     return config.training.schedule_scope == "continuous" and 0 < wanted.phase < wanted.phases
@@ -376,16 +231,6 @@ def _parent_optimizer(parent: Record) -> OptimizerState | None:
     data = parent.artifact(STATE)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return safetensors.torch.load(data), json.loads(header["__metadata__"]["scalars"])
-
-
-def step_metrics(report: loop.StepReport) -> dict[str, float]:
-    """The metrics of one step, as they are logged while it trains."""
-    return {
-        "train/loss": report.loss,
-        "train/learning_rate": report.learning_rate,
-        "train/grad_norm": report.grad_norm,
-        "train/tokens_per_second": round(report.tokens / report.seconds, 1),
-    }
 
 
 # --- what is recorded ---------------------------------------------------------------------------
@@ -463,70 +308,9 @@ def facts_of(
     }
 
 
-def dtypes(parent: Sealed | None, weights: str) -> Dtypes:
-    return Dtypes(model=parent.facts(TrainFacts).dtypes.model if parent else weights, weights=weights)
-
-
-def totals(curve: Sequence[loop.StepReport]) -> dict[str, int]:
-    """What went through the model in this phase."""
-    counted = {
-        name: sum(getattr(step, name) for step in curve) for name in ("examples", "loss_tokens", "tokens", "padding")
-    }
-    return counted | {"optimizer_steps": len(curve)}
-
-
-def metrics(curve: Sequence[loop.StepReport]) -> dict[str, float]:
-    """The metrics of the phase as a whole."""
-    last = {"train/loss_last": curve[-1].loss} if curve else {}
-    return {f"train/{name}": value for name, value in totals(curve).items()} | last
-
-
-def datasets(stages: Mapping[str, Stage], used: Sequence[str]) -> list[DatasetRef]:
-    """The stages that went through the model, as inputs of the run."""
-    return [dataset(name, stages[name], "training", f"stages/{name}.jsonl") for name in used]
-
-
 def _order_so_far(parent: Record | None, outcome: loop.Outcome) -> list[list[Instance]]:
     """The instances that went through the model, a list for each phase up to this one."""
     if parent is None:
         return []
     before = [[Instance(*entry) for entry in phase] for phase in json.loads(parent.artifact(ORDER))]
     return [*before, outcome.consumed]
-
-
-def model_params(wanted: Target, parent: Sealed | None, facts: TrainFacts) -> dict[str, Any]:
-    return wanted.facts | {
-        "parent_model": parent.model.name if parent else "none",
-        "parent_model_id": parent.model.model_id if parent else "none",
-        "order_sha256": facts.order_sha256,
-        "multiset_sha256": facts.multiset_sha256,
-    }
-
-
-def in_words(parent: Sealed | None, facts: TrainFacts, curve: Sequence[loop.StepReport]) -> list[str]:
-    if parent is None:
-        return [
-            f"{facts.parameters:,} parameters in {facts.dtypes.weights}",
-            self_check.Ways.of(facts.self_check.json_value()).in_words,
-        ]
-    counted, resumed_at = facts.counted, facts.resumed_at_step
-    return [
-        f"{counted['examples']:,} examples in {counted['optimizer_steps']:,} steps",
-        f"loss {curve[0].loss:.3f} → {curve[-1].loss:.3f}",
-        f"{counted['tokens'] / sum(step.seconds for step in curve):,.0f} tokens/s",
-        *([f"resumed at step {resumed_at}"] if resumed_at else []),
-    ]
-
-
-def describe(
-    wanted: Target,
-    parent: Sealed | None,
-    facts: TrainFacts,
-    curve: Sequence[loop.StepReport],
-    vocabulary: int,
-) -> str:
-    """In Markdown what came out, for the run and the model."""
-    said = in_words(parent, facts, curve)
-    if parent is None:
-        return f"**Base model** {wanted.checkpoint}: {said[0]}, {vocabulary:,} tokens; {said[1]}."
-    return f"**{wanted.checkpoint}**, trained on from {parent.model.name}: {', '.join(said)}."

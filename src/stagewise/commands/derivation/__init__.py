@@ -67,7 +67,7 @@ class Rules:
         if sealed.manifest.kind != "train":
             return {}
         from stagewise.commands.derivation.train import curve_of
-        from stagewise.steps.train import step_metrics
+        from stagewise.steps.phase import step_metrics
 
         points: dict[str, list[tuple[int, float]]] = {}
         for step in curve_of(sealed):

@@ -11,7 +11,7 @@ from stagewise.model.device import DETERMINISM
 from stagewise.record.facts import PipelineFacts, Registered, ReportFacts, SplitFacts
 from stagewise.record.frozen import Machine
 from stagewise.record.manifest import Sealed
-from stagewise.steps import evaluate, study, train
+from stagewise.steps import determinants, evaluate, study
 from stagewise.steps import report as report_step
 from stagewise.steps.inputs import STATE, split_part
 from stagewise.tracking.models import loaded_files
@@ -82,7 +82,7 @@ def _steps(
     for each in trained:
         target = Target.of(each)
         what = f"train {target.checkpoint}"
-        yield from _asked(what, each, train.part_of(config, made_of, target))
+        yield from _asked(what, each, determinants.part_of(config, made_of, target))
         yield from _data(what, chain.made_from(each, "split"), made_of)
         yield from _where(what, sealed, each, config, target.phase)
         if target.phase:

@@ -15,6 +15,7 @@ from stagewise.model import templates
 from stagewise.record import schemas
 from stagewise.record.facts import SplitFacts, TrainFacts
 from stagewise.record.manifest import Sealed
+from stagewise.steps import determinants, examples, phase
 from stagewise.steps import train as step
 from stagewise.steps.inputs import CURVE, ORDER, STATE
 from stagewise.tracking.package import TOKENIZER
@@ -46,17 +47,17 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     order: list[list[Instance]] = []
     stages = _stages(config, made_of, memo)
     if parent is not None:
-        yield from refused("the parent", lambda: step.check_parent(config, made_of, parent, wanted))
+        yield from refused("the parent", lambda: determinants.check_parent(config, made_of, parent, wanted))
         encoded = _encoded(config, chain, made_of, parent, stages, memo)
         phases = kept(memo, ("plan", made_of.digest, _key(config), wanted), lambda: _planned(config, encoded, wanted))
         order = [phase.instances for phase in phases[: wanted.phase]]
         before = parent.facts(TrainFacts)
         follows |= {"self_check": before.self_check, "buffers": before.buffers}
-        layouts = step.ways_of(parent).layouts
+        layouts = determinants.ways_of(parent).layouts
         if facts.layout not in layouts:
             yield Finding("manifest.json, facts.layout", str(facts.layout), f"one of {', '.join(layouts)}")
-        follows["examples_left_out"] = step.left_out(encoded)
-        follows["separations"] = step.separated(config, encoded, wanted.arm, seed)
+        follows["examples_left_out"] = examples.left_out(encoded)
+        follows["separations"] = examples.separated(config, encoded, wanted.arm, seed)
         yield from _steps(config, encoded, phases, wanted, curve)
     recorded = sealed.json(ORDER)
     yield from same(f"artifact {ORDER}", recorded, order)
@@ -64,12 +65,12 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     expected = TrainFacts(
         **follows | step.facts_of(config, made_of, wanted, parent, order, curve),
         parameters=checkpoint.parameters(sealed, chain),
-        dtypes=step.dtypes(parent, checkpoint.dtype_of(sealed, chain)),
+        dtypes=phase.dtypes(parent, checkpoint.dtype_of(sealed, chain)),
     )
     if parent is not None:
         yield from same("manifest.json, facts.dtypes", facts.dtypes.weights, loop.WEIGHTS)
     vocabulary = len(checkpoint.tokenizer_of(chain, sealed))
-    description = step.describe(wanted, parent, expected, curve, vocabulary)
+    description = phase.describe(wanted, parent, expected, curve, vocabulary)
     used = sorted({instance.stage for instance in order[-1]}) if order else []
     yield from hold(
         sealed,
@@ -77,25 +78,25 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         Expected(
             description=description,
             facts=expected,
-            part=step.part_of(config, made_of, wanted),
+            part=determinants.part_of(config, made_of, wanted),
             artifacts=[ORDER, CURVE, *([STATE] if step.leaves_state(config, wanted) else [])],
-            inputs=step.inputs_of(parent, facts.model_source),
+            inputs=determinants.inputs_of(parent, facts.model_source),
             runs={"split": "split"} | ({"parent": "train"} if parent else {}),
             parameters=_parameters(made_of, parent, wanted, seed),
             tags=wanted.tags,
             resumed=facts.resumed_at_step > 0,
-            metrics=step.metrics(curve),
-            datasets=step.datasets(made_of.facts(SplitFacts).stages, used),
+            metrics=phase.metrics(curve),
+            datasets=phase.datasets(made_of.facts(SplitFacts).stages, used),
             model={
                 "name": wanted.checkpoint,
-                "params": flatten(step.model_params(wanted, parent, expected)),
+                "params": flatten(phase.model_params(wanted, parent, expected)),
                 "tags": {NOTE: description, **wanted.tags},
             },
         ),
     )
     yield from checkpoint.derive(sealed, chain, config, parent)
     if parent is None and isinstance(config.model, ScratchModel):
-        yield from checkpoint.made_again(sealed, chain, config, seed, step.texts(config, stages))
+        yield from checkpoint.made_again(sealed, chain, config, seed, examples.texts(config, stages))
 
 
 def _key(config: Config) -> str:
@@ -103,7 +104,7 @@ def _key(config: Config) -> str:
 
 
 def _stages(config: Config, made_of: Sealed, memo: dict[Any, Any]) -> Mapping[str, Sequence[Trace]]:
-    return kept(memo, ("stages", made_of.digest, _key(config)), lambda: step.read_stages(config, made_of))
+    return kept(memo, ("stages", made_of.digest, _key(config)), lambda: examples.read_stages(config, made_of))
 
 
 def _encoded(
@@ -119,7 +120,7 @@ def _encoded(
     tokenizer = digest_json({name: entry for name, entry in files.items() if name.startswith(f"{TOKENIZER}/")})
 
     def encode() -> Mapping[str, templates.Encoded]:
-        return step.encode(config, stages, checkpoint.tokenizer_of(chain, parent))
+        return examples.encode(config, stages, checkpoint.tokenizer_of(chain, parent))
 
     return kept(memo, ("tokens", made_of.digest, _key(config), tokenizer), encode)
 
@@ -129,7 +130,7 @@ def _planned(config: Config, encoded: Mapping[str, templates.Encoded], wanted: T
     count = sum(len(stage.usable) * epochs[name] for name, stage in encoded.items())
     if count > MOST:  # whoever wrote the record chose how many
         raise Underivable(f"the order of {count:,} examples; of more than {MOST:,} it is not reckoned")
-    return step.plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
+    return examples.plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
 
 
 def _steps(
@@ -142,11 +143,11 @@ def _steps(
     """What of each optimizer step follows from its examples and its place in the schedule; the first that differs."""
     settings, steps = config.training, phases[wanted.phase - 1].steps
     yield from same(f"artifact {CURVE}, steps", [report.step for report in curve], list(range(1, len(steps) + 1)))
-    examples = {key: example for stage in encoded.values() for key, example in stage.usable.items()}
+    usable = {key: example for stage in encoded.values() for key, example in stage.usable.items()}
     batching = Batching(layout="joined", limit=1, loss_on=settings.loss_on, pad=0)
-    schedule = step.schedule(config, phases, wanted.phase)
+    schedule = examples.schedule(config, phases, wanted.phase)
     for index, (report, instances) in enumerate(zip(curve, steps, strict=False)):
-        taken = [examples[instance.example] for instance in instances]
+        taken = [usable[instance.example] for instance in instances]
         follows: dict[str, float] = {
             "examples": len(taken),
             "loss_tokens": sum(len(batching.learned(example)) for example in taken),
