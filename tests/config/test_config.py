@@ -9,7 +9,7 @@ from stagewise import config
 from stagewise.errors import ConfigError
 
 SERVER = {"url": "http://a/v1", "model": "m"}
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
 def parsed(**changes: Any) -> config.Config:
