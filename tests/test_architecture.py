@@ -24,7 +24,7 @@ LAYERS = (
     "data",
     "config",
     "progress credentials hashing",
-    "errors interrupts",
+    "errors interrupts atomic",
 )
 DEPTH = {room: number for number, layer in enumerate(LAYERS) for room in layer.split()}
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -154,7 +154,8 @@ def test_every_run_says_what_it_is(finished: Finished) -> None:
     for kind in ("pipeline", "split", "train", "eval", "report"):
         for run in finished.runs(kind):
             assert run.data.tags["mlflow.note.content"].strip()
-            assert run.data.tags["stagewise.dirty"] in ("true", "false", "none")
+            assert run.data.tags["stagewise.dirty"] == str(manifest(finished, run)["code"]["dirty"]).lower()
+            assert run.data.tags["stagewise.commit"] == (manifest(finished, run)["code"]["commit"] or "unknown")
             names = {entry.path for entry in finished.client.list_artifacts(run.info.run_id, "config")}
             assert names == {"config/asked.yaml", "config/resolved.json"}
 

@@ -16,6 +16,7 @@ REACH = {
     "analysis.paired": "eval report",
     "analysis.scores": "eval report",
     "analysis.statistics": "eval report",
+    "atomic": "split train eval",
     "config": ALL,
     "credentials": ALL,
     "curriculum.confounds": "train report",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import Finished
 from helpers.forging import Forger, Record
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stagewise.commands.verify import verify
@@ -311,6 +311,7 @@ wild = st.recursive(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example("split", 20000000, None)  # code.path: none is another thing than the top of the repository
 @given(st.sampled_from(["split", "train b0", "train c1", "eval c1"]), st.integers(0, 2**32), wild)
 def test_any_value_in_any_place_of_a_manifest_ends_in_a_verdict(
     record: Record, run: str, seed: int, value: Any

@@ -9,13 +9,13 @@ what the study's base model is held in. The folder appears whole or not at all: 
 
 import contextlib
 import importlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stagewise import progress
+from stagewise.atomic import written
 from stagewise.credentials import line_of
 from stagewise.errors import DISK, DiskError, ExportError, LineageError, SecretError
 from stagewise.export import Study
@@ -142,12 +142,9 @@ def _whole(place: Path) -> Iterator[Path]:
     if place.exists():
         raise ExportError(f"--out {place}: is there already; name another folder, or remove it")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as beside:
-            folder = Path(beside) / place.name
+        with written(place) as folder:
             folder.mkdir()
             yield folder
-            os.rename(folder, place)
     except OSError as error:
         said = f"--out {place}: cannot be written: {error.strerror or error}"
         if error.errno in DISK:

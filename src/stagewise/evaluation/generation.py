@@ -15,7 +15,6 @@ Not every architecture can be decoded in every way; `selfcheck` finds the first 
 
 import inspect
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
@@ -25,6 +24,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
+from stagewise.atomic import written
 from stagewise.config import Evaluation
 from stagewise.errors import ModelError
 from stagewise.hashing import sha256
@@ -96,16 +96,10 @@ def _kept(path: Path | None, batch: list[int]) -> list[Answer] | None:
 
 
 def _keep(path: Path | None, batch: list[int], answers: list[Answer]) -> None:
-    """Whole or not at all: flushed to the disk, then renamed."""
     if path is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with open(partial, "w") as file:
-        json.dump({"prompts": batch, "answers": [astuple(answer) for answer in answers]}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with written(path) as partial:
+        partial.write_text(json.dumps({"prompts": batch, "answers": [astuple(answer) for answer in answers]}))
 
 
 def seed_of(seed: int, item: str, sample: int) -> int:

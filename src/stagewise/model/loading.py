@@ -8,8 +8,6 @@ load(folder)                                                              # the 
 import contextlib
 import importlib.util
 import logging
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +20,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from stagewise import config as cfg
+from stagewise.atomic import written
 from stagewise.errors import ModelError
 from stagewise.hashing import sha256_file
 
@@ -199,14 +198,12 @@ def _converted(file: Path, cache: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
-            partial = folder.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
             with _readable(str(file)):
                 model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype="float32")
                 tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
             # The weights are plain now; while the model calls itself quantised it refuses to be saved.
             model.hf_quantizer = None
             del model.config.quantization_config
-            save(Loaded(model, tokenizer), partial)
-            os.replace(partial, folder)
+            with written(folder) as partial:
+                save(Loaded(model, tokenizer), partial)
     return folder

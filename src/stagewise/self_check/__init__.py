@@ -11,7 +11,6 @@ computed in float32, where what differs by more than TOLERANCE is no rounding.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Any, Self
 
 import torch
 
+from stagewise.atomic import written
 from stagewise.errors import ModelError
 from stagewise.evaluation.generation import DECODING, Decoding
 from stagewise.hashing import digest_json
@@ -78,10 +78,8 @@ def found(loaded: Loaded, home: Path, device: str) -> Ways:
     if path.is_file():
         return Ways.of(json.loads(path.read_bytes()))
     ways = check(loaded)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(ways.facts))
-    os.replace(partial, path)
+    with written(path) as partial:
+        partial.write_text(json.dumps(ways.facts))
     return ways
 
 

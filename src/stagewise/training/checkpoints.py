@@ -10,7 +10,6 @@ they are sharded: any number of processes can go on from it.
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from stagewise.atomic import written
 from stagewise.errors import DiskError, TrainingError, UserError
 from stagewise.hashing import folder_digests
 
@@ -90,32 +90,15 @@ def _write(
     progress: Mapping[str, Any],
     keep: int,
 ) -> None:
-    final = folder / f"step-{step:08d}"
-    partial = folder / f"{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(final, ignore_errors=True)  # an invalid one of the same step
-    partial.mkdir(parents=True)
-    save_file(weights, partial / MODEL)
-    save_file(optimizer, partial / OPTIMIZER)
-    save_file(rng, partial / RNG)
-    (partial / PROGRESS).write_text(json.dumps(progress))
-    for path in partial.iterdir():
-        _flush(path)
-    (partial / DIGESTS).write_text(json.dumps(folder_digests(partial)))
-    _flush(partial / DIGESTS)
-    _flush(partial)
-    os.replace(partial, final)
-    _flush(folder)
+    with written(folder / f"step-{step:08d}") as partial:
+        partial.mkdir()
+        save_file(weights, partial / MODEL)
+        save_file(optimizer, partial / OPTIMIZER)
+        save_file(rng, partial / RNG)
+        (partial / PROGRESS).write_text(json.dumps(progress))
+        (partial / DIGESTS).write_text(json.dumps(folder_digests(partial)))
     for old in sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))[:-keep]:
         shutil.rmtree(old)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def newest(folder: Path, allow_inexact: bool) -> Found:

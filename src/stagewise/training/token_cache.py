@@ -6,7 +6,6 @@ Every phase of every arm and seed trains on the same tokens: they are made once.
 made again.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from stagewise.atomic import written
 from stagewise.hashing import digest_json, sha256_file
 from stagewise.model.templates import Encoded, Example
 
@@ -29,11 +29,9 @@ def kept(folder: Path, decides: Mapping[str, Any], make: Callable[[], Stages]) -
     except (OSError, SafetensorError):
         pass  # never made, or not to its end
     made = make()
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{path.name}.{os.getpid()}"
-    safetensors.torch.save_file(_packed(made), partial)
-    digest = sha256_file(partial)
-    os.replace(partial, path)
+    with written(path) as partial:
+        safetensors.torch.save_file(_packed(made), partial)
+        digest = sha256_file(partial)
     path.with_suffix(".sha256").write_text(digest)
     return made
 

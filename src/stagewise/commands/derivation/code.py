@@ -26,6 +26,10 @@ def check(sealed: Sealed) -> Iterator[Finding]:
     code, artifacts = sealed.manifest.code, sealed.manifest.outputs.artifacts
     held = {name: name in artifacts for name in (COMMIT, TREE, DIFF, ARCHIVE)}
     committed = code.commit is not None
+    for name in ("path", "dirty", "archived"):
+        if (getattr(code, name) is not None) != committed:
+            found, follows = ("none", "what is so of the commit") if committed else ("a value", "none without a commit")
+            yield Finding(f"manifest.json, code.{name}", found, follows)
     expected = {DIFF: bool(code.dirty), ARCHIVE: bool(code.archived)}
     if not code.withheld:
         expected |= {COMMIT: committed, TREE: committed}
