@@ -41,6 +41,8 @@ _EXPONENT = (
 _RAISED = re.compile(_EXPONENT)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _TIMES_TEN = re.compile(r"\s?[×xX*]\s?10(?=\s?\^|[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹])")
+_SQUARED = re.compile(r"\s(squared|cubed)\b")
+_TO_BASE_TEN = re.compile(r"_\s?(?:\{\s?10\s?\}|10(?![0-9]))")
 _OVER = re.compile(r"\s?/\s?(?=[0-9.])")
 
 _VULGAR = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5)}
@@ -108,6 +110,10 @@ def _digits(text: str, at: int) -> Numeral | None:
     value = _number(match[0])
     if value is None:
         return Numeral(None, end)
+    if word := _SQUARED.match(text, end):
+        return Numeral(value ** (2 if word[1] == "squared" else 3), word.end())
+    if based := _TO_BASE_TEN.match(text, end):
+        return Numeral(value, based.end())
     if over := _OVER.match(text, end):
         return _over(text, value, over.end())
     if raised := _RAISED.match(text, end):
