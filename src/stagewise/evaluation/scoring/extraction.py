@@ -70,7 +70,7 @@ _CLOSED = re.compile(
     re.IGNORECASE,
 )
 _YES_NO = re.compile(
-    r"(?:^|[.!?:]\s+|\n\s*)(yes|no|true|false)(?=[,.!;\s]|\Z)|\b(?:is|are)\s(true|false)\b", re.IGNORECASE
+    r"(?:^|[.!?:]\s+|\n\s*)(?:so,?\s+)?(yes|no|true|false)(?=[,.!;:\s]|\Z)|\b(?:is|are)\s(true|false)\b", re.IGNORECASE
 )
 _SUBJECT = re.compile(r"(?:it|that|this|he|she|they|there|we|i)\b(?!\.)", re.IGNORECASE)
 _AFTER = re.compile(r"\b(?:after|before|since|from|until)\s\Z", re.IGNORECASE)
@@ -81,6 +81,8 @@ _QUESTION = re.compile(r"[^?.\n]*\?")
 _CLAUSES = re.compile(r"(?:[^,]|,(?!\s(?:and|but|while)\b))+")
 _FRAME = re.compile(r"\b(?:what(?:'s| is| are)|who is|calculate|compute|evaluate|find)\b:?|:\s", re.IGNORECASE)
 _WHO = re.compile(r"\b[Ww]ho\s((?:is|was|has|had)\s[a-z]+(?:\s[a-z]+){0,3})(?=,|\?)")  # is older
+_WHAT_SHARE = re.compile(r"\bwhat\s(?:percent|percentage)\b", re.IGNORECASE)
+_SHARE = re.compile(r"\b(?:is|are|was|were|represents?|makes?\sup)\s([0-9][0-9.,]*\s?(?:%|percent\b))(?=\sof\b)")
 _SPELLINGS = {"×": "[×*x]", "*": "[×*x]", "÷": "[÷/]", "/": "[÷/]"}
 
 
@@ -98,6 +100,8 @@ def last_line(output: str, prompt: str = "") -> Extraction | None:
     whole = _is_answer(line)
     if label is not None and _is_answer(behind) and (label["bullet"] or value(behind) is not None or not whole):
         return extraction("last_line", output, plain, start + label.end(), end)
+    if whole and (said := _options_named(line, prompt)):
+        end, start = start + said[0][1], start + said[0][0]
     return extraction("last_line", output, plain, start, end) if whole else None
 
 
@@ -140,6 +144,8 @@ def restated(output: str, prompt: str = "") -> Extraction | None:
         said = list(re.finditer(rf"({_NAME})\s{re.escape(who[1])}\b", plain.text))
         if said:
             return extraction("restated", output, plain, *said[-1].span(1))
+    if _WHAT_SHARE.search(prompt) and (shares := list(_SHARE.finditer(plain.text))):
+        return extraction("restated", output, plain, *shares[-1].span(1))
     if patterns is None:
         return None
     text = plain.text
@@ -205,7 +211,8 @@ def named(output: str, prompt: str = "") -> Extraction | None:
     options the last whose letter stands in brackets behind it: `but Canberra (B) is the capital`."""
     plain = undress(output)
     found = [match.span(1) for match in _IN_BRACKETS.finditer(plain.text) if match[1] in options(prompt)]
-    if listed := [span for span in found or _options_named(plain.text, prompt) if not denied(plain.text, span[0])]:
+    listed = [span for span in found if not denied(plain.text, span[0])] or _options_named(plain.text, prompt)
+    if listed:
         return extraction("named", output, plain, *listed[-1])
     name = _IS_NAME.search(plain.text)
     word = _IS_WORD.search(plain.text)
@@ -221,7 +228,7 @@ def _options_named(text: str, prompt: str) -> list[tuple[int, int]]:
     found = []
     for said in options(prompt).values():
         match = re.compile(rf"(?<!\w){re.escape(said.strip(' .'))}(?!\w)", re.IGNORECASE).search(text, start, end)
-        found += [match.span()] if match and match[0] else []
+        found += [match.span()] if match and match[0] and not denied(text, match.start()) else []
     return found if len(found) == 1 else []
 
 

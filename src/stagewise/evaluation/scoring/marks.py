@@ -227,7 +227,7 @@ _OPTION = re.compile(
 _DENIAL = re.compile(
     r"(?:\b(?:not|neither|nor|unlike|rather\sthan|instead\sof)|n't)\b[^.,;:!?\n]{0,40}\Z", re.IGNORECASE
 )
-_OPTION_LINE = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:]+[ \t]*([^\n]+)$", re.MULTILINE)
+_OPTION_LINE = re.compile(r"^[ \t]*[(\[]?([A-Z])(?:[)\].:]+|\s[-–—]\s)[ \t]*([^\n]+)$", re.MULTILINE)
 _LISTED = re.compile(
     r"^[^\w\n]*(?P<a>[A-Z])[^\w\n]*$|^[(\[]?(?P<c>[A-Z])[)\]]?(?=,?\s(?:because|since|as)\b)"
     r"|(?<=[.!?]\s)[(\[]?(?P<h>[A-Z])[)\]]?(?=[.!\s]*\Z)|\((?P<d>[A-Z])\)(?=[.!\s]*\Z)|(?::|\b(?:no|wait|sorry),?)\s[(\[]?(?P<g>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))"

@@ -80,6 +80,7 @@ _CLAUSE = 200  # characters
 _BOUNDARIES = ("\n", ". ", "! ", "? ", "; ")
 _SENTENCE_ENDS = re.compile(r"[\n!?;]|\.(?!\d)")
 _ABBREVIATED = re.compile(r"\b(?:i\.e|e\.g|vs|approx|ca|resp|Mr|Mrs|Ms|Dr|St)\.\Z")  # their stop ends no sentence
+_REASONS = re.compile(r"(?<!\band\s)\b(?:because|since)\b(?:[^\n.!?]|\.(?=\d))*", re.IGNORECASE)
 _ASIDES = re.compile(r"(?<=[\w%.])\s\([^()\n]{1,200}\)")
 _NO_CLAIM = re.compile(r"\s*(?:since|because|if|when|as|although|while)\b", re.IGNORECASE)
 _TELLS = re.compile(r"[a-z]{2}")
@@ -146,16 +147,24 @@ def stated(text: str) -> Reading | None:
 
 
 def _without_asides(text: str, found: Sequence[Reading]) -> Sequence[Reading]:
-    """Those not in brackets behind another: `$18 every day (that's $126 per week)`, `60 jars (72 - 12)`."""
-    asides = [aside.span() for aside in _ASIDES.finditer(text)]
-    if not asides or not found:
+    """Those not in brackets or in a reason behind another: `$18 every day (that's $126 per week)`, `60 jars (72 - 12)`,
+    `it was $31.25, since 80% of that is $25`."""
+    asides = [aside.span() for pattern in (_ASIDES, _REASONS) for aside in pattern.finditer(text)]
+    if not asides:
         return found
     kept: list[Reading] = []
     for each in found:
         aside = next((start for start, end in asides if start <= each.start < end), None)
-        if aside is None or not kept or kept[-1].value is None or kept[-1].start < sentence(text, each)[0]:
+        if aside is None or not _is_told(text, [one for one in kept if one.end <= aside], aside, each):
             kept.append(each)
     return kept
+
+
+def _is_told(text: str, before: Sequence[Reading], aside: int, each: Reading) -> bool:
+    """What stands before an aside in the same sentence is a value, and asserted where the aside is a reason."""
+    if not before or before[-1].value is None or before[-1].start < sentence(text, each)[0]:
+        return False
+    return text[aside].isspace() or is_asserted(text, before[-1])
 
 
 def sentence(text: str, found: Reading) -> tuple[int, int]:
