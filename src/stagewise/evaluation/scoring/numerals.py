@@ -41,7 +41,6 @@ _EXPONENT = (
 _RAISED = re.compile(_EXPONENT)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _TIMES_TEN = re.compile(r"\s?[×xX*]\s?10(?=\s?\^|[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹])")
-_SQUARED = re.compile(r"\s(squared|cubed)\b")
 _TO_BASE_TEN = re.compile(r"_\s?(?:\{\s?10\s?\}|10(?![0-9]))")
 _OVER = re.compile(r"\s?/\s?(?=[0-9.])")
 
@@ -110,8 +109,6 @@ def _digits(text: str, at: int) -> Numeral | None:
     value = _number(match[0])
     if value is None:
         return Numeral(None, end)
-    if word := _SQUARED.match(text, end):
-        return Numeral(value ** (2 if word[1] == "squared" else 3), word.end())
     if based := _TO_BASE_TEN.match(text, end):
         return Numeral(value, based.end())
     if over := _OVER.match(text, end):
