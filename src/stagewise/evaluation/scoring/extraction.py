@@ -46,6 +46,7 @@ _LABEL = re.compile(
     rf"(?:\w+ ){{0,2}}\w+:\s+|(?P<bullet>{_BULLET})|(?i:ans(?:wer)?|a)\.?\s+(?:[-–—]\s+)?(?=[^\sa-z])"
     r"|\|.*\|\s*(?=[^|\n]+\|?\Z)"
 )
+_ROW = re.compile(rf"^(?:{_BULLET})[^\w\n]*[\w.,]+[^\w\n]*\n\Z", re.MULTILINE)  # one of a list's items
 _ASIDE = re.compile(r"\s*\([^()\n]*\)\Z")  # 60 (72 - 12)
 # A question, a heading, an equation, a calculation, a sentence by its verb, a sentence about a number.
 _NO_ANSWER = re.compile(
@@ -96,6 +97,8 @@ def last_line(output: str, prompt: str = "") -> Extraction | None:
         end = aside.start()
     line = plain.text[start:end]
     label = _LABEL.match(line)
+    if _ROW.search(plain.text, 0, start) and re.match(_BULLET, line):
+        return None
     behind = line[label.end() :] if label else ""
     whole = _is_answer(line)
     if label is not None and _is_answer(behind) and (label["bullet"] or value(behind) is not None or not whole):

@@ -205,7 +205,7 @@ def _said_before(text: str, end: int) -> tuple[int, int] | None:
 _CALLED = r"(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)"
 _RIGHT = (
     r"(?:is\sthe\sonly\b"
-    r"|(?:is|was)\s(?:(?:the|our|my)\s)?(?:(?:most|only)\s)?(?:correct|right|best|true|appropriate|answer)\b)"
+    r"|(?:is|was)\s(?:(?:the|our|my)\s)?(?:(?:most|only|[a-z]+ly)\s)?(?:correct|right|best|true|appropriate|answer)\b)"
 )
 _CAPITAL = r"[(\[]?(?P<{}>[A-Z])[)\]]?(?![\w'])(?!\s*(?:,|and\b|or\b|&)\s*[(\[]?[A-Z]\b)"
 _OPTION = re.compile(

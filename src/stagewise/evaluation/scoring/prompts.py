@@ -16,7 +16,8 @@ from stagewise.evaluation.scoring.values import value
 
 _OPTION = re.compile(r"(?:^|(?<=[\s;,]))\(?([A-Z])(?:\)|[.:](?=\s))[ \t]*(?=\S)", re.MULTILINE)
 _LETTER = re.compile(
-    r"[\s'\"]*(?:(?:the\s)?(?:option|choice|letter|answer)\s*:?\s*)?[(\[]?\s*([A-Za-z])\s*[)\]]?[\s.,:;!'\"]*", re.I
+    r"[\s'\"]*(?:(?:the\s)?(?:option|choice|letter|answer|statement|sentence)\s*:?\s*)?[(\[]?\s*([A-Za-z])\s*[)\]]?[\s.,:;!'\"]*",
+    re.I,
 )
 _LETTERED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])\)|([A-Z])[.:](?=\s))\s*(\S[^\n]*)\Z")
 

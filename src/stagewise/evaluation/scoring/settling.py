@@ -202,7 +202,7 @@ def is_asserted(text: str, reading: Reading) -> bool:
     if reading.value is None:
         return False
     before = text[max(0, reading.start - _NEARBY) : reading.start]
-    if _DENIES.search(before) or _DENIED.match(text, reading.end):
+    if _DENIES.search(before) or before.endswith("out of ") or _DENIED.match(text, reading.end):
         return False
     return _ASSERTS.search(before) is not None or _NAMES_IT.match(text, reading.end) is not None
 
