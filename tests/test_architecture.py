@@ -1,6 +1,7 @@
 """What may import what: an arrow runs down the list of layers, never up."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,3 +89,12 @@ def test_no_test_module_imports_another() -> None:
         if any(part.startswith("test_") for part in name.split("."))
     }
     assert found == set()
+
+
+def test_the_files_that_the_docs_name_exist() -> None:
+    root = SOURCE.parents[1]
+    for page in [root / "README.md", *(root / "docs").glob("*.md")]:
+        named = re.findall(
+            r"`((?:src|tests|benchmarks|configs|stagewise)/[\w./-]+\.\w+)`", page.read_text(encoding="utf-8")
+        )
+        assert [path for path in named if not (root / path).exists()] == [], page.name

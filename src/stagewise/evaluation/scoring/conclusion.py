@@ -43,6 +43,11 @@ _CONCLUDES = re.compile(
     r"|as\sa\sresult|this\smeans|that\smeans|which\smeans|accordingly|then|∴)\b",
     re.IGNORECASE,
 )
+_TAKES_BACK = re.compile(
+    r"(?:(?:[.!?\n:]\s?|\b(?:no|but|oh),?\s)(?:wait|hold\son|sorry|actually|hmm|oops|correction)|\bmistake)\b",
+    re.IGNORECASE,
+)
+_SUPPOSES = re.compile(r"\b(?:if|would|could|might)\b", re.IGNORECASE)
 _TURNS = re.compile(rf"{_CORRECTS.pattern}|\\b(?:so|therefore|thus|hence|must)\\b", re.IGNORECASE)
 _QUESTION = re.compile(r"[^?.\n]*\?")
 
@@ -96,6 +101,8 @@ def _conclusion(output: str, after: int, prompt: str) -> Extraction | None:
     if found is None:
         return None
     start, end = sentence(text, found)
+    if _TAKES_BACK.search(text, 0, found.start) and not _SUPPOSES.search(text, start, end):
+        return extraction("statement", output, plain, found.start, found.end)
     asked = content(_QUESTION.findall(prompt)[-1:] or [prompt])
     if _CONCLUDES.match(text, start) or (asked and asked <= content([text[start:end]])):
         return extraction("statement", output, plain, found.start, found.end)

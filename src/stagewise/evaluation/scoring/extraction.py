@@ -14,11 +14,23 @@ from typing import Protocol
 
 from stagewise.evaluation.scoring.forms import Reading, Several
 from stagewise.evaluation.scoring.grammar import readings
-from stagewise.evaluation.scoring.marks import Extraction, answer_is, boxed, extraction, gsm8k, inspect, option, tagged
+from stagewise.evaluation.scoring.marks import (
+    Extraction,
+    answer_is,
+    boxed,
+    denied,
+    extraction,
+    gsm8k,
+    inspect,
+    option,
+    tagged,
+)
 from stagewise.evaluation.scoring.plain import undress
 from stagewise.evaluation.scoring.prompts import letter, options
+from stagewise.evaluation.scoring.questions import content
 from stagewise.evaluation.scoring.settling import equation, is_asserted, is_operand, sentence, stated
 from stagewise.evaluation.scoring.text import tokens
+from stagewise.evaluation.scoring.units import MONTHS
 from stagewise.evaluation.scoring.values import LONGEST_TEXT, value
 
 LONGEST_LINE = 5  # words; what is longer is a sentence
@@ -31,36 +43,47 @@ class Extractor(Protocol):
 
 _BULLET = r"[>•*→⇒∴][ \t]*|[=-]>[ \t]*|[–-][ \t]+"
 _LABEL = re.compile(
-    rf"(?:\w+ ){{0,2}}\w+:\s+|(?P<bullet>{_BULLET})|(?i:ans(?:wer)?|a)\.?\s+(?=[^\sa-z])|\|.*\|\s*(?=[^|\n]+\|?\Z)"
+    rf"(?:\w+ ){{0,2}}\w+:\s+|(?P<bullet>{_BULLET})|(?i:ans(?:wer)?|a)\.?\s+(?:[-–—]\s+)?(?=[^\sa-z])"
+    r"|\|.*\|\s*(?=[^|\n]+\|?\Z)"
 )
+_ROW = re.compile(rf"^(?:{_BULLET})[^\w\n]*[\w.,]+[^\w\n]*\n\Z", re.MULTILINE)  # one of a list's items
 _ASIDE = re.compile(r"\s*\([^()\n]*\)\Z")  # 60 (72 - 12)
 # A question, a heading, an equation, a calculation, a sentence by its verb, a sentence about a number.
 _NO_ANSWER = re.compile(
-    r"\?|:(?!\S)|=|\d\s?[→⇒]|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
-    r"|(?=.*\d).*\b[A-Za-z]{2,}\b.*\b[A-Za-z]{2,}\b|<[a-z]+>|^[#>•|-]|[\u4e00-\u9fff].*\d"
+    r"\?|:(?!\S)|=|\d\s?[→⇒<>≤≥]|\d\s*[+*×÷^]\s*\d|\d\s[-/]\s\d|\d!|\b(?:is|are|was|were|has|have|had)\b"
+    r"|\b(?i:it|that|there|s?he)'s\b|(?=.*\d).*\b[A-Za-z]{2,}\b.*\b[A-Za-z]{2,}\b|<[a-z]+>|^[#>•|-]|[\u4e00-\u9fff].*\d"
 )
 _NAME = (
     r"\b(?!(?:A|An|And|But|He|Hence|It|No|She|So|That|The|Then|There|Therefore|They|This|Thus|Which|Yes)\b)"
     r"[A-Z]\w*(?: [A-Z]\w*){0,3}\b"
 )
 _BOLD = re.compile(r"\*\*([^*\n]{1,100})\*\*")
-_IS_NAME = re.compile(rf"\b(?:is|was|are|were)\s({_NAME}|no\s[a-z]+(?:\s[a-z]+)?)(?=[.!\s]*\Z)")
+_DAY = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+_IS_NAME = re.compile(
+    rf"(?:\b(?:is|was|are|were)|\b(?i:it|that|s?he)'s|\b(?:on|in)(?=\s(?:{_DAY}|{MONTHS})\b))\s"
+    rf"({_NAME}|no\s[a-z]+(?:\s[a-z]+)?)(?=[.!\s]*\Z)"
+)
 _IN_BRACKETS = re.compile(r"[A-Za-z]{2}\s\(([A-Z])\)(?!\s(?:is|are)(?:n't|\s(?:not|wrong|incorrect|false)))")
-_IS_WORD = re.compile(r"\b(?:is|was|are|were)\s(?:an?\s|the\s)?([a-z]+)(?=[.!\s]*\Z)")
+_IS_WORD = re.compile(r"\b(?:is|was|are|were)\s(?:an?\s|the\s)?([a-z]+)(?=[.!\s]*\Z|,?\s(?:because|since|as)\b)")
 _CLOSED = re.compile(
     r"(?:^|[.!?:\n]\s*)(?:is|are|was|were|do|does|did|can|could|will|would|has|have|should)\b[^.?\n]*\?\s*\Z"
     r"|\b(?:true\sor\sfalse|yes\sor\sno)\b",
     re.IGNORECASE,
 )
 _YES_NO = re.compile(
-    r"(?:^|[.!?:]\s+|\n\s*)(yes|no|true|false)(?=[,.!;\s]|\Z)|\b(?:is|are)\s(true|false)\b", re.IGNORECASE
+    r"(?:^|[.!?:]\s+|\n\s*)(?:so,?\s+)?(yes|no|true|false)(?=[,.!;:\s]|\Z)|\b(?:is|are)\s(true|false)\b", re.IGNORECASE
 )
 _SUBJECT = re.compile(r"(?:it|that|this|he|she|they|there|we|i)\b(?!\.)", re.IGNORECASE)
 _AFTER = re.compile(r"\b(?:after|before|since|from|until)\s\Z", re.IGNORECASE)
 _BETWEEN = 12  # characters that may stand between a number and what it counts: `12 more days`
 _HOW_MANY = re.compile(r"\bhow\s+many\s+(?:(?:more|other|extra|total|full|whole)\s+)?([a-z]{3,})", re.IGNORECASE)
 _WHEN = re.compile(r"\b(?:when|(?:what|which)(?:\s+is\s+the)?\s+time)\b", re.IGNORECASE)
+_QUESTION = re.compile(r"[^?.\n]*\?")
+_CLAUSES = re.compile(r"(?:[^,]|,(?!\s(?:and|but|while)\b))+")
 _FRAME = re.compile(r"\b(?:what(?:'s| is| are)|who is|calculate|compute|evaluate|find)\b:?|:\s", re.IGNORECASE)
+_WHO = re.compile(r"\b[Ww]ho\s((?:is|was|has|had)\s[a-z]+(?:\s[a-z]+){0,3})(?=,|\?)")  # is older
+_WHAT_SHARE = re.compile(r"\bwhat\s(?:percent|percentage)\b", re.IGNORECASE)
+_SHARE = re.compile(r"\b(?:is|are|was|were|represents?|makes?\sup)\s([0-9][0-9.,]*\s?(?:%|percent\b))(?=\sof\b)")
 _SPELLINGS = {"×": "[×*x]", "*": "[×*x]", "÷": "[÷/]", "/": "[÷/]"}
 
 
@@ -74,10 +97,14 @@ def last_line(output: str, prompt: str = "") -> Extraction | None:
         end = aside.start()
     line = plain.text[start:end]
     label = _LABEL.match(line)
+    if _ROW.search(plain.text, 0, start) and re.match(_BULLET, line):
+        return None
     behind = line[label.end() :] if label else ""
     whole = _is_answer(line)
     if label is not None and _is_answer(behind) and (label["bullet"] or value(behind) is not None or not whole):
         return extraction("last_line", output, plain, start + label.end(), end)
+    if whole and (said := _options_named(line, prompt)):
+        end, start = start + said[0][1], start + said[0][0]
     return extraction("last_line", output, plain, start, end) if whole else None
 
 
@@ -113,11 +140,17 @@ def yes_no(output: str, prompt: str = "") -> Extraction | None:
 
 
 def restated(output: str, prompt: str = "") -> Extraction | None:
-    """The question's own words completed: `15 + 27 = 42`, `Paris is the capital of France` (rule 1)."""
+    """The question's own words completed: `15 + 27 = 42`, `Paris is the capital of France`, `Ann is older` (rule 1)."""
     patterns = _restating(prompt)
+    plain = undress(output)
+    if who := _WHO.search(prompt):
+        said = list(re.finditer(rf"({_NAME})\s{re.escape(who[1])}\b", plain.text))
+        if said:
+            return extraction("restated", output, plain, *said[-1].span(1))
+    if _WHAT_SHARE.search(prompt) and (shares := list(_SHARE.finditer(plain.text))):
+        return extraction("restated", output, plain, *shares[-1].span(1))
     if patterns is None:
         return None
-    plain = undress(output)
     text = plain.text
     starts = {each.start: each.end for each in readings(text) if each.value is not None}
     ends = {end: start for start, end in starts.items()}
@@ -139,10 +172,24 @@ def statement(output: str, prompt: str = "") -> Extraction | None:
     plain = undress(output)
     found = stated(plain.text)
     if found is not None:
+        found = _asked_for(plain.text, prompt, found)
         return extraction("statement", output, plain, found.start, found.end)
     start = plain.text.rstrip().rfind("\n") + 1
     found = equation(plain.text[start:])  # 42 = 14 + 28
     return extraction("statement", output, plain, start + found.start, start + found.end) if found else None
+
+
+def _asked_for(text: str, prompt: str, last: Reading) -> Reading:
+    """What an earlier clause of the same sentence states, where it has all words of the question and the last none:
+    `The sum of the roots is 4, and their product is 3/2.`"""
+    asked = content(_QUESTION.findall(prompt)[-1:])
+    start, end = sentence(text, last)
+    for clause in _CLAUSES.finditer(text, start, end) if asked else ():
+        said = content([clause[0]])
+        if asked <= said and clause.end() <= last.start and not asked & content([text[clause.end() : end]]):
+            found = stated(clause[0])
+            return found._replace(start=clause.start() + found.start, end=clause.start() + found.end) if found else last
+    return last
 
 
 def last_number(output: str, prompt: str = "") -> Extraction | None:
@@ -166,14 +213,26 @@ def named(output: str, prompt: str = "") -> Extraction | None:
     """A name, or a word that the prompt offers, at the end: `I think it is Paris.`, `The function is odd.`; of listed
     options the last whose letter stands in brackets behind it: `but Canberra (B) is the capital`."""
     plain = undress(output)
-    listed = [match for match in _IN_BRACKETS.finditer(plain.text) if match[1] in options(prompt)]
+    found = [match.span(1) for match in _IN_BRACKETS.finditer(plain.text) if match[1] in options(prompt)]
+    listed = [span for span in found if not denied(plain.text, span[0])] or _options_named(plain.text, prompt)
     if listed:
-        return extraction("named", output, plain, *listed[-1].span(1))
+        return extraction("named", output, plain, *listed[-1])
     name = _IS_NAME.search(plain.text)
     word = _IS_WORD.search(plain.text)
     if name is None and word and re.search(rf"\bor\s{word[1]}\b|\b{word[1]}(?:,|\sor\b)", prompt):
         name = word
     return extraction("named", output, plain, *name.span(1)) if name else None
+
+
+def _options_named(text: str, prompt: str) -> list[tuple[int, int]]:
+    """Where the last sentence names an option by its text, if it names no other."""
+    end = len(text.rstrip(" \t\n.!?"))
+    start = max(text.rfind(stop, 0, end) + 1 for stop in ("\n", ". ", "! ", "? "))
+    found = []
+    for said in options(prompt).values():
+        match = re.compile(rf"(?<!\w){re.escape(said.strip(' .'))}(?!\w)", re.IGNORECASE).search(text, start, end)
+        found += [match.span()] if match and match[0] and not denied(text, match.start()) else []
+    return found if len(found) == 1 else []
 
 
 def _counted(text: str, numbers: Sequence[Reading], prompt: str) -> Reading | None:
@@ -199,7 +258,7 @@ def _is_answer(line: str) -> bool:
         return "=" not in line
     if letter(line):
         return True
-    if _SUBJECT.match(line) and readings(line):
+    if _SUBJECT.match(line) and (readings(line) or len(line.split()) > 2):
         return False
     short = len(line.split()) <= LONGEST_LINE and len(line) <= LONGEST_TEXT
     return short and not _NO_ANSWER.search(line) and not any(is_asserted(line, each) for each in readings(line))

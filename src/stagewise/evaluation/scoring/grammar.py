@@ -57,6 +57,7 @@ _BETWEEN = re.compile(r"\bbetween\s\Z", re.IGNORECASE)
 _SPAN = re.compile(r"(?:between|from)\s(?=\$?[0-9.])", re.IGNORECASE)
 _OR = re.compile(rf",{_S}(?:or|i\.e\.,?|that{_S}is,?){_S}(?=\$?[0-9.])")
 _ABOUT = re.compile(rf"{_S}*≈{_S}*(?=[-$0-9.])")
+_IN_BRACKETS = re.compile(rf"{_S}\((?:(?:or|i\.e\.,?|that{_S}is,?|=|about){_S}?)?(?=\$?[0-9.])")
 _REMAINDER = re.compile(rf"{_S}?[rR]{_S}?(?=[0-9])|,?{_S}(?:with{_S})?(?:a{_S})?remainder{_S}(?:of{_S})?(?=[0-9])")
 _COMPOUND = re.compile(rf"{_S}*(?:,?{_S}*and{_S}|,)?{_S}*")
 _COMMA = re.compile(rf"{_S}*,{_S}*(?:(?:and|or|&){_S}+)?|{_S}+(?P<word>and|or|&){_S}+|{_S}*;{_S}*")
@@ -105,12 +106,14 @@ def _torn(text: str, at: int, past: int) -> Reading:
 def _about(text: str, found: Reading) -> Reading:
     """With what says it again, about or in another unit: `10/3 ≈ 3.33`, `3 weeks, or 21 days`. They are one answer, and
     its value is the first."""
-    about, restated = _ABOUT.match(text, found.end), _OR.match(text, found.end)
-    again = about or restated
+    about, bracket = _ABOUT.match(text, found.end), _IN_BRACKETS.match(text, found.end)
+    again = about or bracket or _OR.match(text, found.end)
     part = _part(text, again.end())[0] if again and found.value is not None else None
     if part is None or _GOES_ON.match(text, part.end) or (not about and not _is_restated(found.value, part)):
         return found
-    return found._replace(end=part.end)
+    if bracket and not text.startswith(")", part.end):
+        return found
+    return found._replace(end=part.end + (bracket is not None))
 
 
 def _part(text: str, at: int) -> tuple[_Part | None, int | None]:
@@ -167,6 +170,9 @@ def _compound(text: str, at: int, first: _Part) -> Reading | None:
         if part is None or part.number.unit in ("", "percent", *(each.number.unit for each in parts)):
             break
         parts.append(part)
+    said = [part for part in parts if part.number.worth]  # 10 dollars and 0 cents
+    if len(said) == 1 < len(parts):
+        return Reading(said[0].number, at, parts[-1].end)
     return _several("compound", at, parts)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from stagewise.evaluation.scoring.grammar import readings
 from stagewise.evaluation.scoring.plain import Plain, undress
-from stagewise.evaluation.scoring.prompts import options
+from stagewise.evaluation.scoring.prompts import lettered, options
 from stagewise.evaluation.scoring.settling import lead_in, settled
 from stagewise.evaluation.scoring.values import value
 
@@ -92,9 +92,11 @@ def boxed(output: str, prompt: str = "") -> Extraction | None:
     last = len(boxes) - 1
     while last and _BOTH.fullmatch(output, boxes[last - 1][3], boxes[last][0]):
         last -= 1
-    start, end = boxes[last][1], boxes[-1][2] if last == len(boxes) - 1 else boxes[-1][3]
+    start, end = boxes[-1][1:3] if last == len(boxes) - 1 else (boxes[last][0], boxes[-1][3])
     plain = undress(output[start:end])
     found = settled(plain.text, bool(options(prompt))) or (0, len(plain.text))
+    if not options(prompt) and lettered(plain.text):
+        found = 0, len(plain.text)  # \\boxed{\\textbf{(C)}\\ 12}: of options that the prompt may show in a picture
     inner = extraction("boxed", output[start:end], plain, *found)
     return inner and Extraction(inner.text, "boxed", (start + inner.span[0], start + inner.span[1]))
 
@@ -133,7 +135,7 @@ _LAST_WORD = re.compile(r"[\w'.-]+\Z")
 _SENTENCE_ENDS = re.compile(r"(?:[.?]|(?<=[A-Za-z])!)(?=\s+\S)(?<!\d\.(?=\d))")
 _CLAUSE = re.compile(r"(?:[^.;,\n]|\.(?=[\d.])|(?<=\.)\.|,(?!\s(?:not|since|because|as|which|who|so)\b))+")
 _NO_ANSWER = re.compile(
-    r"(?:not\b|n't|obtained|found|given|calculated|computed|derived|determined|reached|as\s+follows|below|above|unclear"
+    r"(?:not\b|neither\b|n't|obtained|found|given|calculated|computed|derived|determined|reached|as\s+follows|below|above|unclear"
     r"|step\b|first\b|let's|let\sus|we\b|to\s(?:find|solve|get|calculate|determine)\b)",
     re.IGNORECASE,
 )
@@ -203,7 +205,7 @@ def _said_before(text: str, end: int) -> tuple[int, int] | None:
 _CALLED = r"(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter)"
 _RIGHT = (
     r"(?:is\sthe\sonly\b"
-    r"|(?:is|was)\s(?:(?:the|our|my)\s)?(?:(?:most|only)\s)?(?:correct|right|best|true|appropriate|answer)\b)"
+    r"|(?:is|was)\s(?:(?:the|our|my)\s)?(?:(?:most|only|[a-z]+ly)\s)?(?:correct|right|best|true|appropriate|answer)\b)"
 )
 _CAPITAL = r"[(\[]?(?P<{}>[A-Z])[)\]]?(?![\w'])(?!\s*(?:,|and\b|or\b|&)\s*[(\[]?[A-Z]\b)"
 _OPTION = re.compile(
@@ -222,12 +224,16 @@ _OPTION = re.compile(
 )
 
 
-_OPTION_LINE = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:]+[ \t]*([^\n]+)$", re.MULTILINE)
+_DENIAL = re.compile(
+    r"(?:\b(?:not|neither|nor|unlike|rather\sthan|instead\sof)|n't)\b[^.,;:!?\n]{0,40}\Z", re.IGNORECASE
+)
+_OPTION_LINE = re.compile(r"^[ \t]*[(\[]?([A-Z])(?:[)\].:]+|\s[-–—]\s)[ \t]*([^\n]+)$", re.MULTILINE)
 _LISTED = re.compile(
     r"^[^\w\n]*(?P<a>[A-Z])[^\w\n]*$|^[(\[]?(?P<c>[A-Z])[)\]]?(?=,?\s(?:because|since|as)\b)"
-    r"|\((?P<d>[A-Z])\)(?=[.!\s]*\Z)|(?::|\b(?:no|wait|sorry),?)\s[(\[]?(?P<g>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))"
+    r"|(?<=[.!?]\s)[(\[]?(?P<h>[A-Z])[)\]]?(?=[.!\s]*\Z)|\((?P<d>[A-Z])\)(?=[.!\s]*\Z)|(?::|\b(?:no|wait|sorry),?)\s[(\[]?(?P<g>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))"
     r"|\b(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore),?\s[(\[]?(?P<e>[A-Z])[)\]]?(?=[.!\s]*(?:\n|\Z))"
-    r"|\b(?:is|be|[Ii]t's)\s(?:(?P<b>[A-Z])|[(\[](?P<f>[A-Za-z])[)\]])(?=[.!\s]*(?:\n|\Z))",
+    r"|\b(?:is|be|[Ii]t's|leaves|leaving)\s(?:only\s)?(?:(?P<b>[A-Z])|[(\[](?P<f>[A-Za-z])[)\]])"
+    r"(?=[.!\s]*(?:\n|\Z)|,?\s(?:because|since|as)\b)",
     re.MULTILINE,
 )
 
@@ -237,10 +243,25 @@ def option(output: str, prompt: str = "") -> Extraction | None:
     and a line that is `B` alone as well."""
     plain = undress(output)
     patterns = (_OPTION, _LISTED) if options(prompt) else (_OPTION,)
-    last = [match for pattern in patterns for match in list(_backwards(pattern, plain.text))[:1]]
-    spans = [match.span(str(match.lastgroup)) for match in last]
+    last = [
+        next(
+            (
+                found
+                for found in _backwards(each, plain.text)
+                if not denied(plain.text, found.start(str(found.lastgroup)))
+            ),
+            None,
+        )
+        for each in patterns
+    ]
+    spans = [match.span(str(match.lastgroup)) for match in last if match]
     spans += [match.span(1) for match in _lines_of_options(plain.text, options(prompt))]
     return extraction("option", output, plain, *max(spans)) if spans else None
+
+
+def denied(text: str, at: int) -> bool:
+    """What stands at `at` is said not to be it: `B, not oxygen (A)`, `B rather than A`."""
+    return _DENIAL.search(text, max(0, at - 60), at) is not None
 
 
 def _lines_of_options(text: str, listed: Mapping[str, str]) -> Iterator[re.Match[str]]:

@@ -41,6 +41,7 @@ _EXPONENT = (
 _RAISED = re.compile(_EXPONENT)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _TIMES_TEN = re.compile(r"\s?[×xX*]\s?10(?=\s?\^|[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹])")
+_TO_BASE_TEN = re.compile(r"_\s?(?:\{\s?10\s?\}|10(?![0-9]))")
 _OVER = re.compile(r"\s?/\s?(?=[0-9.])")
 
 _VULGAR = {"½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5)}
@@ -108,6 +109,8 @@ def _digits(text: str, at: int) -> Numeral | None:
     value = _number(match[0])
     if value is None:
         return Numeral(None, end)
+    if based := _TO_BASE_TEN.match(text, end):
+        return Numeral(value, based.end())
     if over := _OVER.match(text, end):
         return _over(text, value, over.end())
     if raised := _RAISED.match(text, end):

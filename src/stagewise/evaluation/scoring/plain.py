@@ -32,23 +32,24 @@ _WRAPPERS = re.compile(
 )
 _TOKEN = re.compile(
     r"""
-    (?=[\\^&,{}$~€£¥₹₩₽₿`*_<UACHNSREGIp\u200b-\u200d\u2060\ufeff\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff])
+    (?=[\\^&,{}$~€£¥₹₩₽₿`*_<UACHNSREGIp\u200b-\u200d\u2060\ufeff\u20e3\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff])
     (?:
       (?P<environment>\\(?:begin|end)\{(?:align|aligned|alignat|equation|gather|gathered|split|multline|eqnarray|center)\*?\})
     | \\(?P<command>[A-Za-z]+)(?P<brace>\s*\{)?
     | (?P<circ>\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}))
     | (?P<group>\{,\}|,\\!)
     | (?P<escaped>\\[%\#&_{}])
-    | (?P<space>\\[,;:\x20]|~)
+    | (?P<space>\\[,;:\x20]|~(?!~))
     | (?P<currency>\\?\$|\b(?:US|AU?|CA?|HK|NZ|S|R)\$(?=\x20?\d)|\b(?:USD|EUR|GBP|INR|Rs\.?)\s?(?=\d)|[€£¥₹₩₽₿])
     | (?P<aligned>&(?=\s*[=≈<>≤≥]))
-    | (?P<delimiter>\\[()\[\]!]|```[\w+-]*|`|[\u200b\u200c\u200d\u2060\ufeff]
+    | (?P<delimiter>\\[()\[\]!]|<\|(?:begin|end)_of_box\|>|```[\w+-]*|`|[\u200b\u200c\u200d\u2060\ufeff\u20e3]
         |[\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff])
     | (?P<pi>\bpi\b)
     | (?P<annotation><<[^<>\n]{0,200}=[^<>\n]{0,80}>>)
     | (?P<newline>\\\\(?![A-Za-z]))
     | (?P<open>\{) | (?P<close>\})
     | (?P<power>(?<=\d)\*\*(?=[\d(])|(?<=\d\x20)\*\*\x20(?=[\d(]))
+    | (?P<struck>~~[^~\n]{1,200}~~)
     | (?P<bold>\*{2,3})
     | (?P<opens>(?<![\w*)])\*(?=[^\s*][^*\n]{0,200}(?<!\s)\*(?![\w*(]))
         | (?<!\w)_(?=[^\s_][^_\n]{0,200}(?<!\s)_(?!\w))
@@ -67,7 +68,7 @@ _WIDE = re.compile(f"[ \t{THIN}]{{2,}}|\n{{3,}}")
 _STANDS_FOR = {"circ": "°", "group": ",", "newline": "\n", "power": "^", "line_break": "\n", "raised": "^", "pi": "π"}
 _SET_BRACES = str.maketrans("{}", "  ")
 _DRESSED = re.compile(
-    r"[\\&{}$*`_~<€£¥₹₩₽₿\u200b-\u200d\u2060\ufeff\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff]|\b(?:USD|EUR|GBP|INR|Rs|pi)\b"
+    r"[\\&{}$*`_~<€£¥₹₩₽₿\u200b-\u200d\u2060\ufeff\u20e3\u2600-\u27bf\u2b50\ufe0f\U0001f300-\U0001faff]|\b(?:USD|EUR|GBP|INR|Rs|pi)\b"
 )
 
 
@@ -85,7 +86,7 @@ class Plain:
 
 @lru_cache(maxsize=64)
 def undress(text: str) -> Plain:
-    """`text` without its dressing; an unclosed brace or mark is taken as it comes."""
+    """`text` without its dressing; an unclosed mark is taken as it comes."""
     if not text.isascii():
         text = text.translate(_NARROW)
     if _DRESSED.search(text):
@@ -150,7 +151,7 @@ class _Undressing:
         if kind == "open":
             return self._brace("{", "}") if self._is_argument(match.start()) else self._brace("", "")
         if kind == "close":
-            return self.braces.pop() if self.braces else None
+            return self.braces.pop() if self.braces else ""
         if kind == "opens":
             self.opened.add(token)
         elif kind == "closes":
@@ -158,7 +159,7 @@ class _Undressing:
                 return None
             self.opened.remove(token)
         if kind == "currency":
-            return "$" if token.endswith("$") and _MILLIONS.match(self.text, match.end()) else ""
+            return "$" if _MILLIONS.match(self.text, match.end()) else ""
         if kind == "space":
             around = self.text[max(0, match.start() - 1) : match.start()] + self.text[match.end() : match.end() + 1]
             return THIN if len(around) == 2 and around.isdigit() else " "

@@ -9,14 +9,15 @@ as_asked("72 minutes", "72", "How many hours …?")     ->  []
 import re
 from functools import lru_cache
 
-from stagewise.evaluation.scoring.forms import Number
+from stagewise.evaluation.scoring.forms import Number, same
 from stagewise.evaluation.scoring.plain import undress
 from stagewise.evaluation.scoring.units import contradicts, unit
 from stagewise.evaluation.scoring.values import value
 
 _OPTION = re.compile(r"(?:^|(?<=[\s;,]))\(?([A-Z])(?:\)|[.:](?=\s))[ \t]*(?=\S)", re.MULTILINE)
 _LETTER = re.compile(
-    r"[\s'\"]*(?:(?:the\s)?(?:option|choice|letter|answer)\s*:?\s*)?[(\[]?\s*([A-Za-z])\s*[)\]]?[\s.,:;!'\"]*", re.I
+    r"[\s'\"]*(?:(?:the\s)?(?:option|choice|letter|answer|statement|sentence)\s*:?\s*)?[(\[]?\s*([A-Za-z])\s*[)\]]?[\s.,:;!'\"]*",
+    re.I,
 )
 _LETTERED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])\)|([A-Z])[.:](?=\s))\s*(\S[^\n]*)\Z")
 
@@ -46,7 +47,11 @@ _ASKED_IN = re.compile(
 _UNIT_ASKED = re.compile(
     r"\bhow\s+many\s+(?:more\s+|extra\s+|total\s+)?([a-z]+)\b|\bin\s+([a-z]+)(?:\s+per\s+[a-z]+)?\s*\?", re.IGNORECASE
 )
-_AGAIN = re.compile(r"≈|\\approx(?![a-z])|,\s(?:or|i\.e\.,?|that\sis,?)\s")
+_HOW_MUCH = re.compile(r"\bhow\s(?:many|much)\b", re.IGNORECASE)
+_AGAIN = re.compile(
+    r"≈|\\approx(?![a-z])|,\s(?:or|i\.e\.,?|that\sis,?)\s"
+    r"|\s\((?:(?:or|i\.e\.,?|that\sis,?|=|about)\s)?"
+)
 _SHORT = {"thousand": "kK", "million": "mM", "billion": "bB"}
 
 
@@ -60,25 +65,32 @@ def accepted(expected: str, prompt: str) -> list[str]:
     if parts and not listed:
         return [expected, which]
     said = [name for name, text in listed.items() if text.strip(" .") == expected.strip(" .")]
+    if not said and (right := value(expected)):
+        worth = {name: value(text) for name, text in listed.items()}
+        said = [name for name, found in worth.items() if found and same(found, right)]
     return [expected, *said] if len(said) == 1 else [expected]
 
 
 def as_asked(answer: str, expected: str, prompt: str) -> list[str]:
     """An answer in all ways in which it says what was asked: each side of `10/3 ≈ 3.33` and of `3 weeks, or 21 days`;
-    where the prompt asks `How many dozen …?` or `in millions`, the number without that word. None, where it is in
-    another unit than asked and `expected` names none."""
-    if _is_in_another_unit(answer, prompt) and not _has_unit(expected):
-        return []
+    of `(C) 12` the letter and the text, where the prompt lists no options; `0` of `none`, where it asks how many;
+    where the prompt asks `How many dozen …?` or `in millions`, the number without that word. None that
+    is in another unit than asked, where `expected` names none."""
     asked = {word.lower() for word in _ASKED_IN.findall(undress(prompt).text)}
     ways = [answer]
+    if (parts := lettered(answer)) and not options(prompt):
+        ways += parts
+    if answer.strip(" .").lower() in ("none", "nothing") and _HOW_MUCH.search(prompt):
+        ways.append("0")
     if _AGAIN.search(answer) and value(answer) is not None:
-        ways += _AGAIN.split(answer)
+        first, *again = _AGAIN.split(answer)
+        ways += [first, *(way.removesuffix(")") for way in again)]
     if asked:
         letters = "".join(_SHORT[word] for word in sorted(asked & _SHORT.keys()))
         short = rf"|(?<=[0-9])\s?[{letters}]\b" if letters else ""
         without = re.sub(rf"\b(?:{'|'.join(sorted(asked))})s?\b{short}", "", answer, flags=re.IGNORECASE)
         ways += [without] if without != answer else []
-    return ways
+    return [way for way in ways if _has_unit(expected) or not _is_in_another_unit(way, prompt)]
 
 
 def _is_in_another_unit(answer: str, prompt: str) -> bool:

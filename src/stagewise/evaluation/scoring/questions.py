@@ -16,7 +16,10 @@ from stagewise.evaluation.scoring.text import tokens
 
 # --- turns of a conversation --------------------------------------------------------------------
 
-_SPECIAL = r"<\|[a-z_]{2,20}\|>|</?s>|<eos>|<pad>|<(?:start|end)_of_turn>|\[/?INST\]|<\|?(?:user|assistant|system)\|?>"
+_SPECIAL = (
+    r"<\|(?!(?:begin|end)_of_box)[a-z_]{2,20}\|>|</?s>|<eos>|<pad>|<(?:start|end)_of_turn>|\[/?INST\]"
+    r"|<\|?(?:user|assistant|system)\|?>"
+)
 _TURN_ENDS = re.compile(rf"(?:{_SPECIAL})", re.IGNORECASE)
 _ROLE = re.compile(rf"\s*(?:{_SPECIAL}|assistant\b:?|\s)*", re.IGNORECASE)
 
@@ -53,6 +56,7 @@ _BARE = re.compile(
 )
 _PRONOUN = re.compile(r"\b(?:she|he|they|it|we|i|her|his|their|him|them|its|that|this|these|those)\b", re.IGNORECASE)
 _ASKS = re.compile(r"\b(?:what|which|who|when|where|how|why|if|is|are|does|do|did|can|will)\b", re.IGNORECASE)
+_WH = re.compile(r"\b(?:what|which|who|when|where|how|why)\b", re.IGNORECASE)
 _ON_THE_WAY = re.compile(r"\W*(?:first|second|third|next|then|now|finally|so|but|and|also|let's|step)\b", re.IGNORECASE)
 _NAME = re.compile(
     r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b"
@@ -121,6 +125,8 @@ def _other(text: str, start: int, end: int, label: str | None, known: "_Known") 
     """Where another question begins, whose sentence or label is given; None where it is one on the way."""
     if label is not None:
         return start if known.starts < start or known.foreign(label, start) >= 0.5 else None
+    if _ANSWERED.search(text, start, end) and not _WH.search(text, start, end):
+        return None  # `The answer is 72? No, …`
     block = _block(text, start, known)
     story, before = text[block:end], known.line_before(block)
     opens = _opens_line(text, start)

@@ -20,7 +20,8 @@ _THINKING = re.compile(
     rf"<(?:{_THOUGHTS})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>analysis<\|message\|>", re.IGNORECASE
 )
 _THOUGHT = re.compile(
-    rf"</(?:{_THOUGHTS})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>", re.IGNORECASE
+    rf"</(?:{_THOUGHTS})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|channel\|>final<\|message\|>|assistantfinal",
+    re.IGNORECASE,
 )
 # The last of these is a label, as in `… = 42 Check: 42 is`.
 _BOUNDARY = re.compile(r"\n|[.!?]\s|\s(?=[A-Z]\w*:\s)")

@@ -10,7 +10,7 @@ settled("2x + 3")                      ->  (0, 6): a value that is no number
 import re
 from collections.abc import Sequence
 
-from stagewise.evaluation.scoring.forms import Number, Reading, Symbols
+from stagewise.evaluation.scoring.forms import Number, Reading, Several, Symbols
 from stagewise.evaluation.scoring.grammar import read, readings
 from stagewise.evaluation.scoring.values import bare, value
 
@@ -29,7 +29,7 @@ _LEADS_IN = re.compile(
 )
 # A letter and nothing that makes it a word, a name or one of several.
 _ANOTHER = r"\s*(?:,|and\b|or\b|&)\s*[(\[]?[A-Z]\b"
-_FOLLOWS = r"because|since|as|which|where|is|for|with|due"
+_FOLLOWS = r"instead|rather|not|because|since|as|which|where|is|for|with|due"
 _LETTER = re.compile(
     rf"""
       [(\[]([A-Z])[)\]] (?!{_ANOTHER}) (?!\s*[+*/×÷^=-])
@@ -59,6 +59,8 @@ _ASSERTS = re.compile(
     rf"""
     (?: [=≈→⇒] | \b(?i:result|total|answer): | \b(?i:{_VERBS})\b(?:\s(?i:{_FILLERS})\b){{0,4}} | \b[Ww]e\sget\b
       | \b(?:[Ss]he|[Hh]e|[Ii]t|[Tt]hat|[Tt]here)'s\b | \btotal\sof\b
+      | \bleav(?:es|ing)\s(?:him|her|them|[A-Z]\w+)(?:\s(?:with|only|just)){{0,2}}
+      | \b(?:add(?:s|ing)?\sup|amount(?:s|ing)?|sum(?:s|ming)?(?:\sup)?)\sto\b
       | \bround(?:s|ed)?\s(?:up\s|down\s|off\s)?to\b
     )[\s$*]*\Z
     """,
@@ -77,6 +79,9 @@ _SO = re.compile(
 _CLAUSE = 200  # characters
 _BOUNDARIES = ("\n", ". ", "! ", "? ", "; ")
 _SENTENCE_ENDS = re.compile(r"[\n!?;]|\.(?!\d)")
+_ABBREVIATED = re.compile(r"\b(?:i\.e|e\.g|vs|approx|ca|resp|Mr|Mrs|Ms|Dr|St)\.\Z")  # their stop ends no sentence
+_REASONS = re.compile(r"(?<!\band\s)\b(?:because|since)\b(?:[^\n.!?]|\.(?=\d))*", re.IGNORECASE)
+_ASIDES = re.compile(r"(?<=[\w%.])\s\([^()\n]{1,200}\)")
 _NO_CLAIM = re.compile(r"\s*(?:since|because|if|when|as|although|while)\b", re.IGNORECASE)
 _TELLS = re.compile(r"[a-z]{2}")
 _OPERAND = re.compile(
@@ -98,11 +103,12 @@ def settled(text: str, has_options: bool = False) -> tuple[int, int] | None:
         return None
     if letter := _letter(text, start, has_options):
         return letter
-    if value(text[start:end]) is not None and "=" not in text[start:end]:
+    whole = value(text[start:end])
+    if whole is not None and ("=" not in text[start:end] or isinstance(whole, Several)):
         return start, end
     if found := equation(text[start:end]):
         return start + found.start, start + found.end
-    if value(text[start:end]) is not None:
+    if whole is not None:
         return start, end
     first = read(text, start)
     if first is None:
@@ -121,7 +127,7 @@ def lead_in(text: str) -> int:
 
 def stated(text: str) -> Reading | None:
     """The last value that a sentence or an equation of a plain text asserts, or that a clause concludes (`so …`)."""
-    found = readings(text)
+    found = _without_asides(text, readings(text))
     if alone := _alone(text, found):
         return alone
     clause, concluded = 0, None  # the value that a clause concludes, if the clause asserts none
@@ -140,9 +146,35 @@ def stated(text: str) -> Reading | None:
     return concluded
 
 
+def _without_asides(text: str, found: Sequence[Reading]) -> Sequence[Reading]:
+    """Those not in brackets or in a reason behind another: `$18 every day (that's $126 per week)`, `60 jars (72 - 12)`,
+    `it was $31.25, since 80% of that is $25`."""
+    asides = [aside.span() for pattern in (_ASIDES, _REASONS) for aside in pattern.finditer(text)]
+    if not asides:
+        return found
+    kept: list[Reading] = []
+    for each in found:
+        aside = next((start for start, end in asides if start <= each.start < end), None)
+        if aside is None or not _is_told(text, [one for one in kept if one.end <= aside], aside, each):
+            kept.append(each)
+    return kept
+
+
+def _is_told(text: str, before: Sequence[Reading], aside: int, each: Reading) -> bool:
+    """What stands before an aside in the same sentence is a value, and asserted where the aside is a reason."""
+    if not before or before[-1].value is None or before[-1].start < sentence(text, each)[0]:
+        return False
+    return text[aside].isspace() or is_asserted(text, before[-1])
+
+
 def sentence(text: str, found: Reading) -> tuple[int, int]:
     """Start and end of the sentence of a plain text that a reading stands in."""
-    start = max(text.rfind(stop, 0, found.start) + 1 for stop in _BOUNDARIES)
+    start, before = 0, found.start
+    while before > 0:
+        start = max(text.rfind(stop, 0, before) + 1 for stop in _BOUNDARIES)
+        if not start or not _ABBREVIATED.search(text, max(0, start - 8), start):
+            break
+        before = start - 1
     ends = _SENTENCE_ENDS.search(text, found.end)
     return start, ends.start() if ends else len(text)
 
@@ -170,7 +202,7 @@ def is_asserted(text: str, reading: Reading) -> bool:
     if reading.value is None:
         return False
     before = text[max(0, reading.start - _NEARBY) : reading.start]
-    if _DENIES.search(before) or _DENIED.match(text, reading.end):
+    if _DENIES.search(before) or before.endswith("out of ") or _DENIED.match(text, reading.end):
         return False
     return _ASSERTS.search(before) is not None or _NAMES_IT.match(text, reading.end) is not None
 

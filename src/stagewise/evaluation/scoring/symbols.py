@@ -24,6 +24,7 @@ _BRACKETED = rf"[(\[]\s*{_RUN}(?:\s*[,;]\s*{_RUN}){{1,20}}\s*[)\]]"
 _RUNS = re.compile(_RUN)
 _SETS = re.compile(rf"{_BRACKETED}(?:\s?(?:∪|∩|\\cup|\\cap)\s?{_BRACKETED}){{0,10}}")
 _ALL = re.compile(rf"(?:{_ATOM}|\\[A-Za-z]+|[A-Za-z](?![A-Za-z])|[-+–±×÷*/^_=<>≤≥≠≈,;:|&∪∩()\[\]{{}}'.\s])*+")
+_WORD = re.compile(r"(?<![\\A-Za-z])(?!sqrt|arc)[A-Za-z]{4}")  # in brackets: 5 (check: 3 + 2)
 _SYMBOL = re.compile(r"\\(?!frac(?![A-Za-z]))|(?<!\\)(?<!\\f)(?<!\\fr)(?<!\\fra)[A-Za-z]|[α-ωΑ-Ω∞√!±_]")
 _OPERATES = re.compile(r"[0-9α-ωΑ-Ω√∞\\/^×*+±_=-]")  # a lone letter is a word or a name
 _ONE_CHARACTER = re.compile(r"\{(.)\}")
@@ -50,7 +51,7 @@ def symbolic(said: str) -> Symbols | None:
 
 def is_all_mathematics(text: str) -> bool:
     """Whether all of a plain text is numbers, single letters, functions and signs."""
-    return _ALL.fullmatch(text) is not None
+    return _ALL.fullmatch(text) is not None and _WORD.search(text) is None
 
 
 def canonical(text: str) -> str:

@@ -76,7 +76,8 @@ _KNOWN = "|".join(re.escape(name) for name in sorted(_NAMES, key=len, reverse=Tr
 _LONG = "|".join(name for name in sorted(_NAMES, key=len, reverse=True) if len(name) > 2 and name.isalpha())
 _POWER = r"(?:\s?\^\s?\{?\s?[23]\s?\}?|[²³])?"
 _UNIT = re.compile(
-    rf"[ \t\u2009]?(?:(?:square|sq\.?|cubic|cu\.?)\s)?((?:{_KNOWN})(?:(?<=[°%])|(?![A-Za-z_']))|(?i:(?:{_LONG})\b))"
+    r"(?:[ \t\u2009]of\san?[ \t])?[ \t\u2009]?(?:(?:square|sq\.?|cubic|cu\.?)\s)?"
+    rf"((?:{_KNOWN})(?:(?<=[°%])|(?![A-Za-z_']))|(?i:(?:{_LONG})\b))"
     rf"{_POWER}(?:(?<=°)\s?[CF]\b|\s(?:Celsius|Fahrenheit)\b)?"
     rf"(?:\s?/\s?(?:{_KNOWN})(?![A-Za-z_]){_POWER}|\sper\s(?:{_KNOWN})\b)?(?!-\w)"
 )
@@ -104,7 +105,7 @@ _NO_UNIT = re.compile(
 )
 _MONTH = re.compile(rf"\b{MONTHS}")
 _WORD = r"(?:[^\W\d_]{2,}(?:['.-][^\W\d_]+)*\.?|[amshgklLVWNJCFK](?![^\W_]))"
-_PHRASE = re.compile(rf"\s*(?:[%°]\s?)?{_WORD}{_POWER}(?:(?:\s+|\s?/\s?){_WORD}{_POWER}){{0,5}}\s*")
+_PHRASE = re.compile(rf"\s*(?:[%°]\s?)?(?:/\s?)?{_WORD}{_POWER}(?:(?:\s+|\s?/\s?){_WORD}{_POWER}){{0,5}}\s*")
 
 
 def unit(text: str, at: int) -> tuple[str, int] | None:

@@ -64,12 +64,12 @@ def bare(text: str) -> str:
     return text
 
 
-_TIMES = {"once": 1, "twice": 2, "thrice": 3}
+_WORDS = {"once": Fraction(1), "twice": Fraction(2), "thrice": Fraction(3), "half": Fraction(1, 2)}
 
 
 def _whole(text: str) -> Value | None:
-    if text.lower() in _TIMES:
-        return Number(Fraction(_TIMES[text.lower()]))
+    if text.lower() in _WORDS:
+        return Number(_WORDS[text.lower()])
     found = read(text, 0)
     if found is not None and found.start == 0 and _is_all(text, found.end):
         return found.value

@@ -212,7 +212,8 @@ def ends(tokens: list[Token], end: int, below: str) -> bool:
     if token.kind == "equals":
         return True
     if token.kind == "number":
-        return token.spaced and not is_measure(tokens[end - 1].text)  # 1 hour 30 minutes
+        named = tokens[end - 2].text.lower() in PLACES  # 5 apples on day 2
+        return token.spaced and (named or not is_measure(tokens[end - 1].text))  # 1 hour 30 minutes
     if token.kind == "word":
         return _ends_before_word(tokens, end)
     after = tokens[end + 1] if end + 1 < len(tokens) else None

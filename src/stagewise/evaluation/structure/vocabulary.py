@@ -29,7 +29,7 @@ LINKS = _words("of in on at from for by")  # boxes of pencils; but not `2 in 5`
 NO_UNITS = _words(
     "and or so then is are was were be which that this these those to if as since because therefore hence thus but "
     "with where when while gives give gave gets get got makes make made equals equal than until after before out into "
-    "leaving we i he she it they you his her its their the not remainder rem"
+    "leaving has have had we i he she it they you his her its their the not remainder rem"
 )
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 SHORT_SCALES = {"k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9}
