@@ -149,6 +149,7 @@ class _Reader:
             self.__dict__.update(before)
             return None
         self.beside |= opens and token.spaced
+        self.doubtful |= last.text == "%"  # 1000 % (1/2): a percent of it, or what it leaves
         self.doubtful |= not opens and token.spaced  # (2) 5 - 1
         return "×", by, False, token.spaced
 
