@@ -80,7 +80,7 @@ def test_a_full_disk_below_the_work_folder_or_the_artifacts(
     assert ended.returncode == 6, ended.stdout + ended.stderr
     line = one_line(ended.stderr, kind)
     assert "No space left on device" in line
-    assert "give the same command again" in line
+    assert "rerun the same command" in line
     client = connect()
     statuses = {run.info.status for run in client.search_runs([experiment(client, "tiny")])}
     assert "RUNNING" not in statuses

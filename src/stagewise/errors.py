@@ -10,8 +10,8 @@ Exit codes, the same for every command:
     0    done
     1    a failure of ours, with a traceback
     2    a mistake, a permission or a credential: the user changes something first
-    6    the tracking server, the artifact store or a disk failed: give the same command again
-    130  interrupted (Ctrl-C, SIGTERM): give the same command again
+    6    the tracking server, the artifact store or a disk failed: rerun the same command
+    130  interrupted (Ctrl-C, SIGTERM): rerun the same command
 """
 
 import errno
@@ -105,7 +105,7 @@ def foreseen(error: BaseException) -> UserError | None:
     where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
     full = "No space left on device" in said  # safetensors and torch tell of it in classes of their own
     if full or (isinstance(error, OSError) and error.errno in DISK):
-        remedy = "make room or repair it, and give the same command again: it goes on from the last save"
+        remedy = "make room or repair it, and rerun the same command to resume from the last save"
         return DiskError(f"{where}{said}; {remedy}")
     if isinstance(error, PermissionError) and where:
         return UserError(f"{where}{said}; change its permissions, or name another place (STAGEWISE_HOME, the config)")

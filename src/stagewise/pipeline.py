@@ -253,4 +253,4 @@ def _show(session: Session, run: ActiveRun, compared: Mapping[str, Any]) -> None
         progress.say(f"ui      mlflow ui --backend-store-uri {uri}")
         server = "http://127.0.0.1:5000"
     progress.say(f"report  {server}/{run_page(session.experiment_id, run.id)}/artifacts/report/report.html")
-    progress.say(f"look    {server}/{page(session.experiment_id)}")
+    progress.say(f"runs    {server}/{page(session.experiment_id)}")

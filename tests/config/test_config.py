@@ -86,7 +86,7 @@ def test_all_mistakes_are_listed_at_once() -> None:
 
 def test_a_key_that_stands_twice_is_an_error() -> None:
     text = yaml.safe_dump(TINY) + "\nstudy: other\n"
-    with pytest.raises(ConfigError, match="key 'study' stands twice"):
+    with pytest.raises(ConfigError, match="duplicate key 'study'"):
         config.parse(text, "test.yaml")
 
 

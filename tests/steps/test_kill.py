@@ -113,7 +113,7 @@ def test_one_of_two_processes_that_is_killed_ends_the_run_and_the_same_command_g
     ranks[1].kill()
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2, said
-    wanted = r"TrainingError: process [01] of 2 was ended by SIGKILL, .*; the same command goes on from the last save"
+    wanted = r"TrainingError: process [01] of 2 was ended by SIGKILL, .*; rerun .* to resume from the last save"
     assert re.fullmatch(wanted, said.splitlines()[-1])
     assert "Traceback" not in said
     assert statuses() == ["FINISHED", "FAILED"]

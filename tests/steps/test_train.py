@@ -43,10 +43,8 @@ def test_a_store_that_alters_a_file_fails_the_run_and_what_was_made_stays_here(
     config = write_config()
     with monkeypatch.context() as patch:
         patch.setattr(LocalArtifactRepository, "log_artifacts", altered)
-        line = (
-            rf"{name}: the artifact store altered it: found sha256 \w+, expected \w+; the same command goes on from .*"
-        )
-        with pytest.raises(TrackingError, match=line + "last save, or does it again where it left none"):
+        line = rf"{name}: the artifact store altered it: found sha256 \w+, expected \w+; rerun the same command.*"
+        with pytest.raises(TrackingError, match=line + "last save, or starts over where it left none"):
             base(config)
     assert statuses() == ["FAILED"]
     (kept,) = (path for path in (store.folder / "home" / "work").iterdir() if path.is_dir())
@@ -81,7 +79,7 @@ def test_a_signal_saves_closes_the_run_and_says_how_to_go_on(
         patch.setattr(loop._Stepper, "take", interrupted)
         done = commanded(config, stages, parent.run_id, "flat", 1)
     assert done.exit_code == 130
-    assert done.stderr.strip() == "Interrupted. saved at step 3 of 9; the same command goes on from there"
+    assert done.stderr.strip() == "Interrupted. saved at step 3 of 9; rerun the same command to resume"
     assert statuses() == ["FINISHED", "KILLED"]
     done = commanded(config, stages, parent.run_id, "flat", 1)
     assert done.exit_code == 0, done.output
@@ -216,7 +214,7 @@ def test_two_machines_train_one_phase_and_one_of_them_records_it(write_config: A
         return [output + errors.splitlines()[-1] if code else output for output, errors in said]
 
     for said in machines(code=130):
-        assert said.endswith("Interrupted. the processes saved; the same command goes on from there")
+        assert said.endswith("Interrupted. the processes saved; rerun the same command to resume")
     assert statuses() == ["FINISHED", "KILLED"]
     other, recording = machines()
     assert "✓ f1 s1 train · flat: 53 examples in 27 steps" in recording

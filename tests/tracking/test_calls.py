@@ -92,7 +92,7 @@ def test_a_server_that_is_gone_for_good_is_one_line(capfd: Any) -> None:
     assert time.monotonic() - began < 3
     said = str(caught.value)
     assert "so it cannot create run" in said
-    assert "give the same command again" in said
+    assert "rerun the same command" in said
     assert "\n" not in said
     assert "secret" not in said
     assert caught.value.exit_code == 6

@@ -43,7 +43,7 @@ def test_a_body_that_raises_does_not_leave_a_run_running(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_closes_the_run_and_says_how_to_go_on(client: Any, study: str, number: int) -> None:
-    line = "^the same command goes on from what was saved$"
+    line = "^rerun the same command to resume$"
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite started in the background ignores it
     with pytest.raises(KeyboardInterrupt, match=line), runs.open_run(client, study, "split", "a run") as run:
         os.kill(os.getpid(), number)

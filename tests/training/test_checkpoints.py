@@ -114,7 +114,7 @@ def test_a_full_disk_inside_a_save_leaves_the_one_before(tmp_path: Path, room: i
     before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
     try:
-        with pytest.raises(DiskError, match=r"step 2 cannot be saved: .*make room, and the same command goes on"):
+        with pytest.raises(DiskError, match=r"step 2 cannot be saved: .*make room, and rerun the same command"):
             save(tmp_path, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))

@@ -146,7 +146,7 @@ def test_a_killed_process_is_a_clear_error_and_ends_the_others(checkpoint: Path,
             waits.extend(last.environ().get(name) for name in openmp.CHOSEN)
             last.kill()
 
-    with pytest.raises(TrainingError, match=r"process [01] of 2 was ended by SIGKILL.*goes on from the last save"):
+    with pytest.raises(TrainingError, match=r"process [01] of 2 was ended by SIGKILL.*resume from the last save"):
         together(job(checkpoint, tmp_path, count=5000), tmp_path, kill)
     assert not processes(psutil.Process())
     assert any(waits), "its threads spin while they wait"
@@ -177,7 +177,7 @@ def test_a_signal_has_the_processes_save(checkpoint: Path, tmp_path: Path) -> No
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="rerun the same command to resume"):
         together(given, tmp_path, interrupt)
     assert signal.getsignal(signal.SIGTERM) is before
     (saved,) = (tmp_path / "saves").iterdir()

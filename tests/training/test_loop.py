@@ -280,7 +280,7 @@ def interrupt_at(step: int, number: int = signal.SIGTERM) -> Any:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_step_it_came_in_and_says_so(tmp_path: Path, accelerator: Any, number: int) -> None:
-    with pytest.raises(KeyboardInterrupt, match="saved at step 3 of 6; the same command goes on"):
+    with pytest.raises(KeyboardInterrupt, match="saved at step 3 of 6; rerun the same command"):
         run(model("llama", VOCABULARY), tmp_path, accelerator, on_step=interrupt_at(3, number))
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
 

@@ -148,7 +148,7 @@ def _whole(place: Path) -> Iterator[Path]:
     except OSError as error:
         said = f"--out {place}: cannot be written: {error.strerror or error}"
         if error.errno in DISK:
-            raise DiskError(f"{said}; make room or name another disk, and give the same command again") from error
+            raise DiskError(f"{said}; make room or name another disk, and rerun the same command") from error
         raise ExportError(said) from error
 
 

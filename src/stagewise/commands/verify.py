@@ -1,4 +1,4 @@
-"""The verify step: a record held against itself and, with `--expect`, against a digest known from outside.
+"""The verify step: a record checked for internal consistency and, with `--expect`, against a digest known from outside.
 
     verify("5f0c…")                                  a run on the tracking server
     verify("models:/quickstart@curriculum-s42")      a checkpoint, by its name in the registry

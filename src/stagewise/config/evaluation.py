@@ -41,7 +41,7 @@ class Server(Section):
     model: Annotated[str, Field(min_length=1)]
     """The name under which the server knows the checkpoint; `{checkpoint}` in it stands for the checkpoint's name, such
     as `flat-1-s42`. A study asks for all its checkpoints, so `main` wants it there; the entry point `eval`, which asks
-    for one, does not. That the server has this checkpoint is its word alone."""
+    for one, does not. That the server has this checkpoint cannot be verified."""
     concurrency: Annotated[int, Field(strict=True, ge=1)] = 16
     """Requests under way at a time."""
     timeout: Annotated[float, Field(gt=0)] = 300.0

@@ -3,7 +3,7 @@
     split_lines(b'{"a":1}\\r\\n{}')  ->  (b'{"a":1}', b'\\r\\n'), (b'{}', b'')
 
 Stricter than `json`: a byte order mark, NaN, Infinity, a number that is too large for a float, half of a surrogate
-pair and a key that stands twice are refused. `document` reads a whole file in the same way.
+pair and a duplicate key are refused. `document` reads a whole file in the same way.
 """
 
 import json

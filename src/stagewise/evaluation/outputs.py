@@ -61,7 +61,7 @@ def read(path: Path, items: Iterable[Item] | None = None, finish_reason: str | N
     """The outputs of a file; with `items`, their prompts, answers and groups count instead of the file's own.
     `finish_reason` is what ended the outputs of a file that does not say it.
 
-    Raises `DataError`, in one line, for a file of another format, an item that stands twice, items without an output
+    Raises `DataError`, in one line, for a file of another format, a duplicate item, items without an output
     or outputs without an item, and a `finish_reason` for a file that says its own.
     """
     data, name = read_bytes(path), path.name
@@ -131,7 +131,7 @@ def _one_an_item(rows: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict
         seen[item] += 1
         again = (item, its_filter) in filters and "filter" in row
         if again or row.get("resps") != first.get("resps"):
-            raise DataError(f"{where}: doc_id {item} stands twice, expected one output for each item")
+            raise DataError(f"{where}: duplicate doc_id {item}, expected one output for each item")
         filters.add((item, its_filter))
     often = next(iter(seen.values()))
     for item, count in seen.items():
@@ -169,7 +169,7 @@ def _refuse_repeats(name: str, outputs: list[Output]) -> None:
     seen: set[str] = set()
     for output in outputs:
         if output.item in seen:
-            raise DataError(f"{name}: item {output.item} stands twice, expected one output for each item")
+            raise DataError(f"{name}: duplicate item {output.item}, expected one output for each item")
         seen.add(output.item)
 
 

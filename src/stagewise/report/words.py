@@ -157,7 +157,7 @@ def limits(compared: Mapping[str, Any]) -> list[str]:
     if near_ties:
         said.append(f"{near_ties:,} tokens were as likely as another, up to rounding: another batch size may differ.")
     if any(each["weights"] != "verified" for each in checkpoints):
-        said.append("Weights unverified: a server answered, and that it had this checkpoint is its word alone.")
+        said.append("Weights unverified: a server answered, and that it had this checkpoint cannot be verified.")
     if any("eval/pass_at_1" in each["metrics"] for each in checkpoints):
         said.append("Several answers were drawn for each item: the first is what counts and is shown here.")
     return said

@@ -170,7 +170,7 @@ def _alone(folder: Path, spec: Spec) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        progress.say(f"▸ {spec.name}: another process is at it; waiting for what it makes")
+        progress.say(f"▸ {spec.name}: another process is working on it; waiting for its result")
         lock.acquire()
     try:
         yield

@@ -151,7 +151,7 @@ def _trained(
         outcome, optimizer = loop.train(job, model, set_up(shared.compute), on_step)
     bar.close()
     for each in outcome.passed_over:
-        say(f"! save {each}; it was passed over")
+        say(f"! skipped save {each}")
     return outcome, optimizer
 
 

@@ -256,7 +256,7 @@ class _Call(Generic[T]):
         failed = "has failed" if found.answered else "has not answered"
         raise TrackingError(
             f"{self.where}: {failed} since {self.since:%H:%M:%S} ({found.text}), so it cannot {self.what}; what is "
-            "done and what was saved is kept: give the same command again once it answers"
+            "done and what was saved is kept: rerun the same command once it answers"
         ) from error
 
 

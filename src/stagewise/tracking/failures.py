@@ -87,12 +87,12 @@ def _of_status(error: BaseException, where: str, what: str) -> Reading:
     if status == 401:
         return AccessError(
             f"{where}: refuses the credentials ({in_short(error)}); set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and give the same command again"
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and rerun the same command"
         )
     if status == 403:
         return AccessError(
             f"{where}: no permission to {what} ({in_short(error)}); ask whoever runs it for the permission, or use "
-            "another account, and give the same command again"
+            "another account, and rerun the same command"
         )
     return Passing(f"HTTP {status}", answered=True) if status in PASSING else None
 
@@ -118,8 +118,7 @@ def _of_database(error: BaseException, where: str, what: str) -> Reading:
         return _full(where, error)
     if READ_ONLY.search(text):
         return TrackingError(
-            f"{where}: is read-only, so it cannot {what} ({_said(text)}); make it writable, and give the same command "
-            "again"
+            f"{where}: is read-only, so it cannot {what} ({_said(text)}); make it writable, and rerun the same command"
         )
     if BROKEN.search(text):
         return TrackingError(f"{where}: the database cannot be used ({_said(text)}); repair it, or name another one")
@@ -139,7 +138,7 @@ def _said(text: str) -> str:
 
 def _full(where: str, error: BaseException) -> TrackingError:
     return TrackingError(
-        f"{where}: its disk is full ({_said(str(error))}); make room, and give the same command again: it goes on from "
+        f"{where}: its disk is full ({_said(str(error))}); make room, and rerun the same command to resume from "
         "the last save"
     )
 
@@ -175,7 +174,7 @@ def _of_system(error: BaseException, where: str, what: str) -> Reading:
         return None
     if error.errno in DISK:
         said = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
-        return TrackingError(f"{where}: cannot {what}: {said}; make room or repair it, and give the same command again")
+        return TrackingError(f"{where}: cannot {what}: {said}; make room or repair it, and rerun the same command")
     if error.errno in (errno.EACCES, errno.EPERM):
         return AccessError(f"{where}: no permission to {what}: {error.filename}: {error.strerror}")
     return Passing(_root(error)) if isinstance(error, (ConnectionError, TimeoutError)) else None

@@ -202,10 +202,12 @@ def _end(client: MlflowClient, run_id: str, waited: bool = False) -> str:
 def _failure(name: str, code: int, said: str) -> BaseException:
     """What a process that ended with this exit code is to its launcher."""
     if code == INTERRUPTED:
-        return KeyboardInterrupt(f"{name} was; the same command goes on from what was saved")
+        return KeyboardInterrupt(f"{name} was; rerun the same command to resume")
     if code < 0:
         ended = signal.Signals(-code).name
-        return TrainingError(f"{name}: its process was ended by {ended}; the same command goes on from the last save")
+        return TrainingError(
+            f"{name}: its process was ended by {ended}; rerun the same command to resume from the last save"
+        )
     said = said or f"{name}: its process ended with exit code {code}, and says why above"
     if code == FAILED:
         return TrackingError(said)

@@ -210,7 +210,7 @@ def _close(client: MlflowClient, run_id: str, error: BaseException) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
     killed = isinstance(error, KeyboardInterrupt)
     if killed and not error.args:  # the signal came where nobody had anything to add
-        error.args = ("the same command goes on from what was saved",)
+        error.args = ("rerun the same command to resume",)
     with closing(), suppress(Exception):
         if said := foreseen(error):
             client.set_tag(run_id, "stagewise.error", public(str(said))[:5000])

@@ -106,7 +106,7 @@ class Files:
             if found != entry["sha256"]:
                 raise TrackingError(
                     f"{what} {path}: the artifact store altered it: found sha256 {found}, expected {entry['sha256']}; "
-                    "the same command goes on from the step's last save, or does it again where it left none"
+                    "rerun the same command: the step resumes from its last save, or starts over where it left none"
                 )
 
 

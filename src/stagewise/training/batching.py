@@ -188,7 +188,7 @@ def _on(device: torch.device, value: Any) -> Any:
 
 def _joined(batch: Sequence[Example], batching: Batching) -> tuple[dict[str, Any], torch.Tensor]:
     """The inputs and targets of one row. The output layer is computed only where a token is learned: a large
-    vocabulary makes it dear."""
+    vocabulary makes it expensive."""
     lengths = [len(example.ids) for example in batch]
     starts = itertools.accumulate(lengths[:-1], initial=0)
     learned = [

@@ -3,7 +3,7 @@
     step-00000120/model.safetensors  optimizer.safetensors  rng.safetensors  progress.json  digests.json
 
 A checkpoint is written to a temporary folder, flushed to the disk, `digests.json` last, and renamed; so a
-folder with that name and right digests is whole. One that is not is named and passed over.
+folder with that name and right digests is whole. One that is not is named and skipped.
 
 Where several processes train together, the first one writes and reads, and it holds whole tensors, however
 they are sharded: any number of processes can go on from it.
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What `newest` found: the newest whole checkpoint, which newer ones were passed over and why, and which of
+    """What `newest` found: the newest whole checkpoint, which newer ones were skipped and why, and which of
     its own state it lost."""
 
     folder: Path | None
@@ -74,8 +74,8 @@ def save_state(
             _write(folder, step, weights, tensors, rng, {**progress, "scalars": scalars}, keep)
         except (OSError, SafetensorError) as error:
             raise DiskError(
-                f"{folder}: step {step} cannot be saved: {error}; make room, and the same command goes on from the "
-                "last save"
+                f"{folder}: step {step} cannot be saved: {error}; make room, and rerun the same command to "
+                "resume from the last save"
             ) from error
 
     agreed(write)

@@ -45,7 +45,7 @@ TRACEBACK = "traceback-"  # and the number of the process
 STOP = "stop"  # made by the process that waits, where it cannot go on
 PR_SET_PDEATHSIG = 1  # of prctl.h
 MEETING = 600  # seconds in which all machines have to come
-SAVED = "the processes saved; the same command goes on from there"
+SAVED = "the processes saved; rerun the same command to resume"
 GRACE = 600  # seconds in which a process that is told to stop ends its step and saves
 
 
@@ -203,7 +203,7 @@ def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseE
     if failure.exitcode < 0:
         return TrainingError(
             f"{who} was ended by {signal.Signals(-failure.exitcode).name}, and the others with it; "
-            "the same command goes on from the last save"
+            "rerun the same command to resume from the last save"
         )
     told = folder / f"{TRACEBACK}{rank}"
     said = told.read_text() if told.is_file() else "what it said stands above"

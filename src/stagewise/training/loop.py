@@ -133,9 +133,7 @@ def _run(
             if due or stop:
                 save(index + 1)
             if stop:
-                raise KeyboardInterrupt(
-                    f"saved at step {index + 1} of {len(steps)}; the same command goes on from there"
-                )
+                raise KeyboardInterrupt(f"saved at step {index + 1} of {len(steps)}; rerun the same command to resume")
 
 
 def _any(flag: bool, accelerator: Accelerator) -> bool:

@@ -1,7 +1,7 @@
 """What a registry's names lead to, held against the sealed checkpoints that they stand for.
 
     models:/tiny@curriculum-s1   a version of the last checkpoint of that arm and seed: by its sealed digests
-    models:/tiny@champion        a version that `promote` gave the alias to: also by the gate, reckoned over again
+    models:/tiny@champion        a version that `promote` gave the alias to: also by the gate, recomputed
 
 A later study may have moved an alias on. Then the run that made the model it leads to is walked like the record's own.
 """

@@ -31,9 +31,9 @@ from stagewise.verification.names import Named, Names
 from stagewise.verification.views import Absent, Deleted, Owner, RunView, Source
 
 MUTABLE = (
-    "This holds the record against itself. It shows any change that was not made everywhere at once; it cannot show "
-    "that whoever may write to database and files has rewritten all of it. For that, compare the manifest's sha256 "
-    "with one known from elsewhere (a paper, a commit): --expect SHA256."
+    "This checks the record for internal consistency. It shows any change that was not made everywhere at once; it "
+    "cannot show that whoever may write to database and files has rewritten all of it. For that, compare the "
+    "manifest's sha256 with one known from elsewhere (a paper, a commit): --expect SHA256."
 )
 ANCHORED = "It is the record whose digest was given: {} has changed since it was sealed."
 AS_RECORDED = (
@@ -208,14 +208,14 @@ def _models_in(chain: Chain, sealed: Sealed) -> list[str] | None:
 
 
 def _derive(chain: Chain, sealed: Sealed, rules: Rules) -> None:
-    """Does the step's own reckoning over again, where the bytes that it starts from are whole."""
+    """Recomputes what the step computed, where the bytes that it starts from are whole."""
     node = chain.nodes[sealed.run_id]
     try:
         derived = rules.derive(sealed, chain)
     except (TrackingError, KeyboardInterrupt, SystemExit):
         raise
     except Underivable as error:
-        unknown = Finding("what follows from its inputs", "it was not reckoned", str(error), checked=False)
+        unknown = Finding("what follows from its inputs", "it was not recomputed", str(error), checked=False)
         derived = Derived("", [unknown])
     except BaseException as error:  # a library in another language panics with one of its own
         # Of a file that was altered, or a run that is not there, nothing can follow; that it was is a finding already.

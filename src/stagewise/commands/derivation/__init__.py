@@ -1,4 +1,4 @@
-"""What follows from what in a record, reckoned over again by the steps' own functions, without a server.
+"""What follows from what in a record, recomputed by the steps' own functions, without a server.
 
 split      the stages and the eval set, from the source that they give back, by the config's rules
 train      the order and multiset of the examples, from the config and the stages; what each step took; the checkpoint's

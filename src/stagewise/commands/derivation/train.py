@@ -129,7 +129,7 @@ def _planned(config: Config, encoded: Mapping[str, templates.Encoded], wanted: T
     epochs = config.epochs(wanted.arm)
     count = sum(len(stage.usable) * epochs[name] for name, stage in encoded.items())
     if count > MOST:  # whoever wrote the record chose how many
-        raise Underivable(f"the order of {count:,} examples; of more than {MOST:,} it is not reckoned")
+        raise Underivable(f"the order of {count:,} examples; of more than {MOST:,} it is not recomputed")
     return examples.plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
 
 

@@ -3,7 +3,7 @@ r"""The grammar of values: what stands at a place of a plain text, read whole or
     read("1 hour 30 minutes long", 0)    ->  Reading(Several("compound", …), 0, 17)
     read("5 or 7 jars", 0)               ->  Reading(Several("list", …), 0, 6)
     read("2x + 3", 0)                    ->  Reading(Symbols("2x+3", …), 0, 6)
-    read("12 × 5 jars", 0)               ->  Reading(None, 0, 6): a calculation has yet to be reckoned
+    read("12 × 5 jars", 0)               ->  Reading(None, 0, 6): a calculation has yet to be calculated
     readings("3 + 4 = 7 jars")           ->  those of `3 + 4` and `7`
 
 What this cannot read has no value: it is never the number that it starts with.

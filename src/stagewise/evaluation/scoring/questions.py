@@ -62,7 +62,7 @@ _NAME = re.compile(
     r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b"
     r"|\b[A-Z][a-z]{2,}(?=\s(?:[a-z]{2,}s|had|was|were|and|bought|went|made|gave|ran|spent)\b)"
 )
-# Words that say nothing of what a text is about: of grammar, and of reckoning in general.
+# Words that say nothing of what a text is about: of grammar, and of arithmetic in general.
 _GRAMMAR = """
     a an the and or but of in on at to for from by with per each every all both any some no not than then as if so is
     are was were be been being do does did done has have had having will would can could should may must what which who
@@ -147,7 +147,7 @@ def _other(text: str, start: int, end: int, label: str | None, known: "_Known") 
 
 
 def _block(text: str, start: int, known: "_Known") -> int:
-    """Where the lines begin that lead to a question: they reckon nothing, give no answer, and are of other things."""
+    """Where the lines begin that lead to a question: no calculation, no answer, of other things."""
     block = text.rfind("\n", 0, start) + 1
     if start - block > LONGEST_STORY or "=" in text[block:start] or _ANSWERED.search(text, block, start):
         return start

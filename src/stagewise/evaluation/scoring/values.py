@@ -83,6 +83,6 @@ def _is_all(text: str, end: int) -> bool:
 
 
 def is_calculation(text: str) -> bool:
-    """Whether a plain text is numbers and signs that have yet to be reckoned: `5 + 3`, `12 × 5 jars`."""
+    """Whether a plain text is numbers and signs that have yet to be calculated: `5 + 3`, `12 × 5 jars`."""
     said = run(text, 0)
     return bool(said) and value(text) is None and symbolic(said) is None and is_unit_phrase(text[len(said) :])
