@@ -897,6 +897,18 @@ def test_a_bundle_of_a_study_whose_registry_was_cleared_is_made_and_says_so(held
     names(check(str(folder)), held.runs["pipeline"], "models:/tiny/2", "removed from the registry", exit_code=5)
 
 
+def test_compiled_code_beside_a_model_is_said_and_not_checked(held: Held) -> None:
+    place = held.model("c1", "__pycache__/completion.cpython-311.pyc")
+    with altered(place):
+        add(place)
+        verdict = check(held.runs["train c1"])
+    place.parent.rmdir()
+    assert verdict.exit_code == 5
+    (finding,) = (finding for _, finding in verdict.found)
+    assert finding.where == "model curriculum-1-s1, file __pycache__/completion.cpython-311.pyc"
+    assert "remove it" in finding.why
+
+
 def test_what_mlflows_loaders_leave_in_a_model_is_no_break(held: Held) -> None:
     place = held.model("c1", "registered_model_meta")
     with altered(place):

@@ -142,7 +142,10 @@ class Hashes:
             found, entry = digests.get(path), expected.get(path)
             self.files += found is not None
             self.bytes += found["size"] if found else 0
-            if entry is None:
+            if entry is None and owner.kind == "models" and path.startswith("__pycache__/"):
+                why = "Python left it where the model was loaded, and runs it from there: remove it"
+                yield Finding(f"{what} {path}", "compiled code", "none", why, checked=False)
+            elif entry is None:
                 yield Finding(f"{what} {path}", f"a file of {listed[path]:,} bytes", "none", "it was added")
             elif found is None:
                 yield Finding(f"{what} {path}", "none", f"sha256 {entry['sha256']}", "it is missing")
