@@ -1,6 +1,7 @@
 """A study of an architecture that is not decoded like a Llama: the way that was found is recorded, and used."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_the_way_found_is_recorded_and_used_and_the_served_model_says_the_same(
         return real(self, prompts)
 
     monkeypatch.setattr(generation.Decoder, "__call__", noted)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # loading the model below leaves nothing beside it
     run_id = pipeline.run(tmp_path / "config.yaml")
     client = connect()
     steps = json.loads(download(client, run_id, "steps.json"))
