@@ -1,16 +1,27 @@
-"""Tiny models of three families, and a tokenizer, for tests that need real ones."""
+"""Tiny models of a few families, and a tokenizer, for tests that need real ones."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GemmaConfig, GemmaForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from stagewise.config import Tokenizer
 from stagewise.model.loading import Loaded, build_tokenizer
 
-FAMILIES = ("llama", "gemma", "gpt2")
+FAMILIES = ("llama", "gemma", "gpt2", "qwen2", "qwen3")
 TEXT = ["What is 12+30?\n2+0=2\n42", "Sort DCBA.\nABCD", "abcdefghijklmnopqrstuvwxyz 0123456789 ?.=+#[]"]
 
 
@@ -37,6 +48,10 @@ def model(family: str, vocabulary: int, seed: int = 0) -> Any:
         made: Any = GPT2LMHeadModel(config)
     elif family == "gemma":
         made = GemmaForCausalLM(GemmaConfig(**shape, intermediate_size=64, num_key_value_heads=1, head_dim=16, **ends))
+    elif family == "qwen2":
+        made = Qwen2ForCausalLM(Qwen2Config(**shape, intermediate_size=64, num_key_value_heads=1, **ends))
+    elif family == "qwen3":
+        made = Qwen3ForCausalLM(Qwen3Config(**shape, intermediate_size=64, num_key_value_heads=1, head_dim=16, **ends))
     else:
         made = LlamaForCausalLM(LlamaConfig(**shape, intermediate_size=64, **ends))
     # Random weights say nearly the same everywhere; wider ones make different inputs matter.

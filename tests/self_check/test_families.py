@@ -21,7 +21,7 @@ from stagewise.model import loading
 from stagewise.model.loading import Loaded
 from stagewise.model.templates import Example
 from stagewise.self_check import check
-from stagewise.training import batching
+from stagewise.training import attention, batching
 from stagewise.training.batching import Batching
 
 WRITTEN = families.DOCUMENT.read_text()
@@ -63,7 +63,7 @@ def test_a_family_that_is_taken_answers_and_learns_as_transformers_says(family: 
         batches = [[each] for each in examples] if layout == "single" else [examples]
         laid = Batching(layout, 1, "all", 0, chooses=batching.chooses_positions(made.model))
         accelerator = Accelerator(cpu=True)
-        with torch.no_grad(), batching.attending(made.model):
+        with torch.no_grad(), attention.attending(made.model):
             found = sum(float(batching.summed_loss(made.model, batch, laid, accelerator)) for batch in batches)
         assert found == pytest.approx(wanted, rel=1e-4), layout
 

@@ -10,7 +10,7 @@ from helpers.rounding import UNITS, WRONG, apart
 from stagewise.config import Compute, Training
 from stagewise.model.device import set_up
 from stagewise.model.templates import Example
-from stagewise.training import batching
+from stagewise.training import attention, batching
 from stagewise.training.batching import Batching
 
 pytestmark = pytest.mark.numeric
@@ -37,7 +37,7 @@ def of(layout: Any, limit: int = 10_000, loss_on: Literal["completion", "all"] =
 
 def gradients(family: str, chosen: Batching, accelerator: Any) -> tuple[float, int, list[torch.Tensor]]:
     made = model(family, VOCABULARY)
-    with batching.attending(made):
+    with attention.attending(made):
         loss, count, _ = batching.backward(made, examples(), chosen, accelerator)
     return float(loss), count, [parameter.grad for parameter in made.parameters()]
 
@@ -72,7 +72,7 @@ def leaked(made: Any, layout: str, accelerator: Any) -> float:
     """How far the loss of two examples lies from the losses of each by itself."""
 
     def loss(*batch: Example) -> float:
-        with batching.attending(made), torch.no_grad():
+        with attention.attending(made), torch.no_grad():
             return float(batching.summed_loss(made, batch, of(layout), accelerator))
 
     first, second, *_ = examples()
@@ -100,9 +100,9 @@ def test_attention_that_reaches_into_the_next_example_is_seen(
     family: str, accelerator: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def whole_row(*arguments: Any, lengths: Any = None, **options: Any) -> Any:
-        return batching.sdpa_attention_forward(*arguments, **options)  # type: ignore[attr-defined]
+        return attention.sdpa_attention_forward(*arguments, **options)  # type: ignore[attr-defined]
 
-    monkeypatch.setitem(batching.AttentionInterface._global_mapping, batching.ATTENTION, whole_row)  # type: ignore[attr-defined]
+    monkeypatch.setitem(attention.AttentionInterface._global_mapping, attention.ATTENTION, whole_row)  # type: ignore[attr-defined]
     assert leaked(model(family, VOCABULARY), "joined", accelerator) > WRONG
 
 
@@ -134,7 +134,7 @@ def test_examples_are_joined_where_that_is_known_to_be_right(family: str, accele
     assert layout(made, torch_compile=True) == "padded"
     made.set_attn_implementation("eager")
     assert layout(made) == "padded"
-    with batching.attending(made):
+    with attention.attending(made):
         assert made.config._attn_implementation == "eager"
     made.config.model_type = "mamba"
     assert layout(made) == "padded"
@@ -154,7 +154,7 @@ def test_a_model_that_computes_all_logits_gives_the_same_loss(accelerator: Any) 
     made = model("llama", VOCABULARY)
     for layout in batching.LAYOUTS:
         batch = examples()[:1] if layout == "single" else examples()
-        with batching.attending(made), torch.no_grad():
+        with attention.attending(made), torch.no_grad():
             chosen = [float(batching.summed_loss(made, batch, of(layout), accelerator))]
             every = dataclasses.replace(of(layout), chooses=False)
             chosen.append(float(batching.summed_loss(made, batch, every, accelerator)))
@@ -169,8 +169,8 @@ def test_only_what_the_self_check_found_right_is_taken(accelerator: Any) -> None
 
 def test_the_models_own_attention_comes_back() -> None:
     made = model("llama", VOCABULARY)
-    with batching.attending(made):
-        assert made.config._attn_implementation == batching.ATTENTION
+    with attention.attending(made):
+        assert made.config._attn_implementation == attention.ATTENTION
     assert made.config._attn_implementation == "sdpa"
 
 

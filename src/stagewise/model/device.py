@@ -10,6 +10,8 @@ On another kind they need not.
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from stagewise.record.frozen import Machine
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 DETERMINISM: dict[str, Any] = {
     "deterministic_algorithms": True,
-    "warn_only": True,  # an operation without a deterministic form is named on stderr and not forbidden
+    "warn_only": True,  # an operation without a deterministic form is named on stderr; in training on a GPU it fails
     "fill_uninitialized_memory": False,
     "cudnn_benchmark": False,
     "float32_matmul_precision": "highest",
@@ -34,6 +36,7 @@ def set_up(compute: Compute, processes: int = 1) -> Accelerator:
     """Device, threads and determinism of this process."""
     if compute.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("compute.device: found cuda, but there is no CUDA device here; use auto or cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products need not repeat
     torch.set_num_threads(threads(compute, processes))
     keep_freed_memory()
     torch.use_deterministic_algorithms(DETERMINISM["deterministic_algorithms"], warn_only=DETERMINISM["warn_only"])
@@ -59,6 +62,18 @@ def keep_freed_memory() -> None:
 def return_freed_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU, operations without a deterministic form are errors for as long as the context lasts.
+
+    Where they only warn, the attention kernels of torch take a backward pass that adds in any order."""
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cuda")
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(DETERMINISM["deterministic_algorithms"], warn_only=DETERMINISM["warn_only"])
 
 
 def threads(compute: Compute, processes: int = 1) -> int:

@@ -27,7 +27,8 @@ from stagewise.model.device import device_kind
 from stagewise.model.loading import Loaded
 from stagewise.record.code import code_digest, deciding_versions
 from stagewise.self_check.trial import LENGTHS, TOLERANCE, Trial, checksums, reason, undisturbed, windows
-from stagewise.training.batching import LAYOUTS, Layout, known
+from stagewise.training.attention import known
+from stagewise.training.batching import LAYOUTS, Layout
 
 AGAIN = 2
 """Draws of other prompts for what differs on the first; it must agree on all of them. In a mixture of experts rounding

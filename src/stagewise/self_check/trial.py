@@ -17,7 +17,8 @@ from stagewise.evaluation.generation import Decoder, Decoding, Prompt, Row, alon
 from stagewise.model.loading import Loaded, positions
 from stagewise.model.special_tokens import special_tokens
 from stagewise.model.templates import IGNORED, Example
-from stagewise.training.batching import Batching, Layout, attending, chooses_positions, predicted
+from stagewise.training.attention import attending
+from stagewise.training.batching import Batching, Layout, chooses_positions, predicted
 
 TOLERANCE = 1e-4
 """The largest difference of two logits that is rounding, as a share of the largest logit beside them."""

@@ -8,32 +8,27 @@
                                              a b c ·                   · is computed and left out
     single   a row each, on its own          A B C D                   for a model that padding changes
 
-`joined` attends within each example alone: attention is computed example by example, everything else at
-once. It wins on the CPU. On a GPU so many small attention kernels would cost more than a little padding
-does. The gradient of a step is a sum over its examples, so all give the same, and so does any cut.
-Which of them are right for a model, `selfcheck` finds by trying.
+`joined` attends within each example only (`attention`), and computes logits a chunk at a time (`head`). It wins on the
+CPU, and on a GPU in bfloat16, which is what the attention kernel there takes. The gradient of a step is a sum over its
+examples, so all give the same, and so does any cut. Which of them are right for a model, `self_check` finds by trying.
 """
 
 import inspect
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 import torch
 from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from stagewise.config import Training
 from stagewise.model.templates import IGNORED, Example
+from stagewise.training.attention import known
+from stagewise.training.head import without_head
 
-ATTENTION = "stagewise"
-# Families that mix positions by full causal attention alone, as tests hold. Another one may carry a state
-# along a row (convolutions, recurrences) or attend within a window: it keeps its own attention, and padding.
-FAMILIES = ("gemma", "gpt2", "llama")
 Layout = Literal["joined", "padded", "single"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 """Fastest first."""
@@ -69,52 +64,15 @@ class Batching:
 
 
 def fastest(model: Any, settings: Training, on_cpu: bool, layouts: Sequence[Layout]) -> Layout:
-    """The fastest of `layouts`, which are right for the model, that suits device and settings. Compiled code would be
-    made anew for every list of lengths that are joined."""
-    joined = on_cpu and not settings.torch_compile and known(model)
+    """The fastest of `layouts`, which are right for the model, that suits device and settings. On the CPU compiled code
+    would be made again for each list of joined lengths; on a GPU the attention of joined rows takes 16 bits."""
+    suits = not settings.torch_compile if on_cpu else settings.precision == "bfloat16"
+    joined = suits and known(model)
     return next(each for each in layouts if joined or each != "joined")
-
-
-def known(model: Any) -> bool:
-    """Whether examples may be joined, if that turns out right."""
-    return model.config.model_type in FAMILIES and model.config._attn_implementation in ("sdpa", ATTENTION)
 
 
 def chooses_positions(model: Any) -> bool:
     return "logits_to_keep" in inspect.signature(model.forward).parameters
-
-
-@contextmanager
-def attending(model: Any) -> Iterator[None]:
-    """A known family with the attention below for as long as the context lasts; another one as it is."""
-    before = model.config._attn_implementation
-    if known(model):
-        model.set_attn_implementation(ATTENTION)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
-
-
-def _attend(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: None,
-    lengths: list[int] | None = None,
-    **options: Any,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention, in a joined row within each example. There never is a mask: padding stands on the
-    right, where nothing looks, and without a mask torch takes its fastest kernel."""
-    if lengths is None:
-        return sdpa_attention_forward(module, query, key, value, None, **options)  # type: ignore[no-any-return]
-    parts = zip(*(torch.split(tensor, lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    return torch.cat([sdpa_attention_forward(module, *part, None, **options)[0] for part in parts], dim=1), None
-
-
-AttentionInterface.register(ATTENTION, _attend)
-AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
 
 
 def micro_batches(examples: Sequence[Example], batching: Batching, processes: int = 1) -> list[list[list[Example]]]:
@@ -165,7 +123,12 @@ def backward(
 
 def summed_loss(model: Any, batch: Sequence[Example], batching: Batching, accelerator: Accelerator) -> torch.Tensor:
     """Cross entropy summed over the loss tokens of a batch, in float32."""
-    logits, wanted = predicted(model, batch, batching, accelerator.device)
+    if batching.layout == "joined":
+        with without_head(accelerator.unwrap_model(model)) as head:
+            hidden, wanted = _forward(model, batch, batching, accelerator.device)
+            with _precision(batching, accelerator.device):
+                return head.summed_loss(hidden, wanted)
+    logits, wanted = _forward(model, batch, batching, accelerator.device)
     return cross_entropy(logits.float(), wanted, ignore_index=IGNORED, reduction="sum")
 
 
@@ -173,35 +136,57 @@ def predicted(
     model: Any, batch: Sequence[Example], batching: Batching, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (positions, vocabulary) of a batch, and the token that each should predict, or IGNORED."""
-    inputs, targets = _joined(batch, batching) if batching.layout == "joined" else _padded(batch, batching)
+    if batching.layout != "joined":
+        return _forward(model, batch, batching, device)
+    with without_head(model) as head:
+        hidden, wanted = _forward(model, batch, batching, device)
+        return head.logits(hidden), wanted
+
+
+def _forward(
+    model: Any, batch: Sequence[Example], batching: Batching, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the model gives for a batch, a row for each position, and the token that each should predict, or IGNORED."""
+    joined = batching.layout == "joined"
+    inputs, targets = _joined(batch, batching, device) if joined else _padded(batch, batching)
     moved = {name: _on(device, value) for name, value in inputs.items()}
     later = None if batching.chooses else moved.pop("logits_to_keep")
-    with torch.autocast(device.type, torch.bfloat16, enabled=batching.precision == "bfloat16"):
+    with _precision(batching, device):
         logits = model(**moved, use_cache=False).logits
     logits = logits if later is None else logits[:, later]
     return logits.flatten(0, 1), _on(device, targets)
+
+
+def _precision(batching: Batching, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=batching.precision == "bfloat16")
 
 
 def _on(device: torch.device, value: Any) -> Any:
     return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
 
 
-def _joined(batch: Sequence[Example], batching: Batching) -> tuple[dict[str, Any], torch.Tensor]:
+def _joined(batch: Sequence[Example], batching: Batching, device: torch.device) -> tuple[dict[str, Any], torch.Tensor]:
     """The inputs and targets of one row. The output layer is computed only where a token is learned: a large
     vocabulary makes it expensive."""
     lengths = [len(example.ids) for example in batch]
-    starts = itertools.accumulate(lengths[:-1], initial=0)
+    starts = list(itertools.accumulate(lengths, initial=0))
     learned = [
-        start + position for start, example in zip(starts, batch, strict=True) for position in batching.learned(example)
+        start + position
+        for start, example in zip(starts, batch, strict=False)
+        for position in batching.learned(example)
     ]
     ids = torch.tensor([token for example in batch for token in example.ids])
     places = torch.tensor(learned)
-    inputs = {
+    inputs: dict[str, Any] = {
         "input_ids": ids[None],
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
         "logits_to_keep": places - 1,
-        "lengths": lengths,
     }
+    if device.type == "cpu":
+        inputs["lengths"] = lengths
+    else:
+        # A power of two, so that compiled code meets few of them.
+        inputs |= {"starts": torch.tensor(starts, dtype=torch.int32), "longest": 1 << (max(lengths) - 1).bit_length()}
     return inputs, ids[places]
 
 

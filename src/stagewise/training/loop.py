@@ -28,10 +28,11 @@ from stagewise.config import Training
 from stagewise.curriculum.order import Instance, Step
 from stagewise.errors import TrainingError
 from stagewise.hashing import seed_of
-from stagewise.model.device import return_freed_memory
+from stagewise.model.device import repeatable, return_freed_memory
 from stagewise.model.templates import Example
 from stagewise.training import checkpoints, optimizers
-from stagewise.training.batching import Batching, attending, backward
+from stagewise.training.attention import attending
+from stagewise.training.batching import Batching, backward
 from stagewise.training.job import Job, OptimizerState, Saving
 
 WEIGHTS = "float32"
@@ -79,7 +80,7 @@ def train(
     settings, saving = job.settings, job.saving
     dtypes = {parameter.dtype for parameter in model.parameters()}
     assert dtypes == {getattr(torch, WEIGHTS)}, f"found weights in {dtypes}; load the model in {WEIGHTS} to train it"
-    with _made_ready(model, settings):
+    with repeatable(accelerator.device), _made_ready(model, settings):
         network = _spread(model, settings, accelerator)
         optimizer = optimizers.of(model, settings)  # of parameters as they are spread
         stepping = accelerator.prepare_optimizer(optimizer)
@@ -152,7 +153,7 @@ def _spread(model: Any, settings: Training, accelerator: Accelerator) -> Any:
         for block in _blocks(model):
             fully_shard(block, mesh=mesh)
         return fully_shard(model, mesh=mesh)
-    return accelerator.prepare_model(torch.compile(model, dynamic=True) if settings.torch_compile else model)
+    return accelerator.prepare_model(model)
 
 
 def _blocks(model: Any) -> list[torch.nn.Module]:
@@ -167,9 +168,15 @@ def _made_ready(model: Any, settings: Training) -> Iterator[None]:
     with attending(model):
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+        # Layer by layer: all share one compiled code, which takes seconds where a whole model takes minutes.
+        compiled = _blocks(model) if settings.torch_compile else []
+        for block in compiled:
+            block.compile(dynamic=True)
         try:
             yield
         finally:
+            for block in compiled:
+                block._compiled_call_impl = None
             if settings.gradient_checkpointing:
                 model.gradient_checkpointing_disable()
 

@@ -1,0 +1,18 @@
+import re
+import subprocess
+import sys
+
+import pytest
+from helpers.commands import ROOT
+
+
+@pytest.mark.slow
+def test_the_script_measures_every_part_at_toy_size() -> None:
+    command = [sys.executable, "benchmarks/gpu.py", "--tiny", "--batch", "4", "--steps", "2", "--compiled", "no"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| (\w+, \w+|batch \d+), .*?\|", done.stdout, re.MULTILINE)
+    assert "failed" not in done.stdout, done.stderr
+    for name in ("qwen, joined", "qwen, padded", "gemma, joined", "gemma, padded"):
+        assert re.search(rf"^\| {name} \| [\d,]+ \|", done.stdout, re.MULTILINE), done.stdout
+    assert rows == ["batch 1", "batch 32", "batch 256"]
