@@ -307,6 +307,50 @@ def machine(forged: Forger) -> None:
     forged.param("train c1", "machine.threads", "7")
 
 
+def made_again(change: Alter) -> Alter:
+    """What is above the runs that are changed is made again from them."""
+
+    def alter(forged: Forger) -> None:
+        change(forged)
+        config = config_of(forged.sealed(forged.names["pipeline"]))
+        for _ in ("the runs that the report is made from", "the report, which the pipeline copies"):
+            forged.seal()
+            forged.remake(config, forged.manifest("pipeline")["facts"]["steps"])
+
+    return alter
+
+
+def without_commit(run: str) -> Alter:
+    """As if it was made outside of a repository, by a package of which the record holds nothing."""
+
+    def alter(forged: Forger) -> None:
+        for name in ("code.commit", "code.tree", "code.diff", "code.tar"):
+            if name in forged.manifest(run)["outputs"]["artifacts"]:
+                forged.put(run, name, None)
+        nothing = dict.fromkeys(("commit", "dirty", "archived", "path", "remote", "withheld"))
+        code(run, **nothing, redacted=0, package_sha256="1" * 64, step_sha256="0" * 64)(forged)
+        forged.tag(run, "stagewise.commit", "unknown")
+        forged.tag(run, "stagewise.dirty", "none")
+
+    return alter
+
+
+def environment(run: str, change: Callable[[dict[str, Any]], Any]) -> Alter:
+    def alter(forged: Forger) -> None:
+        change(forged.manifest(run)["environment"])
+        forged.edit(run, "environment.json", change)
+
+    return alter
+
+
+def old_torch(told: dict[str, Any]) -> None:
+    told["packages"]["torch"] = "1.0.0"
+
+
+def old_python(told: dict[str, Any]) -> None:
+    told["python"] = "3.9.1"
+
+
 def metric_from_outside(run_id: str) -> Alter:
     def alter(forged: Forger) -> None:
         forged.models[forged.model_id("train f1")]["metrics"][forged.names.get(run_id, run_id)] = {"eval/strict": 1.0}
@@ -508,6 +552,11 @@ ROWS = [
     Row("an artifact", added_file, "manifest.json, outputs.artifacts", "eval c1"),
     Row("roles", swapped_roles, "manifest.json, inputs.runs"),
     Row("another machine", machine, "train curriculum-1-s1, its machine"),
+    Row("another code", made_again(without_commit("train f1")), "train flat-1-s1, its code"),
+    Row("another code that answered", made_again(without_commit("eval f1")), "eval flat-1-s1, its code"),
+    Row("another code that split", made_again(without_commit("split")), "split, its code"),
+    Row("other packages", made_again(environment("eval f1", old_torch)), "eval flat-1-s1, its packages"),
+    Row("another python", made_again(environment("train f1", old_python)), "train flat-1-s1, its python"),
     Row("a size", wrong_size, "manifest.json, size of artifact eval.jsonl", "split"),
     # a checkpoint's files
     Row(

@@ -44,19 +44,29 @@ def check(sealed: Sealed) -> Iterator[Finding]:
                 "manifest.json, code.commit", str(code.commit), "one that can be told again", why, checked=False
             )
         return
-    entries = {name: artifacts.get(name) for name in (COMMIT, TREE, DIFF, ARCHIVE)}
-    key = (
-        *(entry and entry["sha256"] for entry in entries.values()),
-        code.commit,
-        code.path,
-        code.redacted,
-    )
-    commit = kept(SEEN, key, lambda: _Commit(sealed, held))
+    commit = _commit(sealed)
     yield from commit.findings
     yield from _digests(sealed, commit)
     stars = sealed.artifact(DIFF).count(HIDDEN.encode()) if held[DIFF] else 0
     if code.redacted > stars:
         yield Finding("manifest.json, code.redacted", str(code.redacted), f"at most {stars}, as code.diff has it")
+
+
+def step_digest(sealed: Sealed, kind: str) -> str | None:
+    """Of a step of this kind, as the code that the run records gives it; None where it is not here to be digested."""
+    code = sealed.manifest.code
+    if {COMMIT, TREE} <= sealed.manifest.outputs.artifacts.keys() and (found := _commit(sealed).steps.get(kind)):
+        return found
+    ours = code.package_sha256 == provenance.package_digest(provenance.PACKAGE)
+    return provenance.code_digest(MODULES[kind]) if ours else None
+
+
+def _commit(sealed: Sealed) -> "_Commit":
+    code, artifacts = sealed.manifest.code, sealed.manifest.outputs.artifacts
+    entries = {name: artifacts.get(name) for name in (COMMIT, TREE, DIFF, ARCHIVE)}
+    held = {name: entry is not None for name, entry in entries.items()}
+    digests = (entry and entry["sha256"] for entry in entries.values())
+    return kept(SEEN, (*digests, code.commit, code.path, code.redacted), lambda: _Commit(sealed, held))
 
 
 class _Commit:

@@ -4,10 +4,12 @@ parents; the copies of the report, the final scores; and that all arms of a seed
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stagewise.commands.derivation.code import step_digest
 from stagewise.commands.derivation.expected import Expected, config_of, hold, same
 from stagewise.config import Config, OwnBudget, resolved
 from stagewise.curriculum.targets import BASE, Target, target_of, targets
 from stagewise.model.device import DETERMINISM
+from stagewise.record.code import deciding
 from stagewise.record.facts import PipelineFacts, Registered, ReportFacts, SplitFacts
 from stagewise.record.frozen import Machine
 from stagewise.record.manifest import Sealed
@@ -78,6 +80,8 @@ def _steps(
     yield from _asked("split", made_of, split_part(config))
     yield from _asked("report", report, report_step.part_of(config))
     yield from same("report, its split", report.manifest.inputs.runs.get("split"), made_of.reference)
+    for alike in ([made_of], trained, evaluated, [report]):
+        yield from _software(sealed, alike)
     by_name = {Target.of(each).checkpoint: each for each in trained}
     for each in trained:
         target = Target.of(each)
@@ -130,6 +134,21 @@ def _where(what: str, sealed: Sealed, made: Sealed, config: Config, phase: int) 
     if phase and config.training.processes > 1 and config.compute.threads is None:
         found, expected = found | {"threads": 1}, expected | {"threads": 1}
     yield from same(f"{what}, its machine", found, expected, "that is the pipeline's")
+
+
+def _software(sealed: Sealed, alike: Sequence[Sealed]) -> Iterator[Finding]:
+    """That steps of one kind were made by the study's code, python and packages, as far as those decide what comes of
+    them: a step is reused only if they are the same."""
+    kind = alike[0].manifest.kind
+    code = step_digest(sealed, kind) or alike[0].manifest.code.step_sha256
+    there = sealed.manifest.environment
+    for each in alike:
+        what = f"{kind} {Target.of(each).checkpoint}" if kind in ("train", "eval") else kind
+        here = each.manifest.environment
+        yield from same(f"{what}, its code", each.manifest.code.step_sha256, code, "that is the study's")
+        yield from same(f"{what}, its python", here.python, there.python, "that is the study's")
+        found, expected = (deciding(kind, both.packages) for both in (here, there))
+        yield from same(f"{what}, its packages", found, expected, "those are the study's")
 
 
 def _machine(sealed: Sealed, config: Config) -> Machine:
