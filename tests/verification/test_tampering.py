@@ -351,6 +351,18 @@ def old_python(told: dict[str, Any]) -> None:
     told["python"] = "3.9.1"
 
 
+def buffers(forged: Forger) -> None:
+    """Values of the base that are said to be no parameters, and all that counts the parameters."""
+    told = forged.manifest("train b0")
+    before = told["facts"]["parameters"]
+    told["facts"].update(buffers=1000, parameters=before - 1000)
+    note = told["recorded"]["tags"][NOTE]
+    assert f"{before:,} parameters" in note
+    forged.tag("train b0", NOTE, note.replace(f"{before:,} parameters", f"{before - 1000:,} parameters"))
+    note = told["outputs"]["model"]["tags"][NOTE]
+    forged.model_note("train b0", note.replace(f"{before:,} parameters", f"{before - 1000:,} parameters"))
+
+
 def metric_from_outside(run_id: str) -> Alter:
     def alter(forged: Forger) -> None:
         forged.models[forged.model_id("train f1")]["metrics"][forged.names.get(run_id, run_id)] = {"eval/strict": 1.0}
@@ -498,6 +510,21 @@ ROWS = [
     Row("steps reused", fact("pipeline", "steps_reused", 3), "manifest.json, facts.steps_reused"),
     Row("the server", fact("report", "server", "http://evil.example"), "artifact report.html", "report"),
     Row("parameters", fact("train c1", "parameters", 7_000_000_000), "manifest.json, facts.parameters", "train c1"),
+    Row("what are no parameters", buffers, "manifest.json, facts.buffers", "train b0"),
+    Row(
+        "files that a model from scratch has none of",
+        fact("train b0", "model_source", {"config.json": {"sha256": "0" * 64, "size": 1}}),
+        "manifest.json, facts.model_source",
+        "train b0",
+    ),
+    Row(
+        "files of a phase",
+        fact("train c1", "model_source", {"config.json": {"sha256": "0" * 64, "size": 1}}),
+        "manifest.json, facts.model_source",
+        "train c1",
+    ),
+    Row("batches of a base", fact("train b0", "layout", "padded"), "manifest.json, facts.layout", "train b0"),
+    Row("saves of a base", fact("train b0", "passed_over", ["step 1"]), "manifest.json, facts.passed_over", "train b0"),
     Row(
         "examples left out",
         fact("train c1", "examples_left_out/a", {"dropped": 0, "truncated": 3}),
@@ -623,6 +650,25 @@ ROWS = [
         "eval c1",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    "name", ["stagewise.owner_verified", "stagewise.manifest_sha256.audited", "stagewise.analysis.gate.passed"]
+)
+def test_a_tag_that_begins_like_one_around_the_seal_is_named(forged: Forger, name: str) -> None:
+    for tags in (forged.views[forged.names["train c1"]]["tags"], forged.models[forged.model_id("train c1")]["tags"]):
+        tags[name] = "yes"
+    verdict = forged.check("train c1")
+    for where in (f"tag {name}", f"model curriculum-1-s1, tag {name}"):
+        names(verdict, forged.names["train c1"], where)
+
+
+def test_a_commit_that_mlflow_shows_is_the_manifests(forged: Forger) -> None:
+    tags, commit = forged.views[forged.names["split"]]["tags"], forged.manifest("split")["code"]["commit"]
+    tags["mlflow.source.git.commit"] = commit
+    assert forged.check("split").whole
+    tags["mlflow.source.git.commit"] = "0" * 40
+    names(forged.check("split"), forged.names["split"], "tag mlflow.source.git.commit")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -692,6 +692,9 @@ def test_the_command_says_what_broke_and_how_it_ends(held: Held) -> None:
     ("target", "said"),
     [
         ("0" * 32, "no such run"),
+        ("", "no such run"),
+        ("a" * 5000, "no such run"),
+        ("a\0b", "no such run"),
         ("models:/tiny@nobody", "no such model"),
         (".", "expected what `stagewise export --format bundle` writes"),
     ],

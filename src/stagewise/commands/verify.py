@@ -9,6 +9,7 @@ It changes nothing in the record. Started by MLflow's launcher, its own run hold
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +77,7 @@ def check(target: str, expect: str | None = None, bar: Silent | Bar | None = Non
     Raises `LineageError` for a target that is not there, `TrackingError` where nobody answers.
     """
     bar, resume = bar or Silent(), resume and expect is None
-    if Path(target).is_dir():
+    if os.path.isdir(target):  # of what can be no path, such as a name that is too long, it says no
         bundle = Bundle(Path(target))
         return walk(bundle, bundle.root, Rules(), _known(bundle, target, resume), bar, expect)
     client = store.connect()

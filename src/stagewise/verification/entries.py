@@ -14,16 +14,10 @@ from stagewise.verification.views import Absent, ModelView, Owner, RunView, Sour
 
 SEAL = "stagewise.manifest_sha256"
 OURS = "stagewise."
-# Written around the seal: the seal itself, who owns a run at work and by what it is found again, who closed it, what it
-# was run again for, and what happens to a model later.
-UNSEALED = (
-    SEAL,
-    "stagewise.owner",
-    "stagewise.nonce",
-    "stagewise.closed",
-    "stagewise.reproduces",
-    "stagewise.analysis.gate.",
-)
+GIT_COMMIT = "mlflow.source.git.commit"
+# Written around the seal: the seal itself, who owns a run at work and by what it is found again, who closed it, and what
+# it was run again for. Each by its whole name: another that begins so is none of them.
+UNSEALED = {SEAL, "stagewise.owner", "stagewise.owner.nonce", "stagewise.closed", "stagewise.reproduces"}
 STEPS = ("split/", "train/", "eval/", "final/")  # what the steps' own metrics begin with
 Points = Mapping[str, Sequence[tuple[int, float]]]
 
@@ -39,6 +33,9 @@ def check_run(
         yield Finding("status", view.status, "FINISHED")
     yield from texts("param", view.params, recorded.params, view.params)
     yield from texts("tag", view.tags, recorded.tags, filter(_sealed_tag, view.tags))
+    commit = view.tags.get(GIT_COMMIT)  # of MLflow's launcher, and what its UI shows as the run's version
+    if commit is not None and manifest.code.commit not in (None, commit):
+        yield Finding(f"tag {GIT_COMMIT}", commit, str(manifest.code.commit), "that is the commit in the manifest")
     if manifest.fingerprint and recorded.tags.get("stagewise.fingerprint") != manifest.fingerprint:
         found = str(recorded.tags.get("stagewise.fingerprint"))
         yield Finding("manifest.json, fingerprint", found, manifest.fingerprint)
@@ -52,7 +49,7 @@ def check_run(
 
 
 def _sealed_tag(name: str) -> bool:
-    return name.startswith(OURS) and not name.startswith(UNSEALED)
+    return name.startswith(OURS) and name not in UNSEALED
 
 
 def texts(what: str, found: Mapping[str, str], expected: Mapping[str, str], extra: Any) -> Iterator[Finding]:

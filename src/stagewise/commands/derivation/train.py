@@ -6,7 +6,7 @@ from typing import Any
 
 from stagewise.commands.derivation import checkpoint
 from stagewise.commands.derivation.expected import Expected, config_of, hold, kept, refused, same
-from stagewise.config import Config, ScratchModel
+from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel
 from stagewise.curriculum.order import Instance, Phase
 from stagewise.curriculum.targets import Target, target_of
 from stagewise.data.traces import Trace
@@ -27,7 +27,7 @@ from stagewise.verification.findings import Finding
 from stagewise.verification.walk import Underivable
 
 MOST = 20_000_000  # examples of an arm: some gigabytes of memory
-# Facts that nothing else tells: of the base also what its self-check found.
+# Facts that nothing else tells, or not in every case: of the base also what its self-check found.
 AS_TOLD = ("resumed_at_step", "passed_over", "lost", "model_source", "self_check", "layout", "buffers")
 
 
@@ -46,6 +46,11 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     follows: dict[str, Any] = {name: getattr(facts, name) for name in AS_TOLD if name in facts.model_fields_set}
     order: list[list[Instance]] = []
     stages = _stages(config, made_of, memo)
+    follows |= {"model_source": None} if facts.model_source and not _has_files(config, parent) else {}
+    if parent is None:
+        follows |= {"resumed_at_step": 0, "passed_over": [], "lost": []}
+        follows |= {"layout": None} if facts.layout else {}
+        follows |= {"buffers": 0} if isinstance(config.model, ScratchModel) else {}
     if parent is not None:
         yield from refused("the parent", lambda: determinants.check_parent(config, made_of, parent, wanted))
         encoded = _encoded(config, chain, made_of, parent, stages, memo)
@@ -97,6 +102,11 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     yield from checkpoint.derive(sealed, chain, config, parent)
     if parent is None and isinstance(config.model, ScratchModel):
         yield from checkpoint.made_again(sealed, chain, config, seed, examples.texts(config, stages))
+
+
+def _has_files(config: Config, parent: Sealed | None) -> bool:
+    """Whether it was made from files of its own: a hub's revision and a seed are in the config."""
+    return parent is None and isinstance(config.model, FolderModel | GGUFModel)
 
 
 def _key(config: Config) -> str:
