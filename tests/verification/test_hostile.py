@@ -148,6 +148,17 @@ def test_a_link_to_a_folder_is_refused(record: Record, folder: Path, capsys: pyt
     assert "a symbolic link" in is_refused(folder, capsys)
 
 
+def test_folders_that_no_path_reaches_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name, place = "d" * 250, os.open(folder, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir(name, dir_fd=place)
+        inside = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inside
+    os.close(place)
+    assert "found what cannot be listed (File name too long)" in is_refused(folder, capsys)
+
+
 # (file, change): ids and paths that lead out of the bundle; what looks like lines of the verdict's own
 def root(value: str) -> Callable[[dict[str, Any]], Any]:
     return lambda told: told.update(root=value)
@@ -290,6 +301,7 @@ def test_a_models_file_that_is_no_such_thing_is_broken(record: Record, path: str
         ("train b0", "layers: 1", "layers: 90000000"),
         ("train c1", "epochs: 2", "epochs: 900000000"),
         ("split", "count: 40", "count: 900000000"),
+        ("eval c1", "max_new_tokens: 8", "temperature: 1.0\n  samples_per_item: 300000000"),
     ],
 )
 def test_what_a_config_asks_for_is_made_only_if_it_is_in_the_record(

@@ -108,7 +108,10 @@ class Bundle:
         self.folder, self.where = folder, str(folder.absolute())
         if not (folder / ROOT).exists():  # before all that lies below it is listed: it may be anybody's folder
             raise _no_bundle(folder / ROOT)
-        self.sizes = _plain_files(folder)
+        try:
+            self.sizes = _plain_files(folder)
+        except OSError as error:  # folders in one another until no path reaches them, or one that is not ours to read
+            raise LineageError(f"{folder}: found what cannot be listed ({error.strerror}), expected a bundle") from None
         found = self._read(ROOT, "bundle")
         if found["schema"] != SCHEMA:
             raise LineageError(f"{folder / ROOT}: found schema {found['schema']!r}, expected {SCHEMA!r}")

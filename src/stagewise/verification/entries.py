@@ -15,8 +15,8 @@ from stagewise.verification.views import Absent, ModelView, Owner, RunView, Sour
 SEAL = "stagewise.manifest_sha256"
 OURS = "stagewise."
 GIT_COMMIT = "mlflow.source.git.commit"
-# Written around the seal: the seal itself, who owns a run at work and by what it is found again, who closed it, and what
-# it was run again for. Each by its whole name: another that begins so is none of them.
+# Written around the seal: the seal itself, who owns a run at work and by what it is found again, who closed it, and
+# what it was run again for. Each by its whole name: another that begins so is none of them.
 UNSEALED = {SEAL, "stagewise.owner", "stagewise.owner.nonce", "stagewise.closed", "stagewise.reproduces"}
 STEPS = ("split/", "train/", "eval/", "final/")  # what the steps' own metrics begin with
 Points = Mapping[str, Sequence[tuple[int, float]]]

@@ -25,6 +25,11 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     rows = predictions.decode(sealed.artifact(predictions.FILE))
     items = parse_items(made_of.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
     yield from same(f"artifact {predictions.FILE}, rows", len(rows), len(items))
+    # First how often each was answered: whoever wrote the record also chose how often it says.
+    counts = [*same(f"artifact {predictions.FILE}, samples", *_samples(rows, settings))]
+    if counts:
+        yield from counts
+        return
     prompts = step.prompts_of(tokenizer_of(chain, trained), config, items)[:: settings.samples_per_item]
     rebuilt = [
         _rescored(config, trained, item, prompt, row) for item, prompt, row in zip(items, prompts, rows, strict=True)
@@ -85,10 +90,14 @@ def _open(row: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in predictions.JUDGED if name in row} if None in known else {}
 
 
+def _samples(rows: list[dict[str, Any]], settings: Evaluation) -> tuple[list[int], list[int]]:
+    """Of each row, and as the config asks for."""
+    return [len(row["resps"][0]) for row in rows], [settings.samples_per_item] * len(rows)
+
+
 def _bounds(row: Mapping[str, Any], settings: Evaluation) -> Iterator[Finding]:
     """What only the model could tell again cannot be anything: an answer that was cut is as long as it may be."""
     where, limit = f"artifact {predictions.FILE}, item {row['item']}", settings.max_new_tokens
-    yield from same(f"{where}, samples", len(row["resps"][0]), settings.samples_per_item)
     if settings.engine != "transformers":
         return  # a server counts by itself
     for sample in row.get("samples", [row]):
