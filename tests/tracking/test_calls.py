@@ -13,6 +13,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
+from mlflow.utils.rest_utils import verify_rest_response
 
 from stagewise.errors import AccessError, ConfigError, TrackingError
 from stagewise.interrupts import Stop, held
@@ -263,6 +264,17 @@ def answer(status: int) -> BaseException:
     return requests.exceptions.HTTPError(f"{status} for url", response=response)
 
 
+def page(status: int, body: str = "<html>\nLog in", path: str = "/api/2.0/mlflow/runs/update") -> Callable[[], Any]:
+    """What MLflow's client makes of an answer that no server of its own gives."""
+
+    def fail() -> Any:
+        response = requests.Response()
+        response.status_code, response._content = status, body.encode()
+        verify_rest_response(response, path)
+
+    return fail
+
+
 @pytest.mark.parametrize(
     ("send", "kind", "said"),
     [
@@ -277,6 +289,13 @@ def answer(status: int) -> BaseException:
         (nested(database("permission denied for table runs", "ProgrammingError"), "BAD_REQUEST"), AccessError,
          "no permission to update run"),
         (nested(database('password authentication failed for user "x"')), AccessError, "refuses the login"),
+        (page(200), AccessError, "what is no answer of MLflow's to update run .* see where MLFLOW_TRACKING_URI leads"),
+        (page(302), AccessError, "what is no answer of MLflow's to update run .*302"),
+        (page(404), AccessError, "what is no answer of MLflow's to update run .*404"),
+        (page(418), AccessError, "what is no answer of MLflow's to update run .*418"),
+        (page(404, '{"detail": "Not Found"}'), AccessError, "what is no answer of MLflow's to update run .*Not Found"),
+        (page(401), AccessError, "refuses the credentials"),
+        (raising(answer(418)), AccessError, "what is no answer of MLflow's to update run .*418"),
         (raising(OSError(28, "No space left on device", "/x/y")), TrackingError, "/x/y: No space left on device"),
         (raising(PermissionError(13, "Permission denied", "/x/y")), AccessError, "/x/y: Permission denied"),
     ],
@@ -299,6 +318,8 @@ def test_what_does_not_pass_by_itself_ends_at_once_in_one_line(
         failing(2, error=raising(answer(503))),
         failing(2, error=raising(requests.exceptions.RetryError("too many 500 error responses"))),
         failing(2, error=raising(requests.exceptions.ReadTimeout())),
+        failing(2, error=page(520)),
+        failing(2, error=raising(answer(522))),
         failing(2, error=raising(ConnectionResetError(104, "reset"))),
     ],
 )

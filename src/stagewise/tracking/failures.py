@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import requests
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from stagewise.credentials import public
@@ -23,6 +23,9 @@ from stagewise.errors import DISK, AccessError, TrackingError
 
 LONGEST = 300  # characters of what a server said
 PASSING = {408, 429, 500, 502, 503, 504}  # HTTP statuses after which another try may succeed
+ANSWERS = {None, 400, 404, 501}  # and those that say something of what was asked for
+NO_JSON = re.compile(r"API request to endpoint (?:\S+ failed with error code (\d+) !=|was successful but)")
+"""How MLflow's client tells of an answer that is no JSON, as a server's of its own is."""
 STATUSES = {  # of MLflow's error codes those that say it is not an answer; the others name what was asked for
     "UNAUTHENTICATED": 401,
     "CUSTOMER_UNAUTHORIZED": 401,
@@ -58,6 +61,8 @@ def read(error: BaseException, where: str, what: str) -> Reading:
 
     None where it is an answer to what was asked, or a failure of ours; a `TrackingError` where trying again is no use.
     """
+    if isinstance(error, MlflowException) and (found := _of_another(error, where, what)):
+        return found
     if isinstance(error, MlflowException) and error.error_code not in WRAPPERS | STATUSES.keys():
         return None
     for link in _chain(error):
@@ -81,6 +86,26 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
+def _of_another(error: MlflowException, where: str, what: str) -> Reading:
+    """By an answer that no server of MLflow's gives, but a proxy, a login page or another service in its place."""
+    text = str(error)
+    if isinstance(error, RestException):
+        return None if "error_code" in error.json else _no_answer(where, what, text)
+    if match := NO_JSON.match(text):
+        status = int(match[1] or 200)
+        if status in (401, 403) or status in PASSING:
+            return None
+        return Passing(f"HTTP {status}", answered=True) if status >= 500 else _no_answer(where, what, text)
+    return None
+
+
+def _no_answer(where: str, what: str, said: str) -> AccessError:
+    return AccessError(
+        f"{where}: found what is no answer of MLflow's to {what} ({in_short(said)}); see where MLFLOW_TRACKING_URI "
+        "leads, to a tracking server of this release of MLflow or to something before it, and rerun the same command"
+    )
+
+
 def _of_status(error: BaseException, where: str, what: str) -> Reading:
     """By the status of an HTTP answer, if there was one."""
     status = _status(error)
@@ -94,7 +119,9 @@ def _of_status(error: BaseException, where: str, what: str) -> Reading:
             f"{where}: no permission to {what} ({in_short(error)}); ask whoever runs it for the permission, or use "
             "another account, and rerun the same command"
         )
-    return Passing(f"HTTP {status}", answered=True) if status in PASSING else None
+    if status in PASSING or (status or 0) >= 520:  # which a proxy says where no server answers it
+        return Passing(f"HTTP {status}", answered=True)
+    return None if status in ANSWERS else _no_answer(where, what, str(error))
 
 
 def _status(error: BaseException) -> int | None:
