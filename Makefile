@@ -1,4 +1,4 @@
-# make run · make test · make test-numeric · make test-slow · make lint · make ui
+# make run · make test · make test-numeric · make test-slow · make lint · make lock · make ui
 PYTHON ?= python3.11
 CONFIG ?= configs/quickstart.yaml
 # One embedded store beside the code, unless a tracking server is named.
@@ -6,7 +6,7 @@ export MLFLOW_TRACKING_URI ?= sqlite:///$(CURDIR)/mlflow.db
 # `mlflow run` says `python`, and it must be this environment's.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test test-numeric test-slow test-services lint ui
+.PHONY: run test test-numeric test-slow test-services lint lock ui
 
 STUDY = $(notdir $(basename $(CONFIG)))
 run: .venv/installed
@@ -34,17 +34,24 @@ lint: .venv/installed
 	ruff check
 	ruff format --check
 	mypy
+	typos
+
+# The packages at their newest that the ranges of pyproject.toml admit; conda.yaml is changed by hand then.
+lock: .venv/installed
+	{ sed '/^[^#]/,$$d' constraints.txt; uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--upgrade --quiet --no-annotate --no-header; } > constraints.new
+	mv constraints.new constraints.txt
 
 ui: .venv/installed
 	mlflow ui --backend-store-uri "$(MLFLOW_TRACKING_URI)"
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --editable ".[dev]"
+	.venv/bin/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
 .venv/services: .venv/installed
-	.venv/bin/pip install --quiet --editable ".[dev,services]"
+	.venv/bin/pip install --quiet --constraint constraints.txt --editable ".[dev,services]"
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 		{ apt-get update && apt-get install --yes --no-install-recommends postgresql; }
 	touch $@
