@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = tuple[int, bytes]
+Reply = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
 
 
 def completion(text: str = "42", reason: str | None = "stop", tokens: Any = 3) -> Reply:
@@ -28,10 +28,11 @@ class Fake:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 fake.bodies.append(body)
                 fake.headers.append(dict(self.headers))
-                status, data = fake.reply(body)
+                status, data, *headers = fake.reply(body)
                 if status:  # 0 hangs up
                     self.send_response(status)
-                    self.send_header("Content-Length", str(len(data)))
+                    for name, value in ({"Content-Length": str(len(data))} | dict(*headers)).items():
+                        self.send_header(name, value)
                     self.end_headers()
                     self.wfile.write(data)
 

@@ -47,7 +47,8 @@ class Server(Section):
     timeout: Annotated[float, Field(gt=0)] = 300.0
     """Seconds of silence after which a request has failed."""
     retries: Annotated[int, Field(strict=True, ge=0)] = 4
-    """How often a request that failed is sent again, after 0.5, 1, 2, … seconds."""
+    """How often a request that failed is sent again: at once, then after 1, 2, 4, … seconds, or when the server's
+    `Retry-After` says, `timeout` at most."""
 
     def model_of(self, checkpoint: str) -> str:
         return self.model.replace(CHECKPOINT, checkpoint)

@@ -8,15 +8,17 @@ Every prompt is a request of its own, a batch's requests go out together, and an
 its batch are there. Nothing shows which weights answered, so these predictions are marked as unverified.
 """
 
-import http.client
 import json
+import math
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import sleep
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, ReadTimeoutError
 
 from stagewise.config import Evaluation, Server
 from stagewise.errors import RefusalError, ServerError
@@ -32,7 +34,17 @@ class Client:
         self.model = server.model_of(checkpoint)
         self.bos = bos or ""
         self.url = f"{server.url.rstrip('/')}/completions"
-        self.key = os.environ.get(KEY)
+        key = os.environ.get(KEY)  # urllib3 keeps it from every other host that a server redirects to
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.retries = urllib3.Retry(
+            server.retries,
+            allowed_methods=None,  # POST too: a request asks for an answer and changes nothing
+            status_forcelist=PASSING,
+            backoff_factor=0.5,
+            retry_after_max=math.ceil(server.timeout),
+            raise_on_status=False,
+        )
+        self.http = _pool(self.url, maxsize=server.concurrency, timeout=server.timeout)
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[Answer]:
         with ThreadPoolExecutor(self.server.concurrency) as pool:
@@ -72,32 +84,40 @@ class Client:
         return body | ({"stop": list(settings.stop)} if settings.stop else {})
 
     def _post(self, body: dict[str, Any], item: str) -> Any:
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        if self.key:
-            request.add_unredirected_header("Authorization", f"Bearer {self.key}")
-        for attempt in range(self.server.retries + 1):
-            try:
-                with urllib.request.urlopen(request, timeout=self.server.timeout) as response:
-                    return json.load(response)
-            except urllib.error.HTTPError as error:
-                problem = f"HTTP {error.code} {error.reason}: {_said(error)}"
-                if error.code not in PASSING:
-                    raise RefusalError(str(self._failed(item, problem))) from None
-            except TimeoutError:
-                problem = f"no answer within {self.server.timeout:g} s"
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                problem = f"{getattr(error, 'reason', error) or type(error).__name__}"
-            if attempt < self.server.retries:
-                sleep(0.5 * 2**attempt)
-        raise self._failed(item, f"{problem}; tried {self.server.retries + 1} times")
+        tried = f"tried {self.server.retries + 1} times"
+        try:
+            response = self.http.request("POST", self.url, json=body, headers=self.headers, retries=self.retries)
+        except MaxRetryError as error:
+            raise self._failed(item, f"{self._why(error.reason)}; {tried}") from None
+        except HTTPError as error:
+            raise self._failed(item, self._why(error)) from None
+        said = response.data[:300].decode(errors="replace")
+        if response.status >= 400:
+            problem = f"HTTP {response.status} {response.reason}: {said}"
+            if response.status in PASSING:
+                raise self._failed(item, f"{problem}; {tried}")
+            raise RefusalError(str(self._failed(item, problem)))
+        try:
+            return response.json()
+        except ValueError:
+            raise self._failed(item, f"found {said!r}, expected JSON") from None
+
+    def _why(self, error: Exception | None) -> str:
+        # A refused connection is a kind of ConnectTimeoutError too.
+        if isinstance(error, ReadTimeoutError) or type(error) is ConnectTimeoutError:
+            return f"no answer within {self.server.timeout:g} s"
+        return str(error.args[-1] if error and error.args else type(error).__name__)
 
     def _failed(self, item: str, problem: str) -> ServerError:
         return ServerError(f"{self.url}: item {item}: {' '.join(problem.split())}")
 
 
-def _said(error: urllib.error.HTTPError) -> str:
-    """The start of the body that came with an HTTP error."""
-    try:
-        return error.read(300).decode(errors="replace")
-    except (OSError, http.client.HTTPException):
-        return ""
+def _pool(url: str, **settings: Any) -> urllib3.PoolManager:
+    """Connections to the server, by the proxy that the environment names for it (http_proxy, no_proxy), if any."""
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    if proxy is None:
+        return urllib3.PoolManager(**settings)
+    login = urllib3.util.parse_url(proxy).auth
+    headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, **settings)
