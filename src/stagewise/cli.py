@@ -235,7 +235,7 @@ def score(file: Path, items: Path | None, finish_reason: str | None, as_json: bo
 @main.command()
 @click.option("--remove", is_flag=True, help="Remove what is listed.")
 def gc(remove: bool) -> None:
-    """List what failed and superseded runs left, here and on the server."""
+    """List what failed and superseded runs and other releases left, here and on the server."""
     from stagewise.commands import gc
 
     click.echo(gc.collect(remove))

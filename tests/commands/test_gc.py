@@ -1,3 +1,4 @@
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from stagewise import pipeline
 from stagewise.cli import main
 from stagewise.hashing import folder_digests
 from stagewise.tracking.runs import open_run
-from stagewise.tracking.store import connect
+from stagewise.tracking.store import caches, connect
 from stagewise.training import loop
 
 
@@ -100,5 +101,21 @@ def test_a_finished_phase_leaves_its_folder_only_where_it_is_to_be_kept(write_co
     assert [path for path in work.iterdir() if path.is_dir()] == []
     pipeline.run(write_config(arms=["curriculum"], training={"keep_local": True, "save_steps": 2}))
     # Four phases of two arms, and the stages were encoded once.
-    assert len(list((store.folder / "home" / "tokens").glob("*.safetensors"))) == 1
+    assert len(list((caches() / "tokens").glob("*.safetensors"))) == 1
     assert len([path for path in work.iterdir() if path.is_dir()]) == 3  # a phase each; the base was there
+
+
+def test_what_other_releases_keep_is_listed_and_removed(store: Any) -> None:
+    home = store.folder / "home"
+    places = [caches() / "tokens", home / "caches" / "0.1.9" / "tokens", home / "gguf", home / "selfcheck"]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "file").write_bytes(b"x" * 1_500_000)
+    listed = gc()
+    assert listed.count(" cache ") == 3
+    assert re.search(r"caches/0\.1\.9 .*of stagewise 0\.1\.9, not read by this +1\.5 MB", listed)
+    assert re.search(r"local +gguf .*of stagewise 0\.1\.0", listed)
+    assert all(place.is_dir() for place in places)  # nothing is removed without being asked for
+    assert "4.5 MB removed" in gc("--remove")
+    assert [place.is_dir() for place in places] == [True, False, False, False]
+    assert gc() == "Nothing is left over.\n"

@@ -18,6 +18,7 @@ from stagewise.commands import derivation
 from stagewise.commands.verify import check, verify
 from stagewise.errors import ConfigError
 from stagewise.hashing import canonical_json, sha256, sha256_file
+from stagewise.record.manifest import READERS, SCHEMA
 from stagewise.tracking.runs import open_run
 from stagewise.tracking.source import Server
 from stagewise.tracking.store import connect
@@ -741,6 +742,36 @@ def test_what_other_code_made_and_does_not_follow_cannot_be_checked(
     (only,) = (finding for _, finding in verdict.found)
     assert only.where == "artifact split_criteria.md"
     assert "other code" in only.why
+
+
+@pytest.mark.parametrize(
+    ("schema", "reader"),
+    [*READERS.items(), ("stagewise.manifest/99", "a later release of stagewise")],
+)
+def test_a_record_of_another_schema_is_one_line_that_names_its_reader(
+    held: Held, schema: str, reader: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = held.artifact("pipeline", "manifest.json")
+    with restored(held), altered(path):
+        data = canonical_json(json.loads(path.read_bytes()) | {"schema": schema})
+        path.write_bytes(data)
+        held.sql(
+            "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = 'stagewise.manifest_sha256'",
+            sha256(data),
+            held.runs["pipeline"],
+        )
+        assert verify(held.runs["pipeline"]) == 5
+        said = capsys.readouterr().out
+        path.write_bytes(data + b" ")  # and a break stays one
+        assert verify(held.runs["pipeline"]) == 4
+    (line,) = said.splitlines()
+    assert f"{reader} reads it" in line
+    assert schema in line
+
+
+def test_every_earlier_schema_has_its_reader() -> None:
+    family, _, number = SCHEMA.rpartition("/")
+    assert list(READERS) == [f"{family}/{earlier}" for earlier in range(1, int(number))]
 
 
 def test_what_cannot_be_derived_here_is_no_break(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """What failed and superseded runs left, on the tracking server and in this machine's work folders.
 
 server  4f0c… c2 s42 train · curriculum   killed        12.3 MB
-local   9c1e… /…/work/9c1e…               a killed step's saves   4.1 MB
+local   9c1e… work folder                 a step that was broken off could go on   4.1 MB
+local   caches/0.1.9                      cache    of stagewise 0.1.9, not read by this   88.0 MB
 """
 
 import shutil
@@ -12,6 +13,8 @@ from filelock import FileLock, Timeout
 
 from stagewise.report import tables
 from stagewise.tracking import leftovers, store
+
+UNVERSIONED = ("gguf", "selfcheck", "tokens")  # caches of stagewise 0.1.0, which had them in the home folder itself
 
 
 def collect(remove: bool) -> str:
@@ -27,6 +30,14 @@ def collect(remove: bool) -> str:
     for folder, size in _work_folders(store.home() / "work", remove):
         rows.append(["local", folder.name[:32], "work folder", "a step that was broken off could go on", _size(size)])
         total += size
+    for folder, made_by in _caches(store.home()):
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        rows.append(
+            ["local", str(folder.relative_to(store.home())), "cache", f"of {made_by}, not read by this", _size(size)]
+        )
+        total += size
+        if remove:
+            shutil.rmtree(folder)
     if not rows:
         return "Nothing is left over."
     done = "removed" if remove else "left over; --remove removes it"
@@ -50,6 +61,16 @@ def _work_folders(work: Path, remove: bool) -> Iterator[tuple[Path, int]]:
             continue
         if left:
             yield folder, size
+
+
+def _caches(home: Path) -> Iterator[tuple[Path, str]]:
+    """Folders of what other releases could make again, and which release that is."""
+    for folder in sorted((home / store.CACHES).glob("*/")):
+        if folder != store.caches():
+            yield folder, f"stagewise {folder.name}"
+    for name in UNVERSIONED:
+        if (home / name).is_dir():
+            yield home / name, "stagewise 0.1.0"
 
 
 def _size(count: int) -> str:

@@ -86,10 +86,10 @@ def show(config_path: Path, as_json: bool, probe: bool) -> str:
 def _encoded(config: Config, base: Path) -> tuple[loading.Loaded, Mapping[str, Encoded]]:
     source = load_traces(config.data.train, base)
     stages = core.assign(
-        source, config.split, config.data.duplicates == "drop", token_counter(config, base, store.home())
+        source, config.split, config.data.duplicates == "drop", token_counter(config, base, store.caches())
     )
     texts = examples.texts(config, stages.traces)
-    loaded = loading.create(config.model, config.seeds[0], texts, base, store.home())
+    loaded = loading.create(config.model, config.seeds[0], texts, base, store.caches())
     encoded = examples.encode(config, stages.traces, loaded.tokenizer)
     examples.check_data(config, encoded, load_items(config.data.eval, base).rows, loaded)
     return loaded, encoded
@@ -99,7 +99,7 @@ def _probe(config: Config, loaded: loading.Loaded, encoded: Mapping[str, Encoded
     """The self-check, and up to UPDATES updates of a phase; of what they make nothing is kept."""
     accelerator = set_up(config.compute)
     loaded.model.to(accelerator.device)
-    ways = self_check.found(loaded, store.home(), config.compute.device)
+    ways = self_check.found(loaded, store.caches(), config.compute.device)
     examples = {key: example for stage in encoded.values() for key, example in stage.usable.items()}
 
     def longest(phase: order.Phase) -> float:

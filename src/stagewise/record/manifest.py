@@ -30,6 +30,13 @@ FILE = "manifest.json"
 Kind = Literal["split", "train", "eval", "report", "pipeline", "reproduction"]
 
 
+READERS = {
+    "stagewise.manifest/1": "stagewise 0.1.0 (commit c04cc92ca5a8)",
+    "stagewise.manifest/2": "stagewise 0.1.0 (commit c0bd7a397994)",
+}
+"""Which release reads the manifests of an earlier schema: `verify` names it."""
+
+
 class OtherRelease(LineageError):
     """A manifest of another release of stagewise, which reads it."""
 
@@ -144,9 +151,10 @@ def decode(data: bytes) -> Manifest:
         found = document(data, FILE)
         schema = found.get("schema") if isinstance(found, dict) else None
         if schema != SCHEMA:
-            other = isinstance(schema, str) and schema.startswith(SCHEMA.rpartition("/")[0])
-            error = OtherRelease if other else LineageError
-            raise error(f"{FILE}: found schema {described(schema)}, expected {SCHEMA!r}")
+            said = f"{FILE}: found schema {described(schema)}, expected {SCHEMA!r}"
+            if isinstance(schema, str) and schema.startswith(SCHEMA.rpartition("/")[0]):
+                raise OtherRelease(f"{said}; {READERS.get(schema, 'a later release of stagewise')} reads it")
+            raise LineageError(said)
         schemas.check(found, "manifest", FILE)
     except DataError as error:
         raise LineageError(f"{FILE}: found what is no manifest ({error}), expected schema {SCHEMA}") from error

@@ -1,6 +1,6 @@
 """Which ways of decoding and of training are right for a model, found by trying them on the model itself.
 
-    ways = found(loaded, home, "auto")
+    ways = found(loaded, caches, "auto")
     Ways("JambaForCausalLM", decoding="select", layouts=("padded", "single"), differences={"select": 3e-07, …})
 
 An architecture may not know the argument by which the decoder hands it its cache, take padding for text, or look at
@@ -72,10 +72,10 @@ class Ways:
         return [f"{self.architecture}: {way} is not used: {reason}" for way, reason in self.rejected.items()]
 
 
-def found(loaded: Loaded, home: Path, device: str) -> Ways:
-    """The ways that are right for the model on the device where it is, kept below `home` for its architecture, config
+def found(loaded: Loaded, caches: Path, device: str) -> Ways:
+    """The ways that are right for the model on the device where it is, kept below `caches` for its architecture, config
     and packages. `device` is the config's word for that device. Raises `ModelError` as `check` does."""
-    path = home / "selfcheck" / f"{_digest(loaded, device)}.json"
+    path = caches / "selfcheck" / f"{_digest(loaded, device)}.json"
     if path.is_file():
         return Ways.of(json.loads(path.read_bytes()))
     ways = check(loaded)

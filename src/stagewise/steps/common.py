@@ -54,6 +54,10 @@ class Session:
         return self.config_path.parent
 
     @property
+    def caches(self) -> Path:
+        return store.caches()
+
+    @property
     def config_sha256(self) -> str:
         return sha256(self.config_text.encode())
 

@@ -58,7 +58,7 @@ def encode_stages(session: Session, split: Record, parent: Record, tokenizer: An
         "packages": deciding_versions("train"),
     }
     made = token_cache.kept(
-        session.home / "tokens", decides, lambda: encode(config, read_stages(config, split), tokenizer)
+        session.caches / "tokens", decides, lambda: encode(config, read_stages(config, split), tokenizer)
     )
     return {stage.name: made[stage.name] for stage in config.split.stages}  # in the curriculum's order
 

@@ -52,7 +52,7 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     found = overlap(source.rows, items.rows)
     if found and config.data.leakage == "error":
         raise DataError(_leakage(source, items, found))
-    counter = token_counter(config, session.base, session.home)
+    counter = token_counter(config, session.base, session.caches)
     stages = core.assign(source, config.split, config.data.duplicates == "drop", counter)
     stats = core.stats(source, items, stages, found)
     _write(folder, config, source, items, stages, stats)
@@ -109,7 +109,7 @@ def _leakage(source: Dataset[Trace], items: Dataset[Item], found: list[Any]) -> 
     return f"{source.name}: {len(found)} training prompts stand in the eval set; {remedy}\n{listed(findings)}"
 
 
-def token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:
+def token_counter(config: Config, base: Path, caches: Path) -> core.CountTokens:
     """Counts tokens with the study's tokenizer; it is loaded only when the signal is tokens."""
 
     def count(texts: Any) -> list[int]:
@@ -120,7 +120,7 @@ def token_counter(config: Config, base: Path, home: Path) -> core.CountTokens:
             )
         from stagewise.model import loading  # torch takes seconds to load, and no other signal needs it
 
-        tokenizer = loading.create(config.model, 0, [], base, home).tokenizer
+        tokenizer = loading.create(config.model, 0, [], base, caches).tokenizer
         return counted(tokenizer, texts)
 
     return count

@@ -99,10 +99,10 @@ def _make_base(
     config = session.config
     device = set_up(config.compute).device
     stages = read_stages(config, split)
-    loaded = loading.create(config.model, seed, texts(config, stages), session.base, session.home)
+    loaded = loading.create(config.model, seed, texts(config, stages), session.base, session.caches)
     check_data(config, encode(config, stages, loaded.tokenizer), read_items(config, split), loaded)
     loaded.model.to(device)
-    ways = self_check.found(loaded, session.home, config.compute.device)
+    ways = self_check.found(loaded, session.caches, config.compute.device)
     loaded.model.to("cpu")
     for remark in ways.remarks:
         say(f"! {remark}")

@@ -19,7 +19,7 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from stagewise import progress
+from stagewise import __version__, progress
 from stagewise.errors import AccessError, ConfigError, TrackingError
 from stagewise.record.code import scrub
 from stagewise.tracking import calls
@@ -29,6 +29,7 @@ from stagewise.tracking.failures import in_short
 
 SQLITE = "sqlite:///"
 MLFLOW_EXPERIMENT_NOTE = "mlflow.note.content"
+CACHES = "caches"  # below `home()`
 RACE = re.compile(r"already exists|duplicate key|UNIQUE constraint|out-of-date database schema", re.IGNORECASE)
 CREATIONS = 5  # tries at the tables of a fresh database that another process makes at the same time
 
@@ -253,6 +254,12 @@ def home() -> Path:
     """Where work in progress and converted models are kept: STAGEWISE_HOME, or a folder in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("STAGEWISE_HOME") or Path(cache) / "stagewise").absolute()
+
+
+def caches() -> Path:
+    """Where this release keeps what it can make again: tokens, self-checks, converted models. Each release has a folder
+    of its own, by which `gc` finds those of others."""
+    return home() / CACHES / __version__
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Encoded stages, kept on this machine under the digest of all that decides them.
 
-    encoded = kept(home / "tokens", {"stages": {"a": "9f3c…"}, "tokenizer": {…}, …}, lambda: encode(…))
+    encoded = kept(caches / "tokens", {"stages": {"a": "9f3c…"}, "tokenizer": {…}, …}, lambda: encode(…))
 
 Every phase of every arm and seed trains on the same tokens: they are made once. A file that is damaged is
 made again.

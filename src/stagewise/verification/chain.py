@@ -30,6 +30,7 @@ class Chain:
     sealed: dict[str, Sealed] = field(default_factory=dict)
     views: dict[str, RunView] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)  # of runs whose manifest another release reads: which
 
     def walk(self, run_id: str, expect: str | None = None, above: Node | None = None) -> Node:
         """Reads a run and all that it was made from; returns its node. Breadth first, so that each run stands below
@@ -97,7 +98,9 @@ class Chain:
                 node.findings.append(Finding(f"artifact {FILE}", "other bytes", "its canonical JSON"))
         except LineageError as error:
             other = isinstance(error, OtherRelease)
-            expect = "one that this release reads; verify with the one that made it" if other else "a manifest"
+            expect = "one that this release reads; verify it with that one" if other else "a manifest"
+            if other:
+                self.others[run_id] = str(error)
             node.findings.append(Finding(f"artifact {FILE}", str(error), expect, checked=not other))
             return node
         fetch = _fetcher(self.source, owner)

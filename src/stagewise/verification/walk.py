@@ -95,13 +95,15 @@ def verify(
     """The record of a run; and what the registry says of the version or alias by which it was named, if it was.
 
     `expect` is the digest of the run's manifest, as known from outside. Raises `LineageError` for a run that is not
-    there or not stagewise's, `TrackingError` where nobody answers.
+    there, not stagewise's, or whose manifest another release reads; `TrackingError` where nobody answers.
     """
     view = _asked(source, run_id)
     if view.status in ("RUNNING", "SCHEDULED"):
         return Verdict(run_id, Node(title(view), run_id), incomplete=True)
     chain = Chain(source)
     root = chain.walk(run_id, expect)
+    if run_id in chain.others and not any(finding.checked for finding in root.findings):
+        raise LineageError(f"run {run_id}: {chain.others[run_id]}")
     verdict = Verdict(run_id, root, digest=root.digest, expected=expect)
     names = Names(chain, rules.gate, named or Named())
     verdict.root = names.walk(root)
