@@ -131,9 +131,9 @@ def test_what_the_model_has_no_room_for_fails_before_there_is_a_base_model(
 
 
 @pytest.fixture(scope="module")
-def splitted(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> tuple[Store, str]:
+def the_split(tmp_path_factory: pytest.TempPathFactory, fresh_database: bytes) -> tuple[Store, str]:
     """A store that holds the tiny study's split, and its run."""
-    made = Store(tmp_path_factory.mktemp("splitted"))
+    made = Store(tmp_path_factory.mktemp("the_split"))
     (made.folder / "mlflow.db").write_bytes(fresh_database)
     (made.folder / "config.yaml").write_text(yaml.safe_dump(TINY))
     with pytest.MonkeyPatch.context() as patch:
@@ -162,9 +162,9 @@ HUB = {"hub": "google/gemma-2b"}
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_trained(
-    splitted: tuple[Store, str], changes: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    the_split: tuple[Store, str], changes: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, split_run = splitted
+    store, split_run = the_split
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
     if callable(damage := changes.get("model")):

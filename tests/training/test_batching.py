@@ -82,13 +82,13 @@ def leaked(made: Any, layout: str, accelerator: Any) -> float:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_one_example_does_not_change_anothers_loss(family: str, layout: str, accelerator: Any) -> None:
+def test_one_example_does_not_change_the_loss_of_another(family: str, layout: str, accelerator: Any) -> None:
     assert leaked(model(family, VOCABULARY), layout, accelerator) < UNITS
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_twentieth_of_an_example_in_anothers_loss_is_seen(family: str, layout: str, accelerator: Any) -> None:
+def test_a_twentieth_of_an_example_in_the_loss_of_another_is_seen(family: str, layout: str, accelerator: Any) -> None:
     made = model(family, VOCABULARY)
     embeddings = made.get_input_embeddings()
     embeddings.register_forward_hook(lambda module, ids, found: found + found.mean((0, 1)) / 20)

@@ -209,7 +209,7 @@ def test_a_file_scored_again_leaves_it_out_and_says_so(tmp_path: Path, monkeypat
 # --- verify -------------------------------------------------------------------------------------
 
 
-def test_verifys_own_time_out_is_unchecked_and_breaks_nothing(
+def test_a_time_out_of_verify_itself_is_unchecked_and_breaks_nothing(
     finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late: list[str] = []
