@@ -168,6 +168,15 @@ def test_a_project_in_a_subfolder_of_a_repository_is_recorded_and_reproduced(con
     assert "✓ bit-identical: weights, order, losses" in done.stdout
 
 
+def test_doctor_keeps_what_it_found_in_its_run(clone: Path) -> None:
+    done = mlflow_run(clone, ".", "--env-manager", "local", "-e", "doctor")
+    assert done.returncode == 0, done.stdout
+    assert "A study can run here." in done.stdout
+    (kept,) = (clone / "mlruns").rglob("doctor.txt")
+    assert "✓ permissions " in kept.read_text()
+    assert statuses(clone) == ["FINISHED"]
+
+
 @pytest.mark.slow
 def test_uv_makes_the_environment_of_conda_yaml(clone: Path, config: Path, tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("launcher: project", "launcher: inline"))

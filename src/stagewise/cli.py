@@ -242,6 +242,18 @@ def gc(remove: bool) -> None:
 
 
 @main.command()
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Say whether a study can run here: installation, machine, tracking server.
+
+    Exit code 2: it could not.
+    """
+    from stagewise.commands import doctor as examination
+
+    context.exit(examination.doctor(_launched(context.obj)))
+
+
+@main.command()
 @click.option("--run-id", required=True, help="A run, models:/<name>@<alias>, or a bundle's folder.")
 @click.option("--expect", default="", help="The manifest's sha256, as known from elsewhere.")
 @click.option(

@@ -30,7 +30,7 @@ def collect(remove: bool) -> str:
     for folder, size in _work_folders(store.home() / "work", remove):
         rows.append(["local", folder.name[:32], "work folder", "a step that was broken off could go on", _size(size)])
         total += size
-    for folder, made_by in _caches(store.home()):
+    for folder, made_by in other_caches(store.home()):
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         rows.append(
             ["local", str(folder.relative_to(store.home())), "cache", f"of {made_by}, not read by this", _size(size)]
@@ -63,7 +63,7 @@ def _work_folders(work: Path, remove: bool) -> Iterator[tuple[Path, int]]:
             yield folder, size
 
 
-def _caches(home: Path) -> Iterator[tuple[Path, str]]:
+def other_caches(home: Path) -> Iterator[tuple[Path, str]]:
     """Folders of what other releases could make again, and which release that is."""
     for folder in sorted((home / store.CACHES).glob("*/")):
         if folder != store.caches():
