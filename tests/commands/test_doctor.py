@@ -71,9 +71,9 @@ def test_what_a_server_refuses_is_named(proxy: Any, refused: str, what: str) -> 
     done = stagewise("doctor")
     assert done.returncode == 2
     assert re.match(r"✗ .*(refuse|permission|denied|403)", lines(done.stdout)[what], re.IGNORECASE)
-    proxy.rule = lambda method, path: None
+    proxy.rule = lambda method, path: None  # and what was made before is removed
     client = connect()
-    assert list(pages(client.search_runs, [experiment_id(client, roundtrip.EXPERIMENT)])) == []  # what was made before is removed
+    assert list(pages(client.search_runs, [experiment_id(client, roundtrip.EXPERIMENT)])) == []
 
 
 def test_a_store_that_alters_files_is_found(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
