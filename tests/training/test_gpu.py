@@ -50,7 +50,7 @@ def test_a_joined_row_teaches_what_each_example_teaches_alone(family: str, accel
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_one_example_does_not_change_anothers_loss(family: str, accelerator: Any) -> None:
+def test_one_example_does_not_change_the_loss_of_another(family: str, accelerator: Any) -> None:
     made = model(family, VOCABULARY).to("cuda")
 
     def loss(*batch: Example) -> float:
