@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 LOSE = "lose"  # the server does it, and its answer gets lost
+EMPTY = "empty"  # the server does it, and its answer says nothing
 HANG = "hang"  # no answer, until the proxy is closed
 DROP = "drop"  # the connection breaks before the server hears of it
 
@@ -72,6 +73,8 @@ class Proxy:
             handler.close_connection = True
             handler.connection.close()
             return
+        if done == EMPTY:
+            status, headers, data = 200, [], b"{}"
         _answer(handler, status, headers, data)
 
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:

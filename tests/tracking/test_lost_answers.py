@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.proxy import LOSE
+from helpers.proxy import EMPTY, LOSE
 from mlflow.tracing.client import TracingClient
 
 from stagewise.evaluation.predictions import label
@@ -19,7 +19,7 @@ class Losing:
     """Loses the first answer to each request that ends so."""
 
     def __init__(self, proxy: Any) -> None:
-        self.proxy, self.left, self.lost = proxy, list[str](), list[str]()
+        self.proxy, self.left, self.lost, self.how = proxy, list[str](), list[str](), LOSE
         proxy.rule = self.rule
 
     def rule(self, method: str, path: str) -> str | None:
@@ -27,7 +27,7 @@ class Losing:
             if path.endswith(ending) and method == "POST":
                 self.left.remove(ending)
                 self.lost.append(ending)
-                return LOSE
+                return self.how
         return None
 
     def lose(self, *endings: str) -> None:
@@ -95,6 +95,21 @@ def test_a_model_its_name_and_its_version(client: Any, losing: Losing, study: st
     assert registered.version == version.version
     assert client.get_model_version_by_alias("lost", "flat-s1").source == f"models:/{made.model_id}"
     assert registered.tags == {"arm": "flat"}
+
+
+def test_what_is_made_and_answered_with_nothing_is_found(
+    client: Any, losing: Losing, study: str, tmp_path: Path
+) -> None:
+    losing.how = EMPTY
+    losing.lose("/experiments/create", "/runs/create", "/logged-models", "/registered-models/create")
+    assert client.get_experiment(experiment(client, "empty")).name == "empty"
+    claim(client, "empty")
+    with open_run(client, study, "train", "a run") as run:
+        made = log_checkpoint(run, checkpoint(tmp_path / "c"), "flat-1-s1", {}, {}, "a note", ANSWERING)
+    assert len(losing.lost) == 4
+    assert [each.info.run_id for each in client.search_runs([study])] == [run.id]
+    assert [each.model_id for each in client.search_logged_models([study])] == [made.model_id]
+    assert client.get_registered_model("empty").name == "empty"
 
 
 def test_datasets(client: Any, losing: Losing, study: str) -> None:

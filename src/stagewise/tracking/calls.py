@@ -101,16 +101,21 @@ def call(
         return _Call(send, what, _named(store), stop or signals, long, once).result()
 
 
-def create(make: Callable[[], T], what: str, find: Callable[[], T | None]) -> T:
+def create(
+    make: Callable[[], T], what: str, find: Callable[[], T | None], key: Callable[[T], object] = lambda made: True
+) -> T:
     """What `make` makes on the server. An answer may get lost after the thing was made: so before it is sent again,
-    `find` looks for it."""
+    `find` looks for it. An answer without `key`, the id that the server gives, counts as lost."""
     sent = False
 
     def send() -> T:
         nonlocal sent
         found = find() if sent else None
         sent = True
-        return make() if found is None else found
+        made = make() if found is None else found
+        if not key(made):
+            raise ConnectionError("an answer without an id")
+        return made
 
     return call(send, what)
 

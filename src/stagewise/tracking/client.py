@@ -42,7 +42,7 @@ class Client(MlflowClient):
         def find() -> Run | None:
             return next(iter(self.search_runs([experiment_id], f"tags.`{NONCE}` = '{nonce}'", max_results=1)), None)
 
-        return create(make, "create run", find)
+        return create(make, "create run", find, lambda run: run.info.run_id)
 
     def create_experiment(
         self, name: str, artifact_location: str | None = None, tags: dict[str, Any] | None = None
@@ -53,7 +53,7 @@ class Client(MlflowClient):
             found: Experiment | None = self.get_experiment_by_name(name)
             return None if found is None else str(found.experiment_id)
 
-        return create(make, "create experiment", find)
+        return create(make, "create experiment", find, lambda made: made)
 
     def create_logged_model(
         self,
@@ -71,7 +71,7 @@ class Client(MlflowClient):
             wanted = f"name = '{name}' AND source_run_id = '{source_run_id}'"
             return next(iter(self.search_logged_models([experiment_id], wanted)), None)
 
-        return create(make, "create logged model", find)
+        return create(make, "create logged model", find, lambda model: model.model_id)
 
     def create_registered_model(
         self,
@@ -90,7 +90,7 @@ class Client(MlflowClient):
                     return None
                 raise
 
-        return create(make, "create registered model", find)
+        return create(make, "create registered model", find, lambda model: model.name)
 
     def create_model_version(self, name: str, source: str, *arguments: Any, **options: Any) -> ModelVersion:
         """A source has one version of a name, so those tell it from others."""
