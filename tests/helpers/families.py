@@ -182,7 +182,7 @@ your model; the record has it under `facts.self_check`.
 
 | training | what is done |
 | --- | --- |
-| `joined` | the examples of a batch in one row, each attending to itself only (CPU, or GPU in bfloat16; else `padded`) |
+| `joined` | a batch in one row, each example attending to itself only (CPU, or GPU in bfloat16; else `padded`) |
 | `padded` | a row each, padded on the right |
 | `single` | one at a time |
 
