@@ -25,7 +25,7 @@ LAYERS = (
     "data",
     "config",
     "progress credentials hashing",
-    "errors interrupts atomic",
+    "errors interrupts atomic tree",
 )
 DEPTH = {room: number for number, layer in enumerate(LAYERS) for room in layer.split()}
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -12,7 +12,6 @@ models:/quickstart@flat-s42: version 2
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -25,13 +24,9 @@ from stagewise.tracking.client import ABSENT
 from stagewise.tracking.models import lost
 from stagewise.tracking.records import Record, get, read
 from stagewise.tracking.runs import KIND
+from stagewise.tree import Node, drawn
 
 MODELS = "models:/"
-
-
-class Node(NamedTuple):
-    text: str
-    below: "list[Node]"
 
 
 def tree(client: MlflowClient, target: str) -> str:
@@ -41,12 +36,12 @@ def tree(client: MlflowClient, target: str) -> str:
     """
     seen: set[str] = set()
     if not target.startswith(MODELS):
-        return "\n".join(_drawn(_node(record_of(client, target), seen)))
+        return "\n".join(map(printable, drawn(_node(record_of(client, target), seen))))
     run_id, version = made_by(client, target)
     if run_id is None:
         raise LineageError(f"{target}: its model {version and version.source} is not on this tracking server")
     text = f"{target}: version {version.version}" if version else target
-    return "\n".join(_drawn(Node(text, [_node(record_of(client, run_id), seen)])))
+    return "\n".join(map(printable, drawn(Node(text, [_node(record_of(client, run_id), seen)]))))
 
 
 def made_by(client: MlflowClient, uri: str) -> tuple[str | None, ModelVersion | None]:
@@ -132,10 +127,3 @@ def _own(record: Record) -> Iterator[str]:
     code = manifest.code
     dirty = ", and changes that its code.diff holds" if code.dirty else ""
     yield f"code: commit {code.commit or 'unknown'}{dirty}, package sha256 {code.package_sha256}"
-
-
-def _drawn(node: Node, first: str = "", rest: str = "") -> Iterator[str]:
-    yield f"{first}{printable(node.text)}"
-    for index, each in enumerate(node.below):
-        last = index == len(node.below) - 1
-        yield from _drawn(each, f"{rest}{'└─ ' if last else '├─ '}", f"{rest}{'   ' if last else '│  '}")

@@ -10,7 +10,6 @@ import json
 import shutil
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -37,7 +36,7 @@ from stagewise import progress
 from stagewise.credentials import public
 from stagewise.errors import foreseen
 from stagewise.hashing import canonical_json, folder_digests, sha256
-from stagewise.interrupts import held
+from stagewise.interrupts import handled, held, on_main_thread
 from stagewise.record import manifest as manifests
 from stagewise.record.code import scrub
 from stagewise.record.frozen import Frozen, Machine
@@ -189,7 +188,7 @@ def open_run(
     """
     tags = {KIND: kind, MLFLOW_RUN_NAME: name, OWNER: owner_tag()}
     active: ActiveRun | None = None  # while it is to be closed
-    with _sigterm_raises():
+    with handled(_interrupt, signal.SIGTERM):  # so that whoever ends the process politely lets the run be closed
         try:
             with held():  # no signal comes between the making of a run and the note of its id
                 active = _taken(client, launched, tags) if launched else _new(client, experiment_id, name, parent, tags)
@@ -206,7 +205,7 @@ def open_run(
 
 def _close(client: MlflowClient, run_id: str, error: BaseException) -> None:
     """Ends a run whose body raised, if the server lets it: the error of the body is what counts."""
-    if _on_main_thread():
+    if on_main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the run is being closed; a second one changes nothing
     killed = isinstance(error, KeyboardInterrupt)
     if killed and not error.args:  # the signal came where nobody had anything to add
@@ -244,28 +243,8 @@ def _cleaned(found: Mapping[str, str]) -> dict[str, str]:
     return tags
 
 
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM becomes KeyboardInterrupt, so that whoever ends the process politely lets the run be closed.
-
-    In another than the main thread Python allows no handler, and delivers no signal.
-    """
-    if not _on_main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _on_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 # --- reading ------------------------------------------------------------------------------------

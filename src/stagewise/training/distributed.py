@@ -32,6 +32,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from stagewise.config import Compute, Training
 from stagewise.curriculum.order import Instance
 from stagewise.errors import FAILED, INTERRUPTED, ConfigError, DiskError, TrainingError, foreseen
+from stagewise.interrupts import handled
 from stagewise.model import loading
 from stagewise.model.device import set_up
 from stagewise.model.templates import Example
@@ -165,7 +166,7 @@ def launch(settings: Training, folder: Path, name: str) -> None:
         shutdown_timeout=GRACE,
     )
     spin_little()
-    with _handlers_restored():
+    with handled(None, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):  # the launcher leaves its own
         try:
             elastic_launch(config, sys.executable)("-m", "stagewise.training.distributed", str(folder))
         except SignalException as error:
@@ -208,19 +209,6 @@ def _failure(error: ChildFailedError, settings: Training, folder: Path) -> BaseE
     told = folder / f"{TRACEBACK}{rank}"
     said = told.read_text() if told.is_file() else "what it said stands above"
     return RuntimeError(f"{who} failed with exit code {failure.exitcode}: {said}")
-
-
-@contextmanager
-def _handlers_restored() -> Iterator[None]:
-    """The launcher leaves handlers of its own behind, where Python allows any: in the main thread."""
-    here = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) if here else ()
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

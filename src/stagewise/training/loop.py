@@ -9,7 +9,6 @@ The loss of a step is the mean over all its loss tokens, so how the step is cut 
 
 import math
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from stagewise.config import Training
 from stagewise.curriculum.order import Instance, Step
 from stagewise.errors import TrainingError
 from stagewise.hashing import seed_of
+from stagewise.interrupts import handled
 from stagewise.model.device import repeatable, return_freed_memory
 from stagewise.model.templates import Example
 from stagewise.training import checkpoints, optimizers
@@ -283,27 +283,17 @@ def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str
 
 @contextmanager
 def _deferred_signals() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C wait for the end of the step, so that what is saved is whole; a second one does not.
-
-    In another than the main thread Python allows no handler, and delivers no signal.
-    """
+    """SIGTERM and Ctrl-C wait for the end of the step, so that what is saved is whole; a second Ctrl-C does not."""
     received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
 
     def note(number: int, frame: FrameType | None) -> None:
-        # Of Ctrl-C alone: a launcher that gets one too sends SIGTERM after it.
+        # Of Ctrl-C only: a launcher that gets one too sends SIGTERM after it.
         if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(note, signal.SIGINT, signal.SIGTERM):
         yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def learning_rate(settings: Training, step: int, total: int) -> float:

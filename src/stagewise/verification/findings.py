@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from stagewise import tree
 from stagewise.errors import TrackingError, UserError, printable
 
 WHOLE, INCOMPLETE, BROKEN, UNCHECKED = "whole", "incomplete", "broken", "unchecked"
@@ -125,7 +126,7 @@ class Verdict:
     def __str__(self) -> str:
         if self.unread:
             return self.in_words()
-        return "\n".join(map(printable, [*_drawn(self.root), "", self.in_words(), *self.remarks]))
+        return "\n".join(map(printable, [*tree.drawn(_shown(self.root)), "", self.in_words(), *self.remarks]))
 
     def in_words(self) -> str:
         """The last line: what follows from the tree above it."""
@@ -153,15 +154,11 @@ def _located(node: Node, finding: Finding) -> str:
     return printable(f"run {node.run_id} ({title}): {finding}" if node.run_id else f"{title}: {finding}")
 
 
-def _drawn(node: Node, first: str = "", rest: str = "") -> Iterator[str]:
+def _shown(node: Node) -> tree.Node:
     about = [f"run {node.run_id}"] * bool(node.run_id) + [f"manifest {node.digest[:12]}…"] * bool(node.digest)
-    yield f"{first}{node.mark} {_cut(node.title)}: {', '.join([*about, *node.held])}"
-    between = f"{rest}{'│  ' if node.below else '   '}"
-    for finding in node.findings:
-        yield f"{between}{'✗' if finding.checked else '?'} {finding}"
-    for index, below in enumerate(node.below):
-        last = index == len(node.below) - 1
-        yield from _drawn(below, f"{rest}{'└─ ' if last else '├─ '}", f"{rest}{'   ' if last else '│  '}")
+    text = f"{node.mark} {_cut(node.title)}: {', '.join([*about, *node.held])}"
+    remarks = tuple(f"{'✗' if finding.checked else '?'} {finding}" for finding in node.findings)
+    return tree.Node(text, [_shown(below) for below in node.below], remarks)
 
 
 # --- what is added to a node ---------------------------------------------------------------------
