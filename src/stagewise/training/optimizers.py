@@ -31,6 +31,10 @@ class BlockedAdafactor(Adafactor):  # type: ignore[misc]
     """Adafactor (Shazeer and Stern, 2018, arXiv:1804.04235) as transformers has it, up to rounding, for a fixed rate
     and without momentum. A matrix goes through three passes over blocks of its rows, which stay in the cache; in
     transformers' own each of some twelve operations goes through memory, a third of a small step's time on the CPU.
+
+    torch.optim.Adafactor does not replace it. With `eps=(None, 1.0)`, which switches its scaling by the size of the
+    weights off, six steps over 135M parameters end within 0.01 % of transformers' own, as ours do; but on two CPU cores
+    a step took it 2.7 s at best, transformers' 5.0 s and this 0.8 s (torch 2.13, beside other work).
     """
 
     param_groups: list[dict[str, Any]]
