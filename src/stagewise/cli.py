@@ -323,8 +323,8 @@ def reproduce(ctx: click.Context, run_id: str, yes: bool) -> None:
 @click.option("--run-id", required=True, help="Pipeline run; for a bundle any, for a model a train run or models:/….")
 @click.option("--format", required=True, help="provenance, bundle, model, ro-crate or slsa.")
 @click.option("--out", default="", help="Folder to make; left out, one of its own in the working directory.")
-@click.option("--key", default="", help="PEM file of the private key that signs; slsa alone.")
-@click.option("--weights", type=bool, default="true", show_default=True, help="With the weights; bundle alone.")
+@click.option("--key", default="", help="PEM file of the private key that signs; slsa only.")
+@click.option("--weights", type=bool, default="true", show_default=True, help="With the weights; bundle only.")
 @click.pass_obj
 def export(words: list[str], run_id: str, format: str, out: str, key: str, weights: bool) -> None:
     """Write a finished study in a format that others read, or as a folder that verify reads: docs/export.md."""

@@ -52,7 +52,7 @@ def test_the_table_and_the_sentences(write_config: Any, store: Any) -> None:
     ]
     assert len(lines) == 1 + 2 * (3 + 3 + 1) + 1 + 3
     assert lines[-3] == "curriculum: what the others are held against"
-    assert lines[-2].startswith("shuffled: a control, order alone")
+    assert lines[-2].startswith("shuffled: a control, only order differs")
     assert lines[-1].startswith("flat: a baseline; beside order: learning-rate schedule and optimizer start afresh")
 
 
@@ -106,7 +106,7 @@ def test_a_probe_tries_the_model_and_times_three_updates(write_config: Any, stor
         ),
         ({"training": {"batch_size": 8, "processes": 3}}, "batch_size 8 must be a multiple of processes"),
         ({"training": {"processes": 4, "machines": 3}}, "processes 4 must be a multiple of machines"),
-        ({"training": {"strategy": "fsdp", "torch_compile": True}}, "strategy fsdp works without torch_compile"),
+        ({"training": {"strategy": "fsdp", "torch_compile": True}}, "strategy fsdp does not work with torch_compile"),
     ],
 )
 def test_a_config_that_cannot_be_is_one_line(changes: Any, line: str, write_config: Any) -> None:

@@ -98,7 +98,7 @@ def test_of_several_samples_the_first_is_scored_and_that_is_said(tmp_path: Path)
     for texts in (["4"], ["4", "5", "5"]):
         path.write_bytes(predictions.encode([row, row | {"item": "x-2", "resps": [texts]}]))
         assert (everything(path)["samples"], everything(path)["groups"][0]["right"]) == (len(texts), 2)
-        said = "An item has up to 3 samples, of which the first alone is scored." in score(path).output
+        said = "An item has up to 3 samples, of which only the first is scored." in score(path).output
         assert said == (len(texts) == 3)
 
 

@@ -143,7 +143,7 @@ def test_separations_in_words() -> None:
     arms = {arm: arm_of(arm, [5, 9], [2, 1], batch=4) for arm in ARMS}
     said = {arm: in_words(arm, separations(phases, arms["curriculum"], "per_phase")) for arm, phases in arms.items()}
     assert said["curriculum"] == "curriculum: what the others are held against"
-    assert said["shuffled"].startswith("shuffled: a control, order alone (repeats of an example stand ")
+    assert said["shuffled"].startswith("shuffled: a control, only order differs (repeats of an example stand ")
     assert said["reversed"].startswith("reversed: a baseline; beside order: the phases' smaller last steps stand")
     own = separations(arm_of("flat", [5, 9], [3, 3], batch=4), arms["curriculum"], "per_phase")
     assert own[0] == "a budget of its own: 42 examples in 11 steps, against 19 in 6"

@@ -99,7 +99,7 @@ def test_its_numbers_are_the_comparisons(checkpoints: list[Checkpoint], html: st
 
 def test_a_primary_contrast_that_is_not_order_alone_is_headed_so(checkpoints: list[Checkpoint]) -> None:
     html = written(checkpoints, primary=Primary(arm="flat"))
-    assert "<h1>Not order alone, since flat is a baseline. " in html
+    assert "<h1>Not only order, since flat is a baseline. " in html
     section = html[html.index("The primary contrast") : html.index("<h2>Checkpoints")]
     assert "flat: a baseline; beside order: learning-rate schedule and optimizer start afresh" in section
 

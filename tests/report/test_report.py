@@ -84,16 +84,16 @@ def test_order_alone_is_of_both_arms_and_the_verdict_says_so(arm: str, against: 
     checkpoints = study(shares)
     found = comparison("study", Primary(arm=arm, against=against), checkpoints)
     assert found["contrasts"][f"{arm} - {against}"]["order_alone"] == (not baselines)
-    said = f"Not order alone, since {baselines}. " if baselines else ""
+    said = f"Not only order, since {baselines}. " if baselines else ""
     assert re.match(rf"{said}(Effect|No effect visible): {arm} minus {against} is", found["verdict"])
     for each in found["contrasts"].values():
-        assert each["sentence"].startswith("Not order alone, since ") != each["order_alone"]
+        assert each["sentence"].startswith("Not only order, since ") != each["order_alone"]
 
 
 def test_a_control_in_one_seed_alone_is_none() -> None:
     checkpoints = study({"curriculum": [0.8, 0.7], "shuffled": [0.4, 0.5]})
     checkpoints[-1] = replace(checkpoints[-1], separations=["steps of other sizes"])
-    assert compared(checkpoints)["verdict"].startswith("Not order alone, since shuffled is a baseline. ")
+    assert compared(checkpoints)["verdict"].startswith("Not only order, since shuffled is a baseline. ")
 
 
 def test_seeds_that_all_differ_alike_are_no_test() -> None:

@@ -43,8 +43,8 @@ def test_next_to_nothing_has_no_minus_sign() -> None:
 def test_one_seed_makes_no_claim_however_clear_it_looks() -> None:
     assert verdict(contrast(*rows((40, 1))), "curriculum", "shuffled") == (
         "One seed: no claim, since nothing shows how much another seed would differ; of the two checkpoints "
-        "of seed 0, curriculum minus shuffled is +39.0 points (40 items right in the first alone, 1 in the "
-        "second alone, of 100; exact McNemar p = 3.8e-11)."
+        "of seed 0, curriculum minus shuffled is +39.0 points (40 items right only in the first, 1 only in "
+        "the second, of 100; exact McNemar p = 3.8e-11)."
     )
 
 

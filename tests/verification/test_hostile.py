@@ -140,7 +140,7 @@ def test_what_is_no_plain_file_is_refused_and_not_waited_for(
     record: Record, folder: Path, name: str, alter: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     alter(place(folder, record, name))
-    assert "a bundle holds plain files alone" in is_refused(folder, capsys)
+    assert "a bundle holds only plain files" in is_refused(folder, capsys)
 
 
 def test_a_link_to_a_folder_is_refused(record: Record, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,7 @@ def _text(file: OutputFile, scores: Sequence[Score], groups: Sequence[Group]) ->
             "Why generation ended is not known (--finish-reason): every end counts as cut, and strict is not known."
         )
     if file.samples > 1:
-        said.append(f"An item has up to {file.samples} samples, of which the first alone is scored.")
+        said.append(f"An item has up to {file.samples} samples, of which only the first is scored.")
     if late := sum(score.timed_out for score in scores):
         said.append(f"{late} items are unscored, as a comparison took too long; rates are of the others.")
     return "\n".join([*said, "", aligned(rows)])
@@ -123,7 +123,7 @@ def _everything(file: OutputFile, scores: Sequence[Score], groups: Sequence[Grou
         "sha256": file.sha256,
         "format": file.format,
         "scoring": file.scoring or DEFAULT,
-        "samples": file.samples,  # of which the first alone is scored
+        "samples": file.samples,  # of which only the first is scored
         "groups": [asdict(group) for group in groups],
         "unscored": sum(score.timed_out for score in scores),
         "items": [{"item": output.item, **asdict(score)} for output, score in zip(file.outputs, scores, strict=True)],

@@ -34,7 +34,7 @@ CHECKPOINT = "{checkpoint}"  # in a server's name of the model: the checkpoint's
 
 class Server(Section):
     """An OpenAI-compatible server (vLLM, SGLang, llama.cpp, …). Its key comes from the environment
-    variable OPENAI_API_KEY alone."""
+    variable OPENAI_API_KEY only."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$")]
     """What stands before `/completions`, such as `http://127.0.0.1:8000/v1`; no name and password in it."""
@@ -60,7 +60,7 @@ class Evaluation(Section):
     server: Server | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the weights are converted to before they answer, and computed in; the same for every checkpoint, whatever
-    it is held in. Of engine `transformers` alone."""
+    it is held in. For engine `transformers` only."""
     batch_size: Annotated[int, Field(strict=True, ge=1)] = 64
     """Prompts answered at once; what a killed evaluation has answered is kept batch by batch."""
     max_new_tokens: Annotated[int, Field(strict=True, ge=1)] = 128
@@ -88,7 +88,9 @@ class Evaluation(Section):
         if (self.engine == "openai") != (self.server is not None):
             raise ValueError("engine openai and a server belong together: give both or neither")
         if self.server is not None and self.precision != type(self).model_fields["precision"].default:
-            raise ValueError("precision is of engine transformers alone: leave it out with openai, which has its own")
+            raise ValueError(
+                "precision applies to engine transformers only: leave it out with openai, which has its own"
+            )
         if self.samples_per_item > 1 and not self.temperature:
             raise ValueError("samples_per_item above 1 needs a temperature above 0, or all samples are equal")
         return self
@@ -99,7 +101,7 @@ class Primary(Section):
 
     arm: Name = "curriculum"
     against: Name = "shuffled"
-    """`shuffled` is the control: it differs from `curriculum` in order alone."""
+    """`shuffled` is the control: it differs from `curriculum` only in order."""
     measure: Literal["flexible", "strict"] = "flexible"
     """Compared after the last phase, on the whole eval set."""
 

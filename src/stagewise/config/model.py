@@ -51,7 +51,7 @@ class FolderModel(Section):
 
 class HubModel(Section):
     hub: str
-    """A Hugging Face model, such as `google/gemma-2b`. A token comes from the usual places alone."""
+    """A Hugging Face model, such as `google/gemma-2b`. A token comes only from the usual places."""
     revision: Revision
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 

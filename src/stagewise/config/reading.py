@@ -34,7 +34,7 @@ def parse(text: str, name: str) -> Config:
     if found := line_of(text):
         raise SecretError(
             f"{name}: line {found[0]} holds {found[1]}, and the config is recorded; take it out: tokens are read "
-            "from the environment alone"
+            "from the environment only"
         )
     try:
         value = yaml.load(text, Loader=_UniqueKeys)

@@ -32,7 +32,7 @@ class Training(Section):
     rounding."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    """Of `adamw` alone."""
+    """For `adamw` only."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
     template: Literal["plain", "gsm8k", "chat"] = "plain"
     """How a trace becomes text: `plain` is prompt, steps, answer, a line each; `gsm8k` ends in
@@ -84,7 +84,7 @@ class Training(Section):
         if self.processes % self.machines:
             raise ValueError(f"processes {self.processes} must be a multiple of machines ({self.machines})")
         if self.optimizer != "adamw" and self.betas != type(self).model_fields["betas"].default:
-            raise ValueError(f"betas are of optimizer adamw alone: leave them out with {self.optimizer}")
+            raise ValueError(f"betas apply to optimizer adamw only: leave them out with {self.optimizer}")
         if self.strategy == "fsdp" and self.torch_compile:
-            raise ValueError("strategy fsdp works without torch_compile alone; use ddp, or leave torch_compile out")
+            raise ValueError("strategy fsdp does not work with torch_compile; use ddp, or leave torch_compile out")
         return self

@@ -51,7 +51,7 @@ def in_words(arm: str, found: Sequence[str]) -> str:
     if arm == "curriculum":
         return "curriculum: what the others are held against"
     if is_control(found):
-        return f"{arm}: a control, order alone{f' ({found[0]})' if found else ''}"
+        return f"{arm}: a control, only order differs{f' ({found[0]})' if found else ''}"
     return f"{arm}: a baseline; beside order: {'; '.join(found)}"
 
 

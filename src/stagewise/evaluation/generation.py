@@ -167,7 +167,7 @@ class Decoder:
     def _decode(self, rows: list[Row]) -> None:
         """Fills `said` of every row. `model.generate` would go on computing every row until the last one ends."""
         device, takes = self.model.device, inspect.signature(self.model.forward).parameters
-        # Families that have a recurrent state alone call their cache so; past padding is in it, and no mask wanted.
+        # Families that have only a recurrent state call their cache so; past padding is in it, and no mask wanted.
         recurrent = "cache_params" in takes
         cache = DynamicCache(config=self.model.config)
         feed, mask = (torch.tensor(values, device=device) for values in self._padded(rows))

@@ -33,7 +33,7 @@ PROFILES = {
 TERMS = "https://w3id.org/ro/terms/workflow-run/context"
 PROV = {name: f"http://www.w3.org/ns/prov#{name}" for name in ("wasDerivedFrom", "wasInformedBy")}
 WORKFLOW = "pipeline/config/asked.yaml"
-STAYS = "state/"  # optimizer states: as large as the weights, and of use to the next phase alone
+STAYS = "state/"  # optimizer states: as large as the weights, and of use only to the next phase
 TOOLS = {
     "split": "splits the traces into stages",
     "train": "trains one phase, or makes the base checkpoint",

@@ -64,7 +64,7 @@ def load(folder: Path, dtype: str = "auto") -> Loaded:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer alone, where something else holds the weights."""
+    """Only the tokenizer, where something else holds the weights."""
     with _readable(str(folder)):
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
 

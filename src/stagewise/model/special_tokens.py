@@ -81,7 +81,7 @@ def counted(tokenizer: Any, texts: Sequence[str]) -> list[int]:
 def filled_ids(
     tokenizer: Any, fill: Callable[[str], str], texts: Sequence[str], mode: Mode, where: Where
 ) -> list[list[int]]:
-    """The tokens of `fill(text)`, a template's, of which the text's own part is text alone.
+    """The tokens of `fill(text)`, a template's, of which the text's own part is plain text.
 
     Raises `DataError` as `text_ids` does, and where the template changes a text that spells a special token.
     """

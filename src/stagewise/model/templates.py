@@ -1,4 +1,4 @@
-"""A trace as text, as tokens and as labels: the loss on the completion alone, EOS always learned.
+"""A trace as text, as tokens and as labels: the loss on the completion only, EOS always learned.
 
 The plain template is the original experiment's, prompt, steps and answer, a line each:
 

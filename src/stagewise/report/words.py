@@ -45,7 +45,7 @@ def _one_seed(result: Result, difference: str) -> str:
     only = result.pairs[0]
     return (
         f"One seed: no claim, since {result.test.reason}; of the two checkpoints of seed {only.seed}, "
-        f"{difference} ({only.only_a} items right in the first alone, {only.only_b} in the second alone, "
+        f"{difference} ({only.only_a} items right only in the first, {only.only_b} only in the second, "
         f"of {only.items}; exact McNemar p = {probability(only.p)})."
     )
 
@@ -117,7 +117,7 @@ def caveat(baselines: Sequence[str]) -> str:
     if not baselines:
         return ""
     are = "is a baseline" if len(baselines) == 1 else "are baselines"
-    return f"Not order alone, since {' and '.join(baselines)} {are}. "
+    return f"Not only order, since {' and '.join(baselines)} {are}. "
 
 
 def _size(share: float) -> str:
@@ -139,7 +139,7 @@ def limits(compared: Mapping[str, Any]) -> list[str]:
         "The interval of one checkpoint is over items: how much that one model would differ on others like them. "
         "Two such intervals that overlap, or do not, are no test of the arms.",
         "Checkpoints of earlier phases have seen different data, whatever their arm, so they are shown and not "
-        "compared; flat has one phase, and is compared at the end alone.",
+        "compared; flat has one phase, and is compared only at the end.",
         "Measures of structure are counted from the text alone, and those named lex_… are lexical proxies: words "
         "that tend to go with a behaviour. They are many, and no test is made of them.",
     ]

@@ -4,7 +4,7 @@
     create(partial(store.create_run, …), "create run", find)
 
 MLflow itself would send a request up to eight times, for four minutes, without a word, also one that makes something
-and whose answer alone was lost. Here a call is sent once; where that fails in a way that may pass, it is said at once
+and of which the answer was lost. Here a call is sent once; where that fails in a way that may pass, it is said at once
 until when it is tried again, and what makes something first looks whether it is there already.
 
 A call runs in a thread of its own. So a signal does not break off a write of SQLite's, which would leave its database

@@ -239,7 +239,7 @@ def _artifacts_of(uri: str, name: str) -> str | None:
 def _create(client: MlflowClient, name: str, location: str | None) -> str:
     if location is None or client.tracking_uri.startswith(SQLITE):
         return str(client.create_experiment(name, location))
-    # A database alone names no place for files, and whoever reads the record must know which one was taken.
+    # A database by itself names no place for files, and whoever reads the record must know which one was taken.
     note = (
         "Its tracking address is a database, which has no place for files: they lie in its artifact location, a folder "
         "of the machine where its first command was given, below the working directory. Others need that folder to "

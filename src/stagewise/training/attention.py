@@ -18,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 ATTENTION = "stagewise"
-# Families that mix positions by full causal attention alone, and whose logits are their last hidden states times one
+# Families that mix positions by full causal attention only, and whose logits are their last hidden states times one
 # matrix, as tests hold. Another one may carry a state along a row (convolutions, recurrences), attend within a window
 # or scale its logits: it keeps its own attention, and padding.
 FAMILIES = ("gemma", "gpt2", "llama", "qwen2", "qwen3")

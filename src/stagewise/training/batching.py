@@ -43,7 +43,7 @@ class Batching:
     loss_on: str  # completion, all
     pad: int  # any token id
     precision: str = "float32"  # of the matrix products: float32, bfloat16
-    chooses: bool = True  # whether the model computes logits of given positions alone (`logits_to_keep`)
+    chooses: bool = True  # whether the model can compute logits of given positions only (`logits_to_keep`)
 
     @classmethod
     def of(

@@ -23,7 +23,7 @@ TOO_LATE = (
 def spin_little() -> bool:
     """Has the threads of this process, and of those that it starts, spin little; says whether they do so here.
 
-    libgomp reads its environment once, when torch loads it: afterwards this is for the processes started alone. What
+    libgomp reads its environment once, when torch loads it: afterwards this affects only the processes started. What
     the user has chosen is left as it is.
     """
     here = _in_time()

@@ -15,7 +15,7 @@ BLOCK = 2**15  # elements: what is made of them stays in a core's cache, and tor
 
 
 def of(model: Any, settings: Training) -> Any:
-    """Weight decay applies to matrices alone, as usual: not to biases and norms."""
+    """Weight decay applies only to matrices, as usual: not to biases and norms."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},

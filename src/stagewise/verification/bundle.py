@@ -99,7 +99,7 @@ def _write(path: Path, value: Any) -> None:
 
 
 class Bundle:
-    """A folder of which nothing is believed: plain files alone, nothing outside of it, JSON by its schema.
+    """A folder of which nothing is believed: only plain files, nothing outside of it, JSON by its schema.
 
     Raises `LineageError` for a folder that is no bundle.
     """
@@ -195,5 +195,5 @@ def _plain_files(folder: Path) -> dict[str, int]:
                     found[place] = entry.stat(follow_symlinks=False).st_size
                 else:
                     what = "a symbolic link" if entry.is_symlink() else "what is no file"
-                    raise LineageError(f"{entry.path}: found {what}; a bundle holds plain files alone")
+                    raise LineageError(f"{entry.path}: found {what}; a bundle holds only plain files")
     return found

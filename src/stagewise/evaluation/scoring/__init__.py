@@ -1,7 +1,7 @@
-r"""Is an output right? Twice: `strict`, by format and answer, and `flexible`, by answer alone.
+r"""Is an output right? Twice: `strict`, by format and answer, and `flexible`, by answer only.
 
     score("12 × 3 = 36\n36", "36")                     strict and flexible: the last line is the answer
-    score("12 × 3 = 36. So the answer is 36.", "36")   flexible alone: the format is not the declared one
+    score("12 × 3 = 36. So the answer is 36.", "36")   flexible only: the format is not the declared one
 
 docs/scoring.md has the rubric that this imitates.
 """

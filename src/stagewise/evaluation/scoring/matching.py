@@ -54,7 +54,7 @@ def _words(text: str) -> str:
 def number(answer: str, expected: str) -> bool:
     """Equal values of one form: numbers, and compounds, ranges, times, ratios and lists of them.
 
-    A unit that one side alone names is no difference, and 60 % is 60; it is never the share 0.6.
+    A unit that only one side names is no difference, and 60 % is 60; it is never the share 0.6.
     """
     left, right = value(answer), value(expected)
     return left is not None and right is not None and same(left, right)

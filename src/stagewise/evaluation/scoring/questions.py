@@ -25,7 +25,7 @@ _ROLE = re.compile(rf"\s*(?:{_SPECIAL}|assistant\b:?|\s)*", re.IGNORECASE)
 
 
 def without_turns(text: str) -> str:
-    """The first turn alone: a token that ends a turn, or begins one, ends what counts."""
+    """Only the first turn: a token that ends a turn, or begins one, ends what counts."""
     start = _ROLE.match(text).end()  # type: ignore[union-attr]
     end = _TURN_ENDS.search(text, start)
     stop = end.start() if end else len(text)

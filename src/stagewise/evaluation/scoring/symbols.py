@@ -43,7 +43,7 @@ def bracketed(text: str, at: int) -> Symbols | None:
 
 
 def symbolic(said: str) -> Symbols | None:
-    """What `run` found, if it has symbols; None for numbers and signs alone, and for a lone letter."""
+    """What `run` found, if it has symbols; None for mere numbers and signs, and for a single letter."""
     if not _SYMBOL.search(said) or not _OPERATES.search(said):
         return None
     return Symbols(canonical(said), said)
