@@ -298,3 +298,15 @@ def test_what_this_machine_cannot_do_is_one_line(
     with pytest.raises(ConfigError, match=line) as found:
         distributed.check_machine(Training(**({"batch_size": 4, "learning_rate": 1e-2} | changes)), CPU)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("nccl", "gpu", "expected"),
+    [(True, True, "cpu:gloo,cuda:nccl"), (True, False, "gloo"), (False, False, "gloo")],
+)
+def test_a_torch_for_cuda_trains_where_there_is_no_gpu(
+    monkeypatch: pytest.MonkeyPatch, nccl: bool, gpu: bool, expected: str
+) -> None:
+    monkeypatch.setattr("torch.distributed.is_nccl_available", lambda: nccl)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    assert distributed.backend() == expected

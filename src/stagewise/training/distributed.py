@@ -247,12 +247,17 @@ def _followed(path: Path, on_step: Callable[[StepReport], None]) -> Iterator[Non
 # --- one of the processes -----------------------------------------------------------------------
 
 
+def backend() -> str:
+    """What the processes talk by. A torch that was built for CUDA has NCCL also where there is no GPU, and fails there."""
+    return "cpu:gloo,cuda:nccl" if dist.is_nccl_available() and torch.cuda.is_available() else "gloo"
+
+
 def main(folder: Path) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing is written once nobody holds the lock
     shared = Shared.read(folder)
     # Also for tensors on the CPU, where saves are gathered. A machine that is late is waited for.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo", timeout=timedelta(hours=1))
+    dist.init_process_group(backend(), timeout=timedelta(hours=1))
     code = 0
     try:
         _train(shared, folder)
