@@ -248,7 +248,7 @@ def _followed(path: Path, on_step: Callable[[StepReport], None]) -> Iterator[Non
 
 
 def backend() -> str:
-    """What the processes talk by. A torch that was built for CUDA has NCCL also where there is no GPU, and fails there."""
+    """What the processes talk by. A torch built for CUDA has NCCL also where there is no GPU, and NCCL fails there."""
     return "cpu:gloo,cuda:nccl" if dist.is_nccl_available() and torch.cuda.is_available() else "gloo"
 
 
