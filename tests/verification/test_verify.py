@@ -464,6 +464,17 @@ def test_a_metric_that_nobody_recorded_is_named(held: Held) -> None:
         names(check(held.runs["eval c1"]), held.runs["eval c1"], "metric eval/accuracy", "added")
 
 
+@pytest.mark.parametrize("name", ["split", "train b0", "train c1", "eval c1"])
+def test_a_deleted_run_that_several_others_name_is_no_break(held: Held, name: str) -> None:
+    client, run_id = held.finished.client, held.runs[name]
+    with restored(held):
+        client.delete_run(run_id)
+        verdict = check(held.runs["pipeline"])
+        assert f"run {run_id} is deleted; restore it: mlflow runs restore --run-id {run_id}" in str(verdict)
+        assert (verdict.exit_code, verdict.breaks) == (5, [])
+        client.restore_run(run_id)
+
+
 def test_what_is_deleted_is_named_with_how_it_is_restored(held: Held, capsys: pytest.CaptureFixture[str]) -> None:
     """It is no alteration: nothing can be said of it until it is there again."""
     client, base = held.finished.client, held.runs["train b0"]

@@ -39,10 +39,10 @@ class Chain:
         while waiting:
             found, expected, upper = waiting.popleft()
             if found in self.nodes:
-                # Two runs may name the same one; both must mean the same manifest.
+                # Two runs may name the same one; both must mean the same manifest, where it could be read.
                 node = self.nodes[found]
                 other = _other_manifest(node.digest, str(expected))
-                if expected not in (None, node.digest) and other not in node.findings:
+                if node.digest and expected not in (None, node.digest) and other not in node.findings:
                     node.findings.append(other)
                 continue
             node = self.nodes[found] = self._open(found, expected)
