@@ -10,6 +10,7 @@
 Relative paths are relative to the config file's own folder. Each field is documented below it.
 """
 
+from stagewise.config.arms import BASELINE, NAMED, Arm, Controlled, Mixed, OwnBudget, Paced, Phased
 from stagewise.config.data import (
     GenerateSource,
     Generator,
@@ -25,13 +26,17 @@ from stagewise.config.evaluation import CHECKPOINT, Evaluation, Extractor, Match
 from stagewise.config.model import FolderModel, GGUFModel, HubModel, Model, Scratch, ScratchModel, Tokenizer
 from stagewise.config.reading import load, parse, read, resolved
 from stagewise.config.section import known
-from stagewise.config.top import Compute, Config, OwnBudget
+from stagewise.config.top import Compute, Config
 from stagewise.config.training import Training
 
 __all__ = [
+    "BASELINE",
     "CHECKPOINT",
+    "NAMED",
+    "Arm",
     "Compute",
     "Config",
+    "Controlled",
     "Evaluation",
     "Extractor",
     "FolderModel",
@@ -41,9 +46,12 @@ __all__ = [
     "HubModel",
     "HubSource",
     "Matcher",
+    "Mixed",
     "Model",
     "OwnBudget",
+    "Paced",
     "PathSource",
+    "Phased",
     "Primary",
     "Promotion",
     "Quantiles",

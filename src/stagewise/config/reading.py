@@ -83,8 +83,8 @@ def _findings(error: ValidationError) -> list[str]:
 
 
 def _without_kind(parts: list[str]) -> list[str]:
-    """pydantic puts the kind of a source or model into its place: data.train.path.layout is data.train.layout."""
-    kind = {"data": 2, "model": 1}.get(parts[0] if parts else "")
+    """pydantic puts the kind of a source, model or arm into its place: data.train.path.layout is data.train.layout."""
+    kind = {"arms": 2, "data": 2, "model": 1}.get(parts[0] if parts else "")
     return parts if kind is None or len(parts) <= kind + 1 else parts[:kind] + parts[kind + 1 :]
 
 

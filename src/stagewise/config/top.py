@@ -8,6 +8,7 @@ from pydantic import (
     model_validator,
 )
 
+from stagewise.config.arms import BASELINE, NAMED, Arm, Controlled, OwnBudget, Paced, Phased, Spelled, Stages
 from stagewise.config.data import Data, Split
 from stagewise.config.evaluation import Evaluation, Primary, Promotion
 from stagewise.config.model import Model
@@ -22,17 +23,6 @@ class Compute(Section):
     """CPU threads; one a core when left out. Results are exact for one number of threads."""
 
 
-ARMS = ("curriculum", "flat", "reversed", "shuffled")
-
-
-class OwnBudget(Section):
-    """For `flat`: not the other arms' examples. It says what mixing alone gives, and nothing about order."""
-
-    budget: Literal["own"]
-    epochs: Annotated[int, Field(strict=True, ge=1)]
-    """How often each example is trained on, whatever its stage says."""
-
-
 class Config(Section):
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     """Names the experiment and the registered model."""
@@ -44,11 +34,9 @@ class Config(Section):
     split: Split
     model: Model
     training: Training
-    arms: dict[Name, tuple[str, ...] | OwnBudget | None] = Field(
-        default={"curriculum": None, "flat": None}, min_length=1
-    )
-    """Orderings to train: `curriculum`, `reversed`, `shuffled`, `flat` with nothing behind the name, or a
-    name of your own with a list of the stages, in the order of its phases; or `flat: {budget: own, epochs: 3}`."""
+    arms: dict[Name, Spelled] = Field(default={"curriculum": None, "flat": None}, min_length=1)
+    """What is trained: `curriculum`, `reversed`, `shuffled`, `flat` with nothing behind the name, or a name of your
+    own with a list of the stages, in the order of its phases, or with one of the kinds of docs/arms.md."""
     evaluation: Evaluation = Evaluation()
     primary: Primary = Primary()
     promotion: Promotion = Promotion()
@@ -66,31 +54,90 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _arms_exist(self) -> Self:
-        stages = sorted(stage.name for stage in self.split.stages)
-        for arm, order in self.arms.items():
-            if order is None:
-                known((arm,), ARMS, "arm")
-            elif isinstance(order, OwnBudget):
-                if arm != "flat":
-                    raise ValueError(f"arms.{arm}: only flat can have a budget of its own")
-            elif sorted(order) != stages:
-                raise ValueError(f"arms.{arm}: found {list(order)}, expected each of the stages {stages} once")
-            elif arm in ARMS:
-                raise ValueError(f"arms.{arm}: this name has a meaning of its own; give the list another name")
-        for field, arm in (("arm", self.primary.arm), ("against", self.primary.against)):
-            known((arm,), {*ARMS, *self.arms}, f"primary.{field}")
-            if isinstance(self.arms.get(arm), OwnBudget):
-                raise ValueError(f"primary.{field}: {arm} has a budget of its own, so it can show nothing about order")
+        for name, spelled in self.arms.items():
+            if spelled is None:
+                known((name,), NAMED, "arm")
+            elif isinstance(spelled, OwnBudget):
+                if name not in NAMED or not getattr(self._named(name), "one_phase", False):
+                    raise ValueError(f"arms.{name}: only flat can have a budget of its own")
+            elif name in NAMED:
+                raise ValueError(f"arms.{name}: this name has a meaning of its own; give the arm another name")
+            self._check(name, self.arm(name))
+        for field, name in (("arm", self.primary.arm), ("against", self.primary.against)):
+            known((name,), {*NAMED, *self.arms}, f"primary.{field}")
+            if isinstance(self.arms.get(name), OwnBudget):
+                raise ValueError(f"primary.{field}: {name} has a budget of its own, so it can show nothing about order")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats one")
         return self
 
-    def stage_order(self, arm: str) -> tuple[str, ...] | None:
-        """The stages of an arm's phases; None where each phase holds all of them."""
-        names = tuple(stage.name for stage in self.split.stages)
-        spelled = self.arms.get(arm)
-        return spelled if isinstance(spelled, tuple) else {"curriculum": names, "reversed": names[::-1]}.get(arm)
+    def _check(self, name: str, arm: Arm) -> None:
+        stages = [stage.name for stage in self.split.stages]
+        spelled = self.arms[name]
+        if isinstance(spelled, tuple) and sorted(spelled) != sorted(stages):
+            raise ValueError(f"arms.{name}: found {list(spelled)}, expected each of the stages {sorted(stages)} once")
+        if isinstance(arm, Controlled):
+            known((arm.control.of,), {*NAMED, *self.arms} - {name}, f"arms.{name}.control.of: arm")
+            if isinstance(self.arm(arm.control.of), Controlled | OwnBudget):
+                raise ValueError(f"arms.{name}.control.of: {arm.control.of} is dealt at random itself")
+            return
+        asked = [stage for phase in arm.stages_of(stages) for stage in phase]
+        asked += [stage for _, weights in getattr(arm, "mix", ()) for stage in weights]
+        known(tuple(asked), stages, f"arms.{name}: stage")
 
-    def epochs(self, arm: str) -> dict[str, int]:
-        own = self.arms.get(arm)
-        return {stage.name: own.epochs if isinstance(own, OwnBudget) else stage.epochs for stage in self.split.stages}
+    def _named(self, name: str) -> Arm:
+        return NAMED[name]([stage.name for stage in self.split.stages])
+
+    def arm(self, name: str) -> Arm:
+        """What the arm is, whichever way the config spells it."""
+        spelled = self.arms.get(name)
+        if isinstance(spelled, tuple):
+            return Phased(phases=tuple((stage,) for stage in spelled))
+        return self._named(name) if spelled is None else spelled
+
+    def phases(self, name: str) -> Stages:
+        """The stages whose examples each phase of the arm may hold."""
+        arm, names = self.arm(name), tuple(stage.name for stage in self.split.stages)
+        if isinstance(arm, Controlled):
+            phases = self.phases(arm.control.of)
+            held = tuple(each for each in names if any(each in stages for stages in phases))
+            return (held,) * (1 if arm.control.one_phase else len(phases))
+        return arm.stages_of(names)
+
+    def deciding(self, name: str, phase: int) -> tuple[str, ...]:
+        """The stages that decide what a phase of the arm trains on, and at which rates."""
+        arm, names = self.arm(name), tuple(stage.name for stage in self.split.stages)
+        alone = isinstance(arm, Phased) and arm.replay is None and self.training.schedule_scope == "per_phase"
+        return self.phases(name)[phase - 1] if alone else names  # else others are dealt to it, or count in its schedule
+
+    def against(self, name: str) -> str:
+        """The arm that it is held against: the one whose control it is, or else the curriculum."""
+        arm = self.arm(name)
+        return arm.control.of if isinstance(arm, Controlled) else BASELINE
+
+    def shares_examples(self, name: str) -> str:
+        """The arm that trains on the same examples, each as often, by how it is made: itself, if no other does."""
+        arm = self.arm(name)
+        if isinstance(arm, Controlled):
+            return self.shares_examples(arm.control.of)
+        if isinstance(arm, OwnBudget | Paced):
+            return name
+        if isinstance(arm, Phased):
+            once = sorted(stage for stages in self.phases(name) for stage in stages) == sorted(self.epochs(name))
+            if not once or arm.replay is not None or any(isinstance(each, dict) for each in arm.phases or ()):
+                return name
+        return BASELINE
+
+    def definition(self, name: str) -> dict[str, Any]:
+        """What determines the arm, beside its stages, as JSON values; names that have a meaning are spelled out."""
+        arm = self.arm(name)
+        value: dict[str, Any] = arm.model_dump(mode="json", exclude_none=True)
+        if isinstance(arm, Controlled):
+            return {"control": value["control"] | {"of": self.definition(arm.control.of)}}
+        return value | {"stages": [list(stages) for stages in self.phases(name)]}
+
+    def epochs(self, name: str) -> dict[str, int]:
+        """How often the arm trains on each example of a stage, where its phases do not say otherwise."""
+        arm = self.arm(name)
+        own = arm.epochs if isinstance(arm, OwnBudget) else None
+        return {stage.name: own or stage.epochs for stage in self.split.stages}

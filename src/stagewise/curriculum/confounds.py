@@ -1,4 +1,4 @@
-"""What separates an arm from `curriculum`, in words, read off the two plans. Pure.
+"""What separates an arm from the one that it is held against, in words, read off the two plans. Pure.
 
     separations(flat, curriculum, "per_phase")
     ["1 phase instead of 3: optimizer and learning-rate schedule start once and not 3 times", …]
@@ -7,25 +7,24 @@ Order itself is not listed: it is what arms are for. An arm with nothing but the
 follows from order, is a control.
 """
 
-import itertools
-from collections import defaultdict
 from collections.abc import Sequence
-from statistics import median
 
-from stagewise.curriculum.order import Phase, multiset_digest
+import numpy as np
+
+from stagewise.config import BASELINE
+from stagewise.curriculum.order import Phase, examples
 
 SPACING = "repeats of an example stand "  # how the sentence begins that a control may have too
 
 
-def separations(arm: Sequence[Phase], curriculum: Sequence[Phase], scope: str) -> list[str]:
+def separations(arm: Sequence[Phase], against: Sequence[Phase], scope: str) -> list[str]:
     """`scope` is the config's `training.schedule_scope`."""
     found = []
-    ours, theirs = ([one for phase in phases for one in phase.instances] for phases in (arm, curriculum))
-    sizes, others = _sizes(arm), _sizes(curriculum)
-    if multiset_digest(ours) != multiset_digest(theirs):
+    sizes, others = _sizes(arm), _sizes(against)
+    if not np.array_equal(_multiset(arm), _multiset(against)):
         found.append(
-            f"a budget of its own: {len(ours):,} examples in {sum(map(len, sizes)):,} steps, "
-            f"against {len(theirs):,} in {sum(map(len, others)):,}"
+            f"a budget of its own: {sum(map(sum, sizes)):,} examples in {sum(map(len, sizes)):,} steps, "
+            f"against {sum(map(sum, others)):,} in {sum(map(len, others)):,}"
         )
     if scope == "per_phase" and [len(each) for each in sizes] != [len(each) for each in others]:
         found.append(
@@ -47,27 +46,35 @@ def is_control(found: Sequence[str]) -> bool:
     return all(sentence.startswith(SPACING) for sentence in found)
 
 
-def in_words(arm: str, found: Sequence[str]) -> str:
-    if arm == "curriculum":
-        return "curriculum: what the others are held against"
+def in_words(arm: str, found: Sequence[str], against: str = BASELINE) -> str:
+    """`against` is the arm that the separations are from."""
+    if arm == against:
+        return f"{arm}: what the others are held against"
+    of = "" if against == BASELINE else f" of {against}"
     if is_control(found):
-        return f"{arm}: a control, order alone{f' ({found[0]})' if found else ''}"
-    return f"{arm}: a baseline; beside order: {'; '.join(found)}"
+        return f"{arm}: a control{of}, order alone{f' ({found[0]})' if found else ''}"
+    return f"{arm}: a baseline{of}; beside order: {'; '.join(found)}"
 
 
 def _sizes(phases: Sequence[Phase]) -> list[list[int]]:
-    return [[len(step) for step in phase.steps] for phase in phases]
+    return [phase.sizes.tolist() for phase in phases]
 
 
 def _listed(sizes: Sequence[Sequence[int]]) -> str:
     return " + ".join(str(len(each)) for each in sizes)
 
 
+def _multiset(phases: Sequence[Phase]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Each example as often as it is used, sorted."""
+    return np.sort(np.concatenate([examples(phase.rows) for phase in phases]))
+
+
 def _spacing(phases: Sequence[Phase]) -> str:
     """The optimizer steps from one use of an example to its next."""
-    uses: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for number, step in enumerate(step for phase in phases for step in phase.steps):
-        for instance in step:
-            uses[instance.example].append(number)
-    gaps = [later - earlier for steps in uses.values() for earlier, later in itertools.pairwise(steps)]
-    return f"{min(gaps)} to {max(gaps)} steps (median {median(gaps):g})" if gaps else "no steps (nothing repeats)"
+    keys = np.concatenate([examples(phase.rows) for phase in phases])
+    sizes = np.concatenate([phase.sizes for phase in phases])
+    order = np.argsort(keys, kind="stable")
+    gaps = np.diff(np.repeat(np.arange(len(sizes)), sizes)[order])[np.diff(keys[order]) == 0]
+    if not len(gaps):
+        return "no steps (nothing repeats)"
+    return f"{gaps.min()} to {gaps.max()} steps (median {float(np.median(gaps)):g})"

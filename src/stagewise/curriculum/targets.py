@@ -61,7 +61,7 @@ def target_of(config: Config, arm: str, phase: int, seed: int) -> Target:
         return Target(BASE, 0, seed if isinstance(config.model, ScratchModel) else None, 0)
     if arm not in config.arms:
         raise ConfigError(f"arm: found {arm!r}, expected one of {', '.join(config.arms)}")
-    phases = 1 if arm == "flat" else len(config.split.stages)
+    phases = len(config.phases(arm))
     if not 1 <= phase <= phases:
         raise ConfigError(f"phase: found {phase}, expected 0 for the base model, or 1 to {phases} of {arm}")
     return Target(arm, phase, seed, phases)

@@ -9,16 +9,22 @@ Prompt and completion are tokenized apart and then joined, so that the model is 
 prompt tokens that it is given in evaluation.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stagewise.config import Config, Training
 from stagewise.data.traces import Item, Trace
 from stagewise.errors import ModelError, TrainingError, listed
 from stagewise.model.special_tokens import Where, filled_ids, text_ids
 
+Tokens = NDArray[np.int32]
+Table = NDArray[np.int64]
 IGNORED = -100  # the label that torch's cross entropy leaves out
 
 
@@ -56,26 +62,71 @@ TEMPLATES: Mapping[str, Template] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Example:
     """One training example as tokens: `ids[:prompt]` is given, `ids[prompt:]` is completion and EOS."""
 
-    ids: tuple[int, ...]
+    ids: Tokens
     prompt: int
 
     def labels(self, loss_on: str) -> list[int]:
         """One label a token; `IGNORED` where no loss is taken."""
         start = self.prompt if loss_on == "completion" else 0
-        return [IGNORED] * start + list(self.ids[start:])
+        return [IGNORED] * start + [int(token) for token in self.ids[start:]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """The examples of one stage, by (stage, line of its file)."""
+    """The examples of one stage as arrays, which may lie on the disk: their tokens end to end."""
 
-    usable: Mapping[tuple[str, int], Example]
-    dropped: int
-    truncated: int
+    ids: Tokens
+    positions: Table
+    """Of each example that is used its 0-based line in the stage's file, ascending."""
+    ends: Table
+    """Where its tokens end in `ids`."""
+    prompts: Table
+    """How many of them are prompt."""
+    steps: Table
+    """How many steps its trace has."""
+    characters: Table
+    """How many its steps and answer have, a line each."""
+    dropped: int = 0
+    truncated: int = 0
+
+    @property
+    def lengths(self) -> Table:
+        """In tokens."""
+        return np.diff(self.ends, prepend=0)
+
+    @property
+    def signals(self) -> dict[str, Table]:
+        """What its difficulty may be measured by; tokens are those behind the prompt."""
+        return {"steps": self.steps, "characters": self.characters, "tokens": self.lengths - self.prompts}
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def example(self, position: int) -> Example:
+        """That of a line of the stage's file."""
+        number = int(np.searchsorted(self.positions, position))
+        if number == len(self) or self.positions[number] != position:
+            raise KeyError(position)
+        start = int(self.ends[number - 1]) if number else 0
+        return Example(self.ids[start : int(self.ends[number])], int(self.prompts[number]))
+
+    def of(self, positions: Table) -> Table:
+        """Which of the examples stand at these lines."""
+        return np.searchsorted(self.positions, positions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Those of all stages, by (number of the stage, line of its file)."""
+
+    stages: Sequence[Encoded]
+
+    def __getitem__(self, key: tuple[int, int]) -> Example:
+        return self.stages[key[0]].example(key[1])
 
 
 def prompt_ids(tokenizer: Any, settings: Training, prompts: Sequence[str], where: Where) -> list[list[int]]:
@@ -132,7 +183,7 @@ def encode(traces: Sequence[Trace], tokenizer: Any, settings: Training, name: st
     prompts = prompt_ids(tokenizer, settings, [trace.prompt for trace in traces], where)
     texts = [template.completion(trace) for trace in traces]
     completions = text_ids(tokenizer, texts, settings.special_tokens_in_text, where)
-    usable: dict[tuple[str, int], Example] = {}
+    usable: list[tuple[list[int], int, int]] = []  # tokens, position, tokens of the prompt
     findings, truncated, dropped, limit = [], 0, 0, settings.max_length
     for position, (trace, prompt, completion) in enumerate(zip(traces, prompts, completions, strict=True)):
         ids = [*prompt, *completion, tokenizer.eos_token_id]
@@ -147,27 +198,45 @@ def encode(traces: Sequence[Trace], tokenizer: Any, settings: Training, name: st
                 continue
             ids = [*ids[: limit - 1], tokenizer.eos_token_id]
             truncated += 1
-        usable[name, position] = Example(tuple(ids), len(prompt))
+        usable.append((ids, position, len(prompt)))
     if findings:
         raise TrainingError(
             f"{len(findings)} traces are longer than training.max_length {limit}; raise it, or set "
             f"training.too_long to drop or truncate\n{listed(findings)}"
         )
-    _check_eos(usable.values(), tokenizer.eos_token_id, settings.loss_on)
-    return Encoded(usable, dropped, truncated)
+    encoded = packed(usable, [traces[position] for _, position, _ in usable], dropped, truncated)
+    _check_eos(encoded, tokenizer.eos_token_id)
+    return encoded
+
+
+def packed(
+    usable: Sequence[tuple[Sequence[int], int, int]], traces: Sequence[Trace], dropped: int, truncated: int
+) -> Encoded:
+    """Examples as arrays, from (tokens, position, tokens of the prompt) of each, and their traces."""
+    table = np.array([[len(ids), *rest] for ids, *rest in usable], dtype=np.int64).reshape(-1, 3)
+    return Encoded(
+        ids=np.fromiter(itertools.chain.from_iterable(ids for ids, *_ in usable), dtype=np.int32),
+        positions=table[:, 1].copy(),
+        ends=np.cumsum(table[:, 0]),
+        prompts=table[:, 2].copy(),
+        steps=np.array([len(trace.steps) for trace in traces], dtype=np.int64),
+        characters=np.array([len(_lines(trace, trace.final_answer)) for trace in traces], dtype=np.int64),
+        dropped=dropped,
+        truncated=truncated,
+    )
 
 
 def check_lengths(stages: Mapping[str, Encoded], positions: int | None) -> None:
     """Raises `TrainingError` where an example is longer than the `positions` that the model is made for."""
     if positions is None:
         return
-    for stage in stages.values():
-        (name, position), example = max(stage.usable.items(), key=lambda item: len(item[1].ids))
-        if len(example.ids) > positions:
+    for name, stage in stages.items():
+        longest = int(stage.lengths.argmax())
+        if (length := int(stage.lengths[longest])) > positions:
             raise TrainingError(
-                f"stage {name}, line {position + 1}: found {len(example.ids)} tokens, expected at most the {positions} "
-                f"that the model is made for; set training.max_length to {positions}, and training.too_long to drop or "
-                "truncate"
+                f"stage {name}, line {stage.positions[longest] + 1}: found {length} tokens, expected at most the "
+                f"{positions} that the model is made for; set training.max_length to {positions}, and training.too_long "
+                "to drop or truncate"
             )
 
 
@@ -183,8 +252,8 @@ def check_prompts(tokenizer: Any, config: Config, items: Sequence[Item], positio
             )
 
 
-def _check_eos(examples: Iterable[Example], eos: int, loss_on: str) -> None:
+def _check_eos(encoded: Encoded, eos: int) -> None:
     """Holds for every example before anything is trained: EOS is last, and it is learned."""
-    for example in examples:
-        if not (example.ids[-1] == eos == example.labels(loss_on)[-1]):
-            raise AssertionError(f"an example does not end in a learned EOS: {example}")
+    last = encoded.ids[encoded.ends - 1]
+    if not ((last == eos) & (encoded.prompts < encoded.lengths)).all():
+        raise AssertionError(f"an example does not end in a learned EOS: {encoded}")

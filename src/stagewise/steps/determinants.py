@@ -37,13 +37,10 @@ def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
         return {"arm": wanted.facts, "model": part["model"], **asked, **made}
     # How often a phase saves itself changes nothing that it makes.
     settings = {key: value for key, value in part["training"].items() if key not in NO_EFFECT}
-    names = [stage.name for stage in config.split.stages]
-    order = config.stage_order(wanted.arm)
-    if order is not None and config.training.schedule_scope == "per_phase":
-        names = [order[wanted.phase - 1]]  # the others are dealt over all phases, or count in their schedule
+    names = config.deciding(wanted.arm, wanted.phase)
     epochs = {name: count for name, count in config.epochs(wanted.arm).items() if name in names}
     return {
-        "arm": wanted.facts | {"order": order and list(order)},
+        "arm": wanted.facts | {"definition": config.definition(wanted.arm)},
         "training": settings,
         "stages": {name: split.facts(SplitFacts).stages[name] for name in names},
         "epochs": epochs,

@@ -20,6 +20,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
@@ -175,7 +176,7 @@ def _joined(batch: Sequence[Example], batching: Batching, device: torch.device) 
         for start, example in zip(starts, batch, strict=False)
         for position in batching.learned(example)
     ]
-    ids = torch.tensor([token for example in batch for token in example.ids])
+    ids = torch.from_numpy(np.concatenate([example.ids for example in batch]).astype(np.int64))
     places = torch.tensor(learned)
     inputs: dict[str, Any] = {
         "input_ids": ids[None],
@@ -196,7 +197,7 @@ def _padded(batch: Sequence[Example], batching: Batching) -> tuple[dict[str, Any
     ids = torch.full((len(batch), width), batching.pad)
     targets = torch.full((len(batch), width), IGNORED)
     for row, example in enumerate(batch):
-        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        ids[row, : len(example.ids)] = torch.from_numpy(np.array(example.ids, dtype=np.int64))
         learned = batching.learned(example)
         targets[row, learned.start : learned.stop] = ids[row, learned.start : learned.stop]
     first = min(batching.learned(example).start for example in batch)

@@ -36,6 +36,7 @@ MODEL, OPTIMIZER, RNG, PROGRESS, DIGESTS = (
 )
 NAME = re.compile(r"step-(\d{8})")
 T = TypeVar("T")
+Progress = Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,9 @@ class Found:
     lost: list[str] = field(default_factory=list)
 
 
-def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Mapping[str, Any], keep: int) -> None:
-    """Writes the checkpoint of `step` below `folder` and removes all but the newest `keep`. Every process calls it.
+def save(folder: Path, step: int, model: Any, optimizer: Any, progress: Progress, keep: int) -> None:
+    """Writes the checkpoint of `step` below `folder` and removes all but the newest `keep`. Every process calls it;
+    the first one makes the `progress`.
 
     Raises `DiskError` where it cannot be written, on a full disk; the ones before are left as they were.
     """
@@ -61,7 +63,7 @@ def save_state(
     step: int,
     model: Any,
     state: tuple[dict[str, torch.Tensor], dict[str, Any]],
-    progress: Mapping[str, Any],
+    progress: Progress,
     keep: int,
 ) -> None:
     """`save`, with the optimizer's state as `optimizer_state` gives it."""
@@ -71,7 +73,7 @@ def save_state(
 
     def write() -> None:
         try:
-            _write(folder, step, weights, tensors, rng, {**progress, "scalars": scalars}, keep)
+            _write(folder, step, weights, tensors, rng, {**progress(), "scalars": scalars}, keep)
         except (OSError, SafetensorError) as error:
             raise DiskError(
                 f"{folder}: step {step} cannot be saved: {error}; make room, and rerun the same command to "
@@ -101,8 +103,9 @@ def _write(
         shutil.rmtree(old)
 
 
-def newest(folder: Path, allow_inexact: bool) -> Found:
-    """The newest whole checkpoint below `folder`.
+def newest(folder: Path, allow_inexact: bool, beside: Callable[[Path], str] = lambda path: "") -> Found:
+    """The newest whole checkpoint below `folder`; `beside` says what is wrong with what belongs to one that is whole
+    in itself, or ''.
 
     Raises `TrainingError` for one that lacks optimizer or random state, unless `allow_inexact`.
     """
@@ -110,6 +113,7 @@ def newest(folder: Path, allow_inexact: bool) -> Found:
     candidates = [path for path in folder.iterdir() if NAME.fullmatch(path.name)] if folder.is_dir() else []
     for path in sorted(candidates, reverse=True):
         fault, missing = _fault(path)
+        fault = fault or beside(path)
         if fault:
             passed_over.append(f"{path.name}: {fault}")
         elif missing and not allow_inexact:

@@ -22,6 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import safetensors.torch
 import torch
 import torch.distributed as dist
@@ -30,18 +31,19 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stagewise.config import Compute, Training
-from stagewise.curriculum.order import Instance
+from stagewise.curriculum.order import Steps
 from stagewise.errors import FAILED, INTERRUPTED, ConfigError, DiskError, TrainingError, foreseen
 from stagewise.interrupts import handled
 from stagewise.model import loading
 from stagewise.model.device import set_up
-from stagewise.model.templates import Example
-from stagewise.training import loop
+from stagewise.model.templates import Examples
+from stagewise.training import loop, token_cache
 from stagewise.training.job import Job, OptimizerState, Saving, Schedule
 from stagewise.training.loop import Outcome, StepReport
 from stagewise.training.openmp import spin_little
 
-JOB, OPTIMIZER, CURVE, END, FAULT = "job.json", "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
+JOB, STEPS, TOKENS = "job.json", "steps.npz", "tokens"
+OPTIMIZER, CURVE, END, FAULT = "optimizer.safetensors", "curve.jsonl", "end", "fault.json"
 TRACEBACK = "traceback-"  # and the number of the process
 STOP = "stop"  # made by the process that waits, where it cannot go on
 PR_SET_PDEATHSIG = 1  # of prctl.h
@@ -65,12 +67,13 @@ class Shared:
         if job.optimizer_state is not None:
             tensors, scalars = job.optimizer_state
             safetensors.torch.save_file(tensors, folder / OPTIMIZER)
-        saving = job.saving
+        saving, steps = job.saving, Steps.of(job.steps)
+        np.savez(folder / STEPS, rows=steps.rows, ends=steps.ends)
+        assert isinstance(job.examples, Examples)
+        token_cache.save(folder / TOKENS, dict(enumerate(job.examples.stages)))
         values = {
             "checkpoint": str(self.checkpoint),
             "compute": self.compute.model_dump(mode="json"),
-            "steps": job.steps,
-            "examples": [[*key, example.ids, example.prompt] for key, example in job.examples.items()],
             "pad": job.pad,
             "settings": job.settings.model_dump(mode="json"),
             "schedule": asdict(job.schedule),
@@ -88,9 +91,11 @@ class Shared:
         if values["scalars"] is not None:
             state = safetensors.torch.load_file(folder / OPTIMIZER), values["scalars"]
         saving = values["saving"]
+        with np.load(folder / STEPS, allow_pickle=False) as arrays:
+            steps = Steps(arrays["rows"], arrays["ends"])
         job = Job(
-            steps=tuple(tuple(Instance(*entry) for entry in step) for step in values["steps"]),
-            examples={(stage, place): Example(tuple(ids), prompt) for stage, place, ids, prompt in values["examples"]},
+            steps=steps,
+            examples=Examples(list(token_cache.load(folder / TOKENS).values())),
             pad=values["pad"],
             settings=Training.model_validate(values["settings"]),
             schedule=Schedule(**values["schedule"]),
@@ -150,7 +155,7 @@ def train(
     shared.write(folder)
     with _followed(folder / CURVE, on_step):
         launch(settings, folder, name)
-    return loop.ended(model, settings, folder / END)
+    return loop.ended(model, shared.job, folder / END)
 
 
 def launch(settings: Training, folder: Path, name: str) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from stagewise.config import Training
-from stagewise.curriculum.order import Step
+from stagewise.curriculum.order import Rows
 from stagewise.model.templates import Example
 from stagewise.training.batching import LAYOUTS, Layout
 
@@ -39,14 +39,20 @@ class Saving:
         return cls(folder, settings.save_steps, settings.keep, settings.allow_inexact, identity=dict(identity or {}))
 
 
+class Stored(Protocol):
+    """Examples, wherever they are kept: `templates.Examples`, or a dict."""
+
+    def __getitem__(self, key: tuple[int, int], /) -> Example: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A phase to train."""
 
-    steps: Sequence[Step]
+    steps: Sequence[Rows]
     """In the plan's order."""
-    examples: Mapping[tuple[str, int], Example]
-    """(stage, position) to tokens."""
+    examples: Stored
+    """By (number of the stage, position)."""
     pad: int
     """Any token id."""
     settings: Training

@@ -7,12 +7,13 @@ The loss of a step is the mean over all its loss tokens, so how the step is cut 
 (`batching`) does not change it.
 """
 
+import hashlib
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,17 +25,19 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from stagewise.config import Training
-from stagewise.curriculum.order import Instance, Step
+from stagewise.curriculum.order import Rows, Steps
 from stagewise.errors import TrainingError
-from stagewise.hashing import seed_of
+from stagewise.hashing import seed_of, sha256
 from stagewise.interrupts import handled
 from stagewise.model.device import repeatable, return_freed_memory
 from stagewise.model.templates import Example
 from stagewise.training import checkpoints, optimizers
 from stagewise.training.attention import attending
 from stagewise.training.batching import Batching, backward
-from stagewise.training.job import Job, OptimizerState, Saving
+from stagewise.training.job import Job, OptimizerState, Saving, Stored
+from stagewise.training.log import Log
 
+LOG = "curve.log"
 WEIGHTS = "float32"
 """What weights are trained and saved in, whatever the base model is held in. At fine-tuning rates most updates are
 smaller than half a unit in the last place of a bfloat16 weight, and would be rounded away one by one."""
@@ -57,11 +60,16 @@ class StepReport:
 class Outcome:
     """What went through the model, as counted there."""
 
-    consumed: list[Instance] = field(default_factory=list)
+    steps: list[Rows] = field(default_factory=list)
     curve: list[StepReport] = field(default_factory=list)
     resumed_at: int = 0  # steps that an earlier process had done
     passed_over: list[str] = field(default_factory=list)  # checkpoints that were not whole
     lost: list[str] = field(default_factory=list)  # state that was gone on without, where that is allowed
+
+    @property
+    def consumed(self) -> Rows:
+        """The instances that went through the model, in this order."""
+        return Steps.of(self.steps).rows
 
     def total(self, name: str) -> float:
         return float(sum(getattr(report, name) for report in self.curve))
@@ -92,17 +100,18 @@ def train(
         torch.manual_seed(seed_of("dropout", job.seed, accelerator.process_index))
         if job.optimizer_state is not None:
             checkpoints.restore_optimizer(optimizer, *job.optimizer_state)
-        outcome = _resumed(model, optimizer, saving)
+        outcome = _resumed(model, optimizer, job)
         for report in outcome.curve:
             on_step(report)
 
+        progress = _Progress(saving.folder, outcome, saving.identity)
+
         def save(step: int) -> None:
-            progress = _progress(outcome) | {"identity": dict(saving.identity)}
             checkpoints.save(saving.folder, step, model, optimizer, progress, saving.keep)
 
         _run(stepper, job, outcome, save, on_step)
         if saving.end is not None:
-            checkpoints.save(saving.end, len(job.steps), model, optimizer, _progress(outcome), keep=1)
+            checkpoints.save(saving.end, len(job.steps), model, optimizer, _Progress(saving.end, outcome, {}), keep=1)
     model.eval()
     return_freed_memory()
     return outcome, checkpoints.optimizer_state(optimizer)
@@ -121,7 +130,7 @@ def _run(
         for index in range(len(outcome.curve), len(steps)):
             rate = learning_rate(stepper.settings, job.schedule.first + index, job.schedule.total)
             report = stepper.take(steps[index], index + 1, rate)
-            outcome.consumed.extend(steps[index])
+            outcome.steps.append(steps[index])
             outcome.curve.append(report)
             try:
                 on_step(report)
@@ -187,22 +196,25 @@ class _Stepper:
 
     model: Any  # as accelerate prepared it, like the optimizer
     optimizer: Any
-    examples: Mapping[tuple[str, int], Example]
+    examples: Stored
     settings: Training
     batching: Batching
     accelerator: Accelerator
 
-    def warm_up(self, step: Step) -> None:
+    def _examples(self, step: Rows) -> list[Example]:
+        return [self.examples[stage, position] for stage, position, _ in step.tolist()]
+
+    def warm_up(self, step: Rows) -> None:
         """Compiles. Code is made for the shapes that are seen first, so a resumed phase has to see the same."""
-        backward(self.model, [self.examples[one.example] for one in step], self.batching, self.accelerator)
+        backward(self.model, self._examples(step), self.batching, self.accelerator)
         self.optimizer.zero_grad()
 
-    def take(self, step: Step, number: int, rate: float) -> StepReport:
+    def take(self, step: Rows, number: int, rate: float) -> StepReport:
         """One optimizer step on the examples of `step`."""
         started = time.perf_counter()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        examples = [self.examples[instance.example] for instance in step]
+        examples = self._examples(step)
         total, loss_tokens, padding = backward(self.model, examples, self.batching, self.accelerator)
         limit = self.settings.max_grad_norm or math.inf
         total_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
@@ -219,10 +231,12 @@ class _Stepper:
         return StepReport(number, loss, rate, norm, len(step), loss_tokens, tokens, padding, seconds)
 
 
-def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
+def _resumed(model: Any, optimizer: Any, job: Job) -> Outcome:
+    saving = job.saving
+
     def own() -> checkpoints.Found:
         """Only the process that saves knows whose save it must be; another machine has none."""
-        newest = checkpoints.newest(saving.folder, saving.allow_inexact)
+        newest = checkpoints.newest(saving.folder, saving.allow_inexact, _log_fault)
         if newest.folder is not None:
             _check_identity(newest.folder, checkpoints.progress_of(newest.folder)["identity"], saving.identity)
         return newest
@@ -230,35 +244,79 @@ def _resumed(model: Any, optimizer: Any, saving: Saving) -> Outcome:
     found = checkpoints.agreed(own)
     if found.folder is None:
         return Outcome(passed_over=found.passed_over)
-    progress = checkpoints.restore(found.folder, model, optimizer)
-    return _outcome(progress, len(progress["curve"]), found.passed_over, found.lost)
+    outcome = _restored(found.folder, model, optimizer, job.steps)
+    outcome.resumed_at, outcome.passed_over = len(outcome.curve), found.passed_over
+    outcome.lost += found.lost
+    return outcome
 
 
-def _progress(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "consumed": outcome.consumed,
-        "curve": [astuple(report) for report in outcome.curve],
-        "resumed_at": outcome.resumed_at,
-        "passed_over": outcome.passed_over,
-        "lost": outcome.lost,
-    }
+@dataclass(slots=True)
+class _Progress:
+    """What a save in a folder says of the outcome so far; with the log beside it, no more at the end than at first."""
+
+    folder: Path
+    outcome: Outcome
+    identity: Mapping[str, str]
+    log: Log[StepReport] | None = None
+    counted: int = 0  # steps that `digest` is over
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def __call__(self) -> dict[str, Any]:
+        outcome = self.outcome
+        if self.log is None:
+            self.log = Log(self.folder / LOG, StepReport, outcome.curve[: outcome.resumed_at])
+        for step in outcome.steps[self.counted :]:
+            self.digest.update(step.tobytes())
+        self.counted = len(outcome.steps)
+        return {
+            "curve": self.log.extend(outcome.curve),
+            "consumed_sha256": self.digest.hexdigest(),
+            "resumed_at": outcome.resumed_at,
+            "passed_over": outcome.passed_over,
+            "lost": outcome.lost,
+            "identity": dict(self.identity),
+        }
+
+
+def _log_fault(save: Path) -> str:
+    try:
+        Log.read(save.parent / LOG, StepReport, checkpoints.progress_of(save)["curve"])
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _restored(save: Path, model: Any, optimizer: Any, steps: Sequence[Rows]) -> Outcome:
+    """The outcome up to a save, whose weights and states go where they belong. Every process calls it.
+
+    Raises `TrainingError` where other examples went through the model than `steps` has.
+    """
+    progress = checkpoints.restore(save, model, optimizer)
+
+    def read() -> list[StepReport]:
+        return Log.read(save.parent / LOG, StepReport, progress["curve"])
+
+    curve = checkpoints.agreed(read)
+    taken = list(steps[: len(curve)])
+    if sha256(Steps.of(taken).rows.tobytes()) != progress["consumed_sha256"]:
+        raise TrainingError(f"checkpoint {save}: was trained on other examples; remove it to start this phase afresh")
+    return Outcome(taken, curve, progress["resumed_at"], progress["passed_over"], progress["lost"])
 
 
 def save_end(job: Job, model: Any, outcome: Outcome, state: OptimizerState) -> None:
     """Saves a phase that was trained to its end, for a process that could not do with it what it had to."""
     saving = job.saving
-    progress = _progress(outcome) | {"identity": dict(saving.identity)}
+    progress = _Progress(saving.folder, outcome, saving.identity)
     checkpoints.save_state(saving.folder, len(outcome.curve), model, state, progress, saving.keep)
 
 
-def ended(model: Any, settings: Training, end: Path) -> tuple[Outcome, OptimizerState]:
+def ended(model: Any, job: Job, end: Path) -> tuple[Outcome, OptimizerState]:
     """What `train` returned in the processes that saved their phase's end there; its weights go into `model`."""
-    optimizer = optimizers.of(model, settings)
-    found = checkpoints.newest(end, allow_inexact=False)
+    optimizer = optimizers.of(model, job.settings)
+    found = checkpoints.newest(end, False, _log_fault)
     if found.folder is None:
         raise AssertionError(f"{end}: the processes ended well and left nothing whole: {found.passed_over}")
-    progress = checkpoints.restore(found.folder, model, optimizer)
-    outcome = _outcome(progress, progress["resumed_at"], progress["passed_over"], [])
+    outcome = _restored(found.folder, model, optimizer, job.steps)
     return outcome, checkpoints.optimizer_state(optimizer)
 
 
@@ -273,12 +331,6 @@ def _check_identity(folder: Path, found: Mapping[str, str], expected: Mapping[st
             f"checkpoint {folder}: was saved by another step, remove it to start this one afresh; "
             f"what differs: {'; '.join(differing)}"
         )
-
-
-def _outcome(progress: Mapping[str, Any], resumed_at: int, passed_over: list[str], lost: list[str]) -> Outcome:
-    consumed = [Instance(*entry) for entry in progress["consumed"]]
-    curve = [StepReport(*entry) for entry in progress["curve"]]
-    return Outcome(consumed, curve, resumed_at, passed_over, [*progress["lost"], *lost])
 
 
 @contextmanager

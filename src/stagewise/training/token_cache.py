@@ -1,59 +1,66 @@
 """Encoded stages, kept on this machine under the digest of all that decides them.
 
-    encoded = kept(caches / "tokens", {"stages": {"a": "9f3c…"}, "tokenizer": {…}, …}, lambda: encode(…))
+    encoded = kept(home / "tokens", {"stages": {"a": "9f3c…"}, "tokenizer": {…}, …}, lambda: encode(…))
 
-Every phase of every arm and seed trains on the same tokens: they are made once. A file that is damaged is
-made again.
+    tokens/3b7e…/a.ids.npy  a.positions.npy  a.ends.npy  …  whole.json
+
+Every phase of every arm and seed, in whatever process, trains on the same tokens: they are made once, and mapped into
+memory, of which they take what is being read. A file that is damaged is made again.
 """
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
+import numpy as np
 
 from stagewise.atomic import written
-from stagewise.hashing import digest_json, sha256_file
-from stagewise.model.templates import Encoded, Example
+from stagewise.hashing import digest_json, folder_digests
+from stagewise.model.templates import Encoded
 
 Stages = dict[str, Encoded]
+WHOLE = "whole.json"
+ARRAYS = tuple(each.name for each in fields(Encoded) if each.name not in ("dropped", "truncated"))
 
 
 def kept(folder: Path, decides: Mapping[str, Any], make: Callable[[], Stages]) -> Stages:
-    path = folder / f"{digest_json(decides)}.safetensors"
+    path = folder / digest_json(decides)
     try:
-        if path.with_suffix(".sha256").read_text() == sha256_file(path):
-            return _unpacked(safetensors.torch.load_file(path))
-    except (OSError, SafetensorError):
+        return load(path)
+    except (OSError, ValueError):
         pass  # never made, or not to its end
     made = make()
-    with written(path) as partial:
-        safetensors.torch.save_file(_packed(made), partial)
-        digest = sha256_file(partial)
-    path.with_suffix(".sha256").write_text(digest)
+    save(path, made)
     return made
 
 
-def _packed(stages: Stages) -> dict[str, torch.Tensor]:
-    """Of each stage: its tokens end to end; of each example its line, length and prompt; what was left out."""
-    tensors = {}
-    for name, stage in stages.items():
-        rows = [[position, len(each.ids), each.prompt] for (_, position), each in stage.usable.items()]
-        tensors[f"{name}.ids"] = torch.tensor([token for each in stage.usable.values() for token in each.ids])
-        tensors[f"{name}.rows"] = torch.tensor(rows).reshape(-1, 3)
-        tensors[f"{name}.counts"] = torch.tensor([stage.dropped, stage.truncated])
-    return tensors
+def save(path: Path, stages: Mapping[str, Encoded]) -> None:
+    with written(path) as partial:
+        partial.mkdir()
+        for name, stage in stages.items():
+            for array in ARRAYS:
+                np.save(partial / f"{name}.{array}.npy", getattr(stage, array), allow_pickle=False)
+        counts = {name: [stage.dropped, stage.truncated] for name, stage in stages.items()}
+        told = {"stages": counts, "files": folder_digests(partial)}
+        (partial / WHOLE).write_text(json.dumps(told))
 
 
-def _unpacked(tensors: Mapping[str, torch.Tensor]) -> Stages:
-    stages = {}
-    for name in (key.removesuffix(".ids") for key in tensors if key.endswith(".ids")):
-        ids, usable, start = tensors[f"{name}.ids"].tolist(), {}, 0
-        for position, length, prompt in tensors[f"{name}.rows"].tolist():
-            usable[name, position] = Example(tuple(ids[start : start + length]), prompt)
-            start += length
-        dropped, truncated = tensors[f"{name}.counts"].tolist()
-        stages[name] = Encoded(usable, dropped, truncated)
-    return stages
+def load(path: Path) -> Stages:
+    """Raises `OSError` or `ValueError` for what is not whole."""
+    told = json.loads((path / WHOLE).read_bytes())
+    found = folder_digests(path)
+    found.pop(WHOLE)
+    if found != told["files"]:
+        raise ValueError(f"{path}: does not have the digests that it was written with")
+    return {
+        name: Encoded(
+            **{array: _mapped(path / f"{name}.{array}.npy") for array in ARRAYS}, dropped=dropped, truncated=truncated
+        )
+        for name, (dropped, truncated) in told["stages"].items()
+    }
+
+
+def _mapped(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
