@@ -22,7 +22,7 @@ def trained() -> tuple[Any, Any]:
 def save(folder: Path, *steps: int, keep: int = 5) -> None:
     layer, optimizer = trained()
     for step in steps:
-        checkpoints.save(folder, step, layer, optimizer, {"consumed": [step]}, keep)
+        checkpoints.save(folder, step, layer, optimizer, lambda step=step: {"steps": [step]}, keep)
 
 
 def newest(folder: Path, allow_inexact: bool = False) -> checkpoints.Found:
@@ -38,7 +38,7 @@ def test_what_is_saved_is_restored(tmp_path: Path) -> None:
     torch.manual_seed(123)
     path = newest(tmp_path).folder
     assert path is not None
-    assert checkpoints.restore(path, fresh, fresh_optimizer)["consumed"] == [3]
+    assert checkpoints.restore(path, fresh, fresh_optimizer)["steps"] == [3]
     assert torch.equal(fresh.weight, layer.weight)
     ours, theirs = (checkpoints.optimizer_state(each)[0] for each in (fresh_optimizer, optimizer))
     assert ours.keys() == theirs.keys()

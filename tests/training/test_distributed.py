@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import numpy as np
 import pytest
 import torch
 from helpers.models import loaded
 from helpers.rounding import STRAY, UNITS, WRONG, apart, astray
 
 from stagewise.config import Compute, Training
-from stagewise.curriculum.order import Instance
+from stagewise.curriculum.order import Rows
 from stagewise.errors import ConfigError, TrainingError
 from stagewise.model import loading
 from stagewise.model.device import set_up
-from stagewise.model.templates import Example
+from stagewise.model.templates import Examples, packed
 from stagewise.training import distributed, loop, openmp
 from stagewise.training.distributed import Shared
 from stagewise.training.job import Job, Saving, Schedule
@@ -40,18 +41,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def rows(*instances: tuple[int, int]) -> Rows:
+    """Of the first stage: position and epoch of each."""
+    return np.array([[0, *each] for each in instances], dtype=np.int32)
+
+
 def job(checkpoint: Path, folder: Path, count: int = 5, **changes: Any) -> Shared:
     """`count` steps of four examples and one of a single one, so that a process has nothing to do in it."""
     generator = torch.Generator().manual_seed(5)
-    examples = {}
+    usable = []
     for position in range(8):
         ids = torch.randint(3, 20, (4 + (position * 7) % 12,), generator=generator).tolist()
-        examples["a", position] = Example((*ids, 1), len(ids) // 4)
-    steps = [tuple(Instance("a", (2 * index + k) % 8, index) for k in range(4)) for index in range(count)]
+        usable.append(([*ids, 1], position, len(ids) // 4))
+    steps = [rows(*(((2 * index + k) % 8, index) for k in range(4))) for index in range(count)]
     settings = Training(**({"batch_size": 4, "learning_rate": 1e-2, "processes": 2} | changes))
     made = Job(
-        steps=(*steps, (Instance("a", 0, 9),)),
-        examples=examples,
+        steps=(*steps, rows((0, 9))),
+        examples=Examples([packed(usable, [], 0, 0)]),
         pad=0,
         settings=settings,
         schedule=Schedule(0, count + 1),
@@ -96,7 +102,7 @@ def test_two_processes_do_what_one_does(strategy: str, optimizer: str, checkpoin
     told: list[int] = []
     given = job(checkpoint, tmp_path, strategy=strategy, optimizer=optimizer, save_steps=4, micro_batch_tokens=16)
     found, two = together(given, tmp_path, lambda report: told.append(report.step))
-    assert two.consumed == one.consumed
+    assert np.array_equal(two.consumed, one.consumed)
     assert furthest(two, one) < UNITS
     assert [report.loss_tokens for report in two.curve] == [report.loss_tokens for report in one.curve]
     assert told == [1, 2, 3, 4, 5, 6]
@@ -111,10 +117,11 @@ def test_two_processes_do_what_one_does(strategy: str, optimizer: str, checkpoin
 def test_one_other_example_in_one_step_is_seen(checkpoint: Path, tmp_path: Path) -> None:
     given = job(checkpoint, tmp_path / "one")
     wanted, one = alone(given)
-    (*before, (*kept, last)) = given.job.steps[:3]
-    other = Instance("a", (last.position + 1) % 8, last.epoch)
+    (*before, third) = given.job.steps[:3]
+    other = third.copy()
+    other[-1, 1] = (other[-1, 1] + 1) % 8
     found, outcome = alone(
-        changed(given, saves=tmp_path / "two", steps=(*before, (*kept, other), *given.job.steps[3:]))
+        changed(given, saves=tmp_path / "two", steps=(*before, other, *given.job.steps[3:]))
     )
     assert furthest(outcome, one) > WRONG
     assert way(given, found, wanted) > 100 * STRAY
@@ -158,8 +165,8 @@ def test_an_error_in_following_the_processes_ends_them(checkpoint: Path, tmp_pat
 
     with pytest.raises(ValueError, match="the server is gone"):
         together(job(checkpoint, tmp_path, count=5000), tmp_path, fail)
-    (saved,) = (tmp_path / "saves").iterdir()
-    assert json.loads((saved / "progress.json").read_bytes())["curve"][-1][0] < 5000
+    (saved,) = (tmp_path / "saves").glob("step-*")
+    assert json.loads((saved / "progress.json").read_bytes())["curve"]["count"] < 5000
 
 
 def test_a_mistake_that_a_process_finds_is_told_in_its_words(checkpoint: Path, tmp_path: Path) -> None:
@@ -180,8 +187,8 @@ def test_a_signal_has_the_processes_save(checkpoint: Path, tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt, match="rerun the same command to resume"):
         together(given, tmp_path, interrupt)
     assert signal.getsignal(signal.SIGTERM) is before
-    (saved,) = (tmp_path / "saves").iterdir()
-    assert 0 < json.loads((saved / "progress.json").read_bytes())["curve"][-1][0] < 5000
+    (saved,) = (tmp_path / "saves").glob("step-*")
+    assert 0 < json.loads((saved / "progress.json").read_bytes())["curve"]["count"] < 5000
 
 
 WAITING = """
@@ -205,9 +212,9 @@ def test_two_machines_meet(checkpoint: Path, tmp_path: Path) -> None:
     said = [process.communicate(timeout=120)[1] for process in waiting]
     assert [process.returncode for process in waiting] == [0, 0], said
     model = loading.load(checkpoint).model
-    outcome, _ = loop.ended(model, given.job.settings, tmp_path / "0" / "end")
+    outcome, _ = loop.ended(model, given.job, tmp_path / "0" / "end")
     wanted, one = alone(job(checkpoint, tmp_path / "one"))
-    assert outcome.consumed == one.consumed
+    assert np.array_equal(outcome.consumed, one.consumed)
     assert way(given, model, wanted) < STRAY
     assert not (tmp_path / "1" / "end").exists()
 

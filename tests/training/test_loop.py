@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers.models import FAMILIES, loaded, model
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import TrainingArguments, get_scheduler
 
 from stagewise.config import Compute, Training
-from stagewise.curriculum.order import Instance, Step
+from stagewise.curriculum.order import Rows, Steps
 from stagewise.errors import ConfigError, TrainingError
 from stagewise.hashing import weights_digest
 from stagewise.model import loading
@@ -32,19 +33,21 @@ def accelerator() -> Any:
     return set_up(Compute(device="cpu", threads=1))
 
 
-def examples(count: int = 8) -> dict[tuple[str, int], Example]:
+def examples(count: int = 8) -> dict[tuple[int, int], Example]:
     """Examples of lengths 4 to 15, the first quarter of each being prompt."""
     generator = torch.Generator().manual_seed(5)
     made = {}
     for position in range(count):
         length = 4 + (position * 7) % 12
         ids = torch.randint(2, VOCABULARY, (length,), generator=generator).tolist()
-        made["a", position] = Example((*ids[:-1], 1), length // 4)
+        made[0, position] = Example((*ids[:-1], 1), length // 4)
     return made
 
 
-def steps(count: int, size: int = 4) -> list[Step]:
-    return [tuple(Instance("a", (2 * index + k) % 8, index) for k in range(size)) for index in range(count)]
+def steps(count: int, size: int = 4) -> list[Rows]:
+    return [
+        np.array([[0, (2 * index + k) % 8, index] for k in range(size)], dtype=np.int32) for index in range(count)
+    ]
 
 
 def settings(**changes: Any) -> Training:
@@ -112,9 +115,9 @@ def trained(
 def test_training_lowers_the_loss_and_counts_what_went_through(tmp_path: Path, accelerator: Any) -> None:
     outcome = run(model("llama", VOCABULARY), tmp_path, accelerator)
     assert outcome.curve[-1].loss < outcome.curve[0].loss
-    assert outcome.consumed == [instance for step in steps(6) for instance in step]
+    assert np.array_equal(outcome.consumed, Steps.of(steps(6)).rows)
     lengths = {key: len(example.ids) for key, example in examples().items()}
-    assert outcome.total("tokens") == sum(lengths[instance.example] for instance in outcome.consumed)
+    assert outcome.total("tokens") == sum(lengths[stage, position] for stage, position, _ in outcome.consumed.tolist())
     assert outcome.total("examples") == 24
 
 
@@ -146,7 +149,7 @@ def test_a_broken_run_goes_on_to_the_same_bits(tmp_path: Path, accelerator: Any,
     assert outcome.resumed_at == 4
     assert told == [1, 2, 3, 4, 5, 6]
     assert equal(weights(resumed), weights(whole))
-    assert outcome.consumed == expected.consumed
+    assert np.array_equal(outcome.consumed, expected.consumed)
     assert [report.loss for report in outcome.curve] == [report.loss for report in expected.curve]
 
 

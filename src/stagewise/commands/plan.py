@@ -13,9 +13,11 @@ Its order digests are those that the train runs will record. `probe` tries the m
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from stagewise import self_check
 from stagewise.config import Config, parse
@@ -26,7 +28,7 @@ from stagewise.curriculum.confounds import in_words
 from stagewise.data.sources import load_items, load_traces
 from stagewise.model import loading
 from stagewise.model.device import device_kind, set_up
-from stagewise.model.templates import Encoded
+from stagewise.model.templates import Encoded, Examples
 from stagewise.report import tables
 from stagewise.steps import examples
 from stagewise.steps.split import token_counter
@@ -75,10 +77,10 @@ def show(config_path: Path, as_json: bool, probe: bool) -> str:
     header = ["seed", "arm", "phase", "stages", "examples", "steps", "tokens", "epochs", "order sha256"]
     rows = [row for each in planned for row in _rows(each, config, encoded)]
     first = [each for each in planned if each.seed == config.seeds[0]]
-    sentences = [in_words(each.arm, each.separations) for each in first]
+    sentences = [in_words(each.arm, each.separations, config.against(each.arm)) for each in first]
     lines = [tables.aligned([header, *rows]), "", *sentences]
     if probed:
-        total = sum(_counts(phase, config, each.arm, encoded)["tokens"] for each in planned for phase in each.phases)
+        total = sum(_counts(phase, encoded)["tokens"] for each in planned for phase in each.phases)
         lines += ["", *_probe_lines(probed, planned[0].arm, total)]
     return "\n".join(lines)
 
@@ -100,19 +102,19 @@ def _probe(config: Config, loaded: loading.Loaded, encoded: Mapping[str, Encoded
     accelerator = set_up(config.compute)
     loaded.model.to(accelerator.device)
     ways = self_check.found(loaded, store.caches(), config.compute.device)
-    examples = {key: example for stage in encoded.values() for key, example in stage.usable.items()}
+    lengths = _lengths(encoded)
 
     def longest(phase: order.Phase) -> float:
-        return sum(len(examples[instance.example].ids) for instance in phase.instances) / len(phase.steps)
+        return int(lengths(phase.rows).sum()) / len(phase.sizes)
 
     phase = max(planned.phases, key=longest)
     with tempfile.TemporaryDirectory() as folder:
         job = Job(
             steps=phase.steps[:UPDATES],
-            examples=examples,
+            examples=Examples(list(encoded.values())),
             pad=loaded.tokenizer.pad_token_id,
             settings=config.training,
-            schedule=Schedule(0, len(phase.steps)),
+            schedule=Schedule(0, len(phase.sizes)),
             seed=planned.seed,
             saving=Saving(Path(folder), None, keep=1, allow_inexact=False),
             layouts=ways.layouts,
@@ -143,25 +145,41 @@ def _probe_json(probe: Probe) -> dict[str, Any]:
     return {"self_check": probe.ways.facts, "phase": probe.phase, "updates": updates, "device": probe.device}
 
 
-def _counts(phase: order.Phase, config: Config, arm: str, encoded: Mapping[str, Encoded]) -> dict[str, Any]:
-    lengths = {key: len(example.ids) for stage in encoded.values() for key, example in stage.usable.items()}
-    epochs = config.epochs(arm)
+def _lengths(encoded: Mapping[str, Encoded]) -> Callable[[order.Rows], order.Numbers]:
+    """The tokens of each instance."""
+    stages = list(encoded.values())
+
+    def lengths(rows: order.Rows) -> order.Numbers:
+        found = np.zeros(len(rows), np.int64)
+        for number, stage in enumerate(stages):
+            here = rows[:, 0] == number
+            found[here] = stage.lengths[stage.of(rows[here, 1])]
+        return found
+
+    return lengths
+
+
+def _counts(phase: order.Phase, encoded: Mapping[str, Encoded]) -> dict[str, Any]:
+    uses = np.bincount(phase.rows[:, 0], minlength=len(encoded)) / [len(stage) for stage in encoded.values()]
+    epochs = dict(zip(encoded, uses.tolist(), strict=True))
     return {
         "phase": phase.index,
         "stages": list(phase.stages),
-        "examples": len(phase.instances),
-        "steps": len(phase.steps),
-        "tokens": sum(lengths[instance.example] for instance in phase.instances),
-        "epochs": [epochs[stage] for stage in phase.stages],
-        "order_sha256": phase.order_digest,
+        "examples": len(phase.rows),
+        "steps": len(phase.sizes),
+        "tokens": int(_lengths(encoded)(phase.rows).sum()),
+        "epochs": [round(epochs[stage], 2) for stage in phase.stages],
+        "order_sha256": order.order_digest(list(encoded), phase.rows),
     }
 
 
 def _rows(planned: Planned, config: Config, encoded: Mapping[str, Encoded]) -> list[list[str]]:
     rows = []
     for phase in planned.phases:
-        counts = _counts(phase, config, planned.arm, encoded)
-        names, epochs = ("+".join(map(str, counts[key])) for key in ("stages", "epochs"))
+        counts = _counts(phase, encoded)
+        names, epochs = (
+            "+".join(map(shown, counts[key])) for key, shown in (("stages", str), ("epochs", "{:g}".format))
+        )
         numbers = [f"{counts[key]:,}" for key in ("examples", "steps", "tokens")]
         digest = f"{counts['order_sha256'][:12]}…"
         rows.append([str(planned.seed), planned.arm, str(phase.index), names, *numbers, epochs, digest])
@@ -169,9 +187,11 @@ def _rows(planned: Planned, config: Config, encoded: Mapping[str, Encoded]) -> l
 
 
 def _as_json(planned: Planned, config: Config, encoded: Mapping[str, Encoded]) -> dict[str, Any]:
+    names = list(encoded)
     phases = [
-        _counts(phase, config, planned.arm, encoded)
-        | {"order": [[f"{stage}:{position}" for stage, position, _ in step] for step in phase.steps]}
+        _counts(phase, encoded)
+        | {"order": [[f"{names[stage]}:{position}" for stage, position, _ in step.tolist()] for step in phase.steps]}
         for phase in planned.phases
     ]
-    return {"seed": planned.seed, "arm": planned.arm, "separations": planned.separations, "phases": phases}
+    told = {"seed": planned.seed, "arm": planned.arm, "against": config.against(planned.arm)}
+    return told | {"separations": planned.separations, "phases": phases}

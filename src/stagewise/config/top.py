@@ -1,5 +1,6 @@
 """The top level of a config."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -135,6 +136,25 @@ class Config(Section):
         if isinstance(arm, Controlled):
             return {"control": value["control"] | {"of": self.definition(arm.control.of)}}
         return value | {"stages": [list(stages) for stages in self.phases(name)]}
+
+    def most_instances(self, name: str, examples: Mapping[str, int]) -> int:
+        """How many instances the arm has at most, given how many examples each stage has."""
+        arm, epochs = self.arm(name), self.epochs(name)
+        if isinstance(arm, Controlled):
+            return self.most_instances(arm.control.of, examples)
+        if not isinstance(arm, Phased):
+            return sum(count * epochs[stage] for stage, count in examples.items())
+        phases = self.epochs_of_phases(name, arm)
+        count = sum(examples[stage] * times for phase in phases for stage, times in phase.items())
+        return round(count / (1 - arm.replay.share)) + len(phases) if arm.replay else count
+
+    def epochs_of_phases(self, name: str, arm: Phased) -> list[dict[str, int]]:
+        """How often each phase of the arm trains on each example of its stages."""
+        usual, told = self.epochs(name), arm.phases or (None,) * len(self.phases(name))
+        return [
+            own if isinstance(own, dict) else {stage: usual[stage] for stage in stages}
+            for stages, own in zip(self.phases(name), told, strict=True)
+        ]
 
     def epochs(self, name: str) -> dict[str, int]:
         """How often the arm trains on each example of a stage, where its phases do not say otherwise."""

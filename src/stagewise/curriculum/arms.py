@@ -80,11 +80,9 @@ def _drafts(material: Material, name: str) -> Drafts:
 def _phased(material: Material, name: str, arm: Phased) -> Drafts:
     """Of each phase its epochs one after the other, and what it replays."""
     rounds, before, drafts = Counter[tuple[str, ...]](), list[str](), Drafts()
-    own = arm.phases or [None] * len(material.stages)
-    for number, (stages, told) in enumerate(zip(material.config.phases(name), own, strict=True), start=1):
-        epochs = told if isinstance(told, dict) else material.config.epochs(name)
-        rows = [empty()]
-        for epoch in range(max(epochs[stage] for stage in stages)):
+    for number, epochs in enumerate(material.config.epochs_of_phases(name, arm), start=1):
+        stages, rows = tuple(epochs), [empty()]
+        for epoch in range(max(epochs.values())):
             taken = tuple(stage for stage in stages if epochs[stage] > epoch)
             rows.append(_epoch(material, taken, arm, rounds[taken]))
             rounds[taken] += 1
@@ -110,8 +108,9 @@ def _replayed(material: Material, rows: Rows, earlier: Sequence[str], share: flo
     """With examples of earlier stages at places drawn at random, so many that they are `share` of all."""
     pool = material.rows(earlier)
     extra = round(len(rows) * share / (1 - share)) if len(pool) else 0
-    rounds = [pool[permutation(len(pool), f"{salt}/replay/{number}")] for number in range(-(-extra // (len(pool) or 1)))]
-    together = np.concatenate([rows, *rounds])[: len(rows) + extra]
+    rounds = range(-(-extra // max(1, len(pool))))
+    repeats = [pool[permutation(len(pool), f"{salt}/replay/{number}")] for number in rounds]
+    together = np.concatenate([rows, *repeats])[: len(rows) + extra]
     places = np.sort(permutation(len(together), f"{salt}/places")[:extra])
     mixed = np.empty_like(together)
     own = np.ones(len(together), dtype=bool)

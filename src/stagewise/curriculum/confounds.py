@@ -36,7 +36,7 @@ def separations(arm: Sequence[Phase], against: Sequence[Phase], scope: str) -> l
         found.append("the phases' smaller last steps stand at other places")
     elif flat != other_flat:
         found.append("steps of other sizes")
-    spacing, other_spacing = _spacing(arm), _spacing(curriculum)
+    spacing, other_spacing = _spacing(arm), _spacing(against)
     if spacing != other_spacing:
         found.append(f"{SPACING}{spacing} apart, against {other_spacing}")
     return found

@@ -7,7 +7,7 @@ An *instance* is one use of one example. A phase holds its instances in the orde
         0         1      0
 
 Orders are drawn from SHAKE-256 alone (FIPS 202), so they are the same on every platform and for every version of
-Python and NumPy. docs/arms.md gives the rules of the draw and the digests in ten lines each, and a test holds both to it.
+Python and NumPy. docs/arms.md gives the draw and the digests in ten lines each, and a test holds this module to them.
 """
 
 import hashlib

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewise.analysis.statistics import wilson
+from stagewise.config import BASELINE
 from stagewise.curriculum.confounds import in_words
 from stagewise.export import Study, artifacts
 from stagewise.hashing import digest_json
@@ -73,7 +74,7 @@ def _baseline(study: Study) -> dict[str, Any]:
     trained = study.of_kind("train")
     facts = {name: each.facts(TrainFacts) for name, each in trained.items()}
     final = {name: each for name, each in facts.items() if each.phase == each.phases > 0}
-    separations = {each.arm: each.separations for each in final.values()}
+    arms = {each.arm: each for each in final.values()}
     return {
         "base_models": [
             {
@@ -89,10 +90,10 @@ def _baseline(study: Study) -> dict[str, Any]:
         ],
         "arms": {
             arm: {
-                "differs": in_words(arm, found),
+                "differs": in_words(arm, found.separations, found.against or BASELINE),
                 "final_checkpoints": [name for name, each in final.items() if each.arm == arm],
             }
-            for arm, found in separations.items()
+            for arm, found in arms.items()
             if arm != study.config["primary"]["arm"]
         },
     }

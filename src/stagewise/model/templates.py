@@ -66,7 +66,7 @@ TEMPLATES: Mapping[str, Template] = {
 class Example:
     """One training example as tokens: `ids[:prompt]` is given, `ids[prompt:]` is completion and EOS."""
 
-    ids: Tokens
+    ids: Tokens | Sequence[int]
     prompt: int
 
     def labels(self, loss_on: str) -> list[int]:
@@ -235,8 +235,8 @@ def check_lengths(stages: Mapping[str, Encoded], positions: int | None) -> None:
         if (length := int(stage.lengths[longest])) > positions:
             raise TrainingError(
                 f"stage {name}, line {stage.positions[longest] + 1}: found {length} tokens, expected at most the "
-                f"{positions} that the model is made for; set training.max_length to {positions}, and training.too_long "
-                "to drop or truncate"
+                f"{positions} that the model is made for; set training.max_length to {positions}, and "
+                "training.too_long to drop or truncate"
             )
 
 

@@ -71,7 +71,9 @@ class TrainFacts(CheckpointFacts):
     model_source: Files | None = None
     """Of the base: the files of a local model."""
     separations: list[str] = Field(default_factory=list)
-    """What separates the arm from `curriculum`, in words."""
+    """What separates the arm from the one that it is held against, in words."""
+    against: str | None = None
+    """That arm: the one whose control this is, or else `curriculum`; none for the base."""
     examples_left_out: dict[str, dict[str, Count]] = Field(default_factory=dict)
     """By stage: how many were dropped, and how many truncated, since they are too long."""
     layout: Layout | None = None

@@ -1,6 +1,6 @@
 """The manifest: what a run was made from and what it made, as digests, in one canonical JSON file. Pure.
 
-    {"schema": "stagewise.manifest/3", "kind": "eval", "fingerprint": "9c1e…", "experiment_id": "3",
+    {"schema": "stagewise.manifest/4", "kind": "eval", "fingerprint": "9c1e…", "experiment_id": "3",
      "config": {…}, "code": {…}, "environment": {…}, "machine": {…},
      "inputs": {"runs": {"train": {"run_id": "…", "manifest_sha256": "…"}}, "datasets": {…}},
      "outputs": {"artifacts": {"predictions.jsonl": {"sha256": "…", "size": 51234}}, "model": null},
@@ -25,7 +25,7 @@ from stagewise.record import schemas
 from stagewise.record.facts import FACTS, AnyFacts
 from stagewise.record.frozen import Count, DatasetInput, Files, Frozen, Id, Machine, Number, Place, Reference, Sha256
 
-SCHEMA: Literal["stagewise.manifest/3"] = "stagewise.manifest/3"
+SCHEMA: Literal["stagewise.manifest/4"] = "stagewise.manifest/4"
 FILE = "manifest.json"
 Kind = Literal["split", "train", "eval", "report", "pipeline", "reproduction"]
 
@@ -116,7 +116,7 @@ class Times(Frozen):
 class Manifest(Frozen):
     """What a run was made from and what it made. Canonical JSON: UTF-8, sorted keys, no spaces."""
 
-    schema_: Annotated[Literal["stagewise.manifest/3"], Field(alias="schema")]
+    schema_: Annotated[Literal["stagewise.manifest/4"], Field(alias="schema")]
     kind: Kind
     fingerprint: Sha256 | None
     """sha256 over all that determines the step's result; null for a pipeline."""

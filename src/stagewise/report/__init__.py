@@ -17,7 +17,7 @@ from typing import Any
 from stagewise.analysis.paired import Interval
 from stagewise.analysis.scores import paired, scored
 from stagewise.analysis.statistics import Result, contrast, holm, mean_interval, wilson
-from stagewise.config import Primary
+from stagewise.config import BASELINE, Primary
 from stagewise.curriculum.confounds import in_words, is_control
 from stagewise.errors import DataError
 from stagewise.evaluation import predictions
@@ -44,7 +44,8 @@ class Checkpoint:
     counted: Mapping[str, int]  # training so far: examples, loss tokens, optimizer steps …
     curve: Sequence[tuple[int, float]]  # (step, loss) of its own phase
     multiset: str  # digest of the examples it was trained on so far, and how often
-    separations: Sequence[str]  # what separates its arm from `curriculum`
+    separations: Sequence[str]  # what separates its arm from the one that it is held against
+    against: str = BASELINE  # that arm
 
     @property
     def right(self) -> int:
@@ -67,7 +68,7 @@ def comparison(study: str, primary: Primary, checkpoints: Sequence[Checkpoint]) 
         if [row["item"] for row in each.rows] != items:
             raise DataError(f"{each.name} answered other items than {checkpoints[0].name}, expected one eval set")
     contrasts = _contrasts(primary, checkpoints)
-    arms = {each.arm: each.separations for each in reversed(checkpoints) if each.is_final}
+    arms = {each.arm: each for each in reversed(checkpoints) if each.is_final}
     compared = {
         "schema": SCHEMA,
         "study": study,
@@ -77,7 +78,7 @@ def comparison(study: str, primary: Primary, checkpoints: Sequence[Checkpoint]) 
         "contrasts": contrasts,
         "not_compared": _not_compared(primary, checkpoints, contrasts),
         # Of several seeds the first, whose spacing of repeats it tells.
-        "arms": {arm: in_words(arm, arms[arm]) for arm in sorted(arms)},
+        "arms": {arm: in_words(arm, each.separations, each.against) for arm, each in sorted(arms.items())},
         "checkpoints": [_compare(checkpoint) for checkpoint in checkpoints],
         "items": items,
     }
@@ -157,7 +158,7 @@ def _contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str,
     arms = arms if any(map(len, scores[primary.arm].values())) else []
     left_out = len(checkpoints[0].rows) - max(map(len, scores[primary.arm].values()), default=0)
     results = {arm: contrast(scores[primary.arm], scores[arm]) for arm in arms}
-    baselines = {arm: [each for each in (primary.arm, arm) if not _is_control(finals[each])] for arm in arms}
+    baselines = {arm: _baselines(finals, primary.arm, arm) for arm in arms}
     adjusted = holm({arm: result.test.p for arm, result in results.items() if arm != primary.against})
     return {
         f"{primary.arm} - {arm}": {
@@ -199,9 +200,18 @@ def _finals(checkpoints: Sequence[Checkpoint]) -> dict[str, dict[int, Checkpoint
     return finals
 
 
-def _is_control(chains: Mapping[int, Checkpoint]) -> bool:
-    """Whether, in every seed, nothing but order separates the arm from `curriculum`, and so from any other control."""
-    return all(is_control(each.separations) for each in chains.values())
+def _baselines(finals: Mapping[str, Mapping[int, Checkpoint]], one: str, other: str) -> list[str]:
+    """Which of two arms more than order separates from what both are held against: from each other, where one is held
+    against the other, and so from any other control of it."""
+    held = {each.against for arm in (one, other) for each in finals[arm].values()}
+    root = next((arm for arm in (one, other) if arm in held), BASELINE)
+
+    def alone(arm: str) -> bool:
+        return arm == root or all(
+            each.against == root and is_control(each.separations) for each in finals[arm].values()
+        )
+
+    return [arm for arm in (one, other) if not alone(arm)]
 
 
 def _comparable(primary: Primary, finals: Mapping[str, Mapping[int, Checkpoint]]) -> list[str]:

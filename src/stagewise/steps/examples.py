@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stagewise.config import Config
+from stagewise.curriculum.arms import Material, build
 from stagewise.curriculum.confounds import separations
-from stagewise.curriculum.order import Phase, build
+from stagewise.curriculum.order import Phase
 from stagewise.data.traces import Item, Trace, parse_items, parse_traces
 from stagewise.errors import TrainingError
 from stagewise.model import loading, templates
@@ -18,6 +19,7 @@ from stagewise.tracking.records import Record
 from stagewise.training import token_cache
 from stagewise.training.job import Schedule
 
+SIGNALS = ("steps", "characters", "tokens")
 ENCODING = ("template", "special_tokens_in_text", "loss_on", "max_length", "too_long")
 
 
@@ -66,7 +68,7 @@ def encode_stages(session: Session, split: Record, parent: Record, tokenizer: An
 def encode(config: Config, stages: Mapping[str, Sequence[Trace]], tokenizer: Any) -> dict[str, templates.Encoded]:
     encoded = {name: templates.encode(traces, tokenizer, config.training, name) for name, traces in stages.items()}
     for name, stage in encoded.items():
-        if not stage.usable:
+        if not len(stage):
             raise TrainingError(
                 f"stage {name}: all {stage.dropped} traces are longer than training.max_length "
                 f"{config.training.max_length} and dropped; raise it"
@@ -79,18 +81,19 @@ def left_out(encoded: Mapping[str, templates.Encoded]) -> dict[str, dict[str, in
 
 
 def plan_arm(config: Config, encoded: Mapping[str, templates.Encoded], arm: str, seed: int) -> tuple[Phase, ...]:
-    positions = {name: [position for _, position in stage.usable] for name, stage in encoded.items()}
-    return build(positions, config.epochs(arm), arm, config.stage_order(arm), seed, config.training.batch_size)
+    positions = {name: stage.positions for name, stage in encoded.items()}
+    signals = {signal: {name: stage.signals[signal] for name, stage in encoded.items()} for signal in SIGNALS}
+    return build(Material(config, positions, seed, signals), arm)
 
 
 def separated(config: Config, encoded: Mapping[str, templates.Encoded], arm: str, seed: int) -> list[str]:
-    """What separates the arm from `curriculum`, in words."""
-    phases, against = (plan_arm(config, encoded, each, seed) for each in (arm, "curriculum"))
+    """What separates the arm from the one that it is held against, in words."""
+    phases, against = (plan_arm(config, encoded, each, seed) for each in (arm, config.against(arm)))
     return separations(phases, against, config.training.schedule_scope)
 
 
 def schedule(config: Config, phases: tuple[Phase, ...], phase: int) -> Schedule:
-    counts = [len(each.steps) for each in phases]
+    counts = [len(each.sizes) for each in phases]
     if config.training.schedule_scope == "continuous":
         return Schedule(sum(counts[: phase - 1]), sum(counts))
     return Schedule(0, counts[phase - 1])

@@ -8,7 +8,7 @@ from stagewise.record.frozen import Stage
 from stagewise.record.manifest import Sealed
 from stagewise.tracking.datasets import DatasetRef
 
-ORDER = "order.json"
+ORDER = "order.npy"
 CURVE = "curve.json"
 STATE = "state/optimizer.safetensors"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stagewise.config import Config, resolved
+from stagewise.config import BASELINE, Config, resolved
 from stagewise.curriculum.targets import Target
 from stagewise.evaluation import predictions
 from stagewise.hashing import canonical_json
@@ -80,6 +80,7 @@ def _checkpoint(trained: Sealed, evaluated: Sealed) -> Checkpoint:
         counted=facts.counted_so_far,
         multiset=facts.multiset_sha256,
         separations=facts.separations,
+        against=facts.against or BASELINE,
         curve=[(point["step"], point["loss"]) for point in json.loads(trained.artifact(CURVE))],
     )
 

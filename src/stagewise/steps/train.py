@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 
 from stagewise import self_check
 from stagewise.config import Config
-from stagewise.curriculum.order import Instance, multiset_digest, order_digest
+from stagewise.curriculum import order
 from stagewise.curriculum.targets import Target, target_of
 from stagewise.errors import ConfigError, LineageError
 from stagewise.hashing import digest_json, seed_of
@@ -173,7 +174,7 @@ def _prepare(
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
     job = Job(
         steps=phases[wanted.phase - 1].steps,
-        examples={key: example for stage in encoded.values() for key, example in stage.usable.items()},
+        examples=templates.Examples(list(encoded.values())),
         pad=loaded.tokenizer.pad_token_id,
         settings=config.training,
         schedule=schedule(config, phases, wanted.phase),
@@ -186,6 +187,7 @@ def _prepare(
     on_cpu = device_kind(config.compute.device).startswith("cpu")
     facts = {
         "examples_left_out": left_out(encoded),
+        "against": config.against(wanted.arm),
         "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
         "self_check": parent.facts(TrainFacts).self_check,
         "layout": fastest(loaded.model, config.training, on_cpu, job.layouts),
@@ -251,7 +253,7 @@ def _finish(
     loading.save(loaded, checkpoint / FOLDER)
     loaded.tokenizer.save_pretrained(checkpoint / TOKENIZER)
     so_far = _order_so_far(parent, outcome)
-    (work / OUT / ORDER).write_text(json.dumps(so_far), encoding="utf-8")
+    (work / OUT / ORDER).write_bytes(order.encode(so_far))
     (work / OUT / CURVE).write_text(json.dumps([asdict(report) for report in outcome.curve]), encoding="utf-8")
     facts = TrainFacts(
         **facts_of(session.config, split, wanted, parent, so_far, outcome.curve),
@@ -274,12 +276,12 @@ def _finish(
         description,
         templates.answering(loaded.tokenizer, session.config.training),
     )
-    used = {instance.stage for instance in outcome.consumed}
+    used = stages_in(session.config, outcome.consumed)
     run.metrics(metrics(outcome.curve))
     return Made(
         facts=facts,
         model=model,
-        datasets=datasets(split.facts(SplitFacts).stages, sorted(used)),
+        datasets=datasets(split.facts(SplitFacts).stages, used),
         summary=summary,
         description=description,
         resumed=outcome.resumed_at > 0,
@@ -291,26 +293,29 @@ def facts_of(
     split: Sealed,
     wanted: Target,
     parent: Sealed | None,
-    order: Sequence[Sequence[Instance]],
+    consumed: Sequence[order.Rows],
     curve: Sequence[loop.StepReport],
 ) -> dict[str, Any]:
-    """What follows from the inputs, from `order`, the instances of each phase up to this one, and from the curve."""
+    """What follows from the inputs, from what each phase up to this one consumed, and from the curve."""
     counted = totals(curve)
     before = parent.facts(TrainFacts).counted_so_far if parent else dict.fromkeys(counted, 0)
+    stages, together = [stage.name for stage in config.split.stages], np.concatenate([order.empty(), *consumed])
     return wanted.facts | {
         "chain": chain(config, split, wanted),
         "source_sha256": split.facts(SplitFacts).source["sha256"],
-        "order_sha256": order_digest(order[-1] if order else []),
-        "multiset_sha256": multiset_digest([instance for phase in order for instance in phase]),
+        "order_sha256": order.order_digest(stages, consumed[-1] if consumed else order.empty()),
+        "multiset_sha256": order.multiset_digest(stages, together),
         "counted": counted,
         "counted_so_far": {key: value + before[key] for key, value in counted.items()},
         "allow_inexact": config.training.allow_inexact,
     }
 
 
-def _order_so_far(parent: Record | None, outcome: loop.Outcome) -> list[list[Instance]]:
-    """The instances that went through the model, a list for each phase up to this one."""
-    if parent is None:
-        return []
-    before = [[Instance(*entry) for entry in phase] for phase in json.loads(parent.artifact(ORDER))]
-    return [*before, outcome.consumed]
+def stages_in(config: Config, rows: order.Rows) -> list[str]:
+    """The names of the stages that instances are of, sorted."""
+    return sorted(config.split.stages[number].name for number in np.unique(rows[:, 0]).tolist())
+
+
+def _order_so_far(parent: Record | None, outcome: loop.Outcome) -> list[order.Rows]:
+    """The instances that went through the model, of each phase up to this one."""
+    return [] if parent is None else [*order.decode(parent.artifact(ORDER), ORDER), outcome.consumed]

@@ -26,7 +26,7 @@ from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 
 from stagewise.config import Training
-from stagewise.model.templates import IGNORED, Example
+from stagewise.model.templates import IGNORED, Encoded, Example, Table
 from stagewise.training.attention import known
 from stagewise.training.head import without_head
 
@@ -62,6 +62,11 @@ class Batching:
     def learned(self, example: Example) -> range:
         """The positions of the tokens that are learned. Nothing predicts the first, so it is never one of them."""
         return range(max(1, example.prompt) if self.loss_on == "completion" else 1, len(example.ids))
+
+    def learned_tokens(self, stage: Encoded) -> Table:
+        """How many of the tokens of each of its examples are learned, as `learned` has it."""
+        start = np.maximum(1, stage.prompts) if self.loss_on == "completion" else np.ones_like(stage.prompts)
+        return stage.lengths - start
 
 
 def fastest(model: Any, settings: Training, on_cpu: bool, layouts: Sequence[Layout]) -> Layout:

@@ -70,7 +70,7 @@ class Shared:
         saving, steps = job.saving, Steps.of(job.steps)
         np.savez(folder / STEPS, rows=steps.rows, ends=steps.ends)
         assert isinstance(job.examples, Examples)
-        token_cache.save(folder / TOKENS, dict(enumerate(job.examples.stages)))
+        token_cache.save(folder / TOKENS, {str(number): each for number, each in enumerate(job.examples.stages)})
         values = {
             "checkpoint": str(self.checkpoint),
             "compute": self.compute.model_dump(mode="json"),

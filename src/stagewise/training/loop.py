@@ -34,7 +34,7 @@ from stagewise.model.templates import Example
 from stagewise.training import checkpoints, optimizers
 from stagewise.training.attention import attending
 from stagewise.training.batching import Batching, backward
-from stagewise.training.job import Job, OptimizerState, Saving, Stored
+from stagewise.training.job import Job, OptimizerState, Stored
 from stagewise.training.log import Log
 
 LOG = "curve.log"

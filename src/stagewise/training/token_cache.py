@@ -63,4 +63,4 @@ def load(path: Path) -> Stages:
 
 
 def _mapped(path: Path) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # a plain view: a memmap is slow to slice

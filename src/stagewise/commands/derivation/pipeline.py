@@ -6,7 +6,7 @@ from typing import Any
 
 from stagewise.commands.derivation.code import step_digest
 from stagewise.commands.derivation.expected import Expected, config_of, hold, same
-from stagewise.config import Config, OwnBudget, resolved
+from stagewise.config import Config, resolved
 from stagewise.curriculum.targets import BASE, Target, target_of, targets
 from stagewise.model.device import DETERMINISM
 from stagewise.record.code import deciding
@@ -177,13 +177,12 @@ def _registered(config: Config, told: Mapping[str, Registered], trained: Sequenc
 
 
 def _same_examples(config: Config, last: Sequence[Sealed]) -> Iterator[Finding]:
-    """Order is the only difference: all arms of a seed saw the same examples, as often, in as many steps."""
-    first: dict[int | None, Sealed] = {}
+    """Order is the only difference: the arms of a seed that share their examples by how they are made saw the same, as
+    often, in as many steps."""
+    first: dict[tuple[str, int | None], Sealed] = {}
     for each in last:
         target = Target.of(each)
-        if isinstance(config.arms.get(target.arm), OwnBudget):
-            continue
-        against = first.setdefault(target.seed, each)
+        against = first.setdefault((config.shares_examples(target.arm), target.seed), each)
         for name in ("multiset_sha256", "counted_so_far.loss_tokens", "counted_so_far.optimizer_steps"):
             found, expected = (_at(sealed.manifest.facts, name) for sealed in (each, against))
             yield from same(f"{target.checkpoint}, {name}", found, expected)

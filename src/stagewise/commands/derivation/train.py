@@ -1,13 +1,16 @@
 """The order and multiset of the examples, from the config and the stages; what each step took, from its examples."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from stagewise.commands.derivation import checkpoint
 from stagewise.commands.derivation.expected import Expected, config_of, hold, kept, refused, same
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel
-from stagewise.curriculum.order import Instance, Phase
+from stagewise.curriculum.order import Phase, Rows, decode, empty
 from stagewise.curriculum.targets import Target, target_of
 from stagewise.data.traces import Trace
 from stagewise.hashing import digest_json
@@ -44,7 +47,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     made_of, curve = chain.made_from(sealed, "split"), curve_of(sealed)
     parent = chain.made_from(sealed, "parent") if target.phase else None
     follows: dict[str, Any] = {name: getattr(facts, name) for name in AS_TOLD if name in facts.model_fields_set}
-    order: list[list[Instance]] = []
+    order: list[Rows] = []
     stages = _stages(config, made_of, memo)
     follows |= {"model_source": None} if facts.model_source and not _has_files(config, parent) else {}
     if parent is None:
@@ -55,17 +58,17 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         yield from refused("the parent", lambda: determinants.check_parent(config, made_of, parent, wanted))
         encoded = _encoded(config, chain, made_of, parent, stages, memo)
         phases = kept(memo, ("plan", made_of.digest, _key(config), wanted), lambda: _planned(config, encoded, wanted))
-        order = [phase.instances for phase in phases[: wanted.phase]]
+        order = [phase.rows for phase in phases[: wanted.phase]]
         before = parent.facts(TrainFacts)
         follows |= {"self_check": before.self_check, "buffers": before.buffers}
         layouts = determinants.ways_of(parent).layouts
         if facts.layout not in layouts:
             yield Finding("manifest.json, facts.layout", str(facts.layout), f"one of {', '.join(layouts)}")
         follows["examples_left_out"] = examples.left_out(encoded)
+        follows["against"] = config.against(wanted.arm)
         follows["separations"] = examples.separated(config, encoded, wanted.arm, seed)
         yield from _steps(config, encoded, phases, wanted, curve)
-    recorded = sealed.json(ORDER)
-    yield from same(f"artifact {ORDER}", recorded, order)
+    yield from _order(decode(sealed.artifact(ORDER), ORDER), order)
     yield from _resumed(sealed, config, len(curve))
     expected = TrainFacts(
         **follows | step.facts_of(config, made_of, wanted, parent, order, curve),
@@ -76,7 +79,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         yield from same("manifest.json, facts.dtypes", facts.dtypes.weights, loop.WEIGHTS)
     vocabulary = len(checkpoint.tokenizer_of(chain, sealed))
     description = phase.describe(wanted, parent, expected, curve, vocabulary)
-    used = sorted({instance.stage for instance in order[-1]}) if order else []
+    used = step.stages_in(config, order[-1]) if order else []
     yield from hold(
         sealed,
         chain,
@@ -136,8 +139,7 @@ def _encoded(
 
 
 def _planned(config: Config, encoded: Mapping[str, templates.Encoded], wanted: Target) -> tuple[Phase, ...]:
-    epochs = config.epochs(wanted.arm)
-    count = sum(len(stage.usable) * epochs[name] for name, stage in encoded.items())
+    count = config.most_instances(wanted.arm, {name: len(stage) for name, stage in encoded.items()})
     if count > MOST:  # whoever wrote the record chose how many
         raise Underivable(f"the order of {count:,} examples; of more than {MOST:,} it is not recomputed")
     return examples.plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
@@ -153,16 +155,19 @@ def _steps(
     """What of each optimizer step follows from its examples and its place in the schedule; the first that differs."""
     settings, steps = config.training, phases[wanted.phase - 1].steps
     yield from same(f"artifact {CURVE}, steps", [report.step for report in curve], list(range(1, len(steps) + 1)))
-    usable = {key: example for stage in encoded.values() for key, example in stage.usable.items()}
     batching = Batching(layout="joined", limit=1, loss_on=settings.loss_on, pad=0)
     schedule = examples.schedule(config, phases, wanted.phase)
-    for index, (report, instances) in enumerate(zip(curve, steps, strict=False)):
-        taken = [usable[instance.example] for instance in instances]
-        follows: dict[str, float] = {
-            "examples": len(taken),
-            "loss_tokens": sum(len(batching.learned(example)) for example in taken),
-            "tokens": sum(len(example.ids) for example in taken),
-        }
+    rows = phases[wanted.phase - 1].rows
+    tokens, learned = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    for number, stage in enumerate(encoded.values()):
+        here = rows[:, 0] == number
+        which = stage.of(rows[here, 1])
+        tokens[here] = stage.lengths[which]
+        learned[here] = batching.learned_tokens(stage)[which]
+    ends = np.cumsum([0, *phases[wanted.phase - 1].sizes])
+    sums = [np.diff(np.r_[0, np.cumsum(each)][ends]).tolist() for each in (tokens, learned)]
+    for index, (report, taken, *of_step) in enumerate(zip(curve, steps, *sums, strict=False)):
+        follows: dict[str, float] = {"examples": len(taken), "loss_tokens": of_step[1], "tokens": of_step[0]}
         found = {name: getattr(report, name) for name in follows}
         rate = loop.learning_rate(settings, schedule.first + index, schedule.total)
         # Another C library's cosine may differ in the last bit.
@@ -170,6 +175,19 @@ def _steps(
             found["learning_rate"], follows["learning_rate"] = report.learning_rate, rate
         if found != follows:
             yield from same(f"artifact {CURVE}, step {index + 1}", found, follows)
+            return
+
+
+def _order(recorded: Sequence[Rows], order: Sequence[Rows]) -> Iterator[Finding]:
+    """The first instance that is another than follows."""
+    for number, (found, expected) in enumerate(itertools.zip_longest(recorded, order, fillvalue=empty()), start=1):
+        if not np.array_equal(found, expected):
+            place = next(
+                (place for place, pair in enumerate(zip(found, expected, strict=False)) if (pair[0] != pair[1]).any()),
+                min(len(found), len(expected)),
+            )
+            one, other = (each[place].tolist() if place < len(each) else "none" for each in (found, expected))
+            yield from same(f"artifact {ORDER}, phase {number}, instance {place}", one, other)
             return
 
 

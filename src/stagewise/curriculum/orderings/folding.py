@@ -1,6 +1,6 @@
 """Folding (DELT, arXiv 2506.21545): ascending, dealt to L layers in turn; each layer is a curriculum of its own.
 
-    ascending 0 1 2 3 4 5 6, 3 layers    0 3 6 · 1 4 · 2 5
+ascending 0 1 2 3 4 5 6, 3 layers    0 3 6 · 1 4 · 2 5
 """
 
 from typing import Any

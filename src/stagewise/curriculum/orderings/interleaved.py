@@ -1,6 +1,6 @@
-"""Round-robin: one example of each stage in turn, each stage in a random order; a stage that has no more is passed over.
+"""Round-robin: an example of each stage in turn, each stage at random; one that has no more is passed over.
 
-    stages a a a b b    a0 b0 a1 b1 a2
+stages a a a b b    a0 b0 a1 b1 a2
 """
 
 import numpy as np

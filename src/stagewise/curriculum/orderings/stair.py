@@ -1,6 +1,6 @@
 """Stair (arXiv 2605.30334): ascending in sections, with a folded window around each cut between them.
 
-    0 … n-1, 2 sections    ascending up to the window of round(n · ratio) on either side of n/2, there folded
+0 … n-1, 2 sections    ascending up to the window of round(n · ratio) on either side of n/2, there folded
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Zigzag (arXiv 2605.30334): folding with every second layer backwards, so that difficulty never jumps.
 
-    ascending 0 1 2 3 4 5 6, 3 layers    0 3 6 · 4 1 · 2 5
+ascending 0 1 2 3 4 5 6, 3 layers    0 3 6 · 4 1 · 2 5
 """
 
 from typing import Any
