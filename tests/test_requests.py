@@ -33,7 +33,7 @@ def test_a_file_is_read_with_one_request(proxy: Proxy, write_config: Any) -> Non
     stages, trained = base(write_config(study="read"))
     proxy.seen.clear()
     assert stages.artifact("rows.json")
-    assert trained.artifact("order.json")
+    assert trained.artifact("order.npy")
     assert [method for method, path in proxy.seen if "server-info" not in path] == ["GET", "GET"]
 
 

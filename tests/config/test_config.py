@@ -33,7 +33,7 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
         ({"seeds": [1, 1]}, "repeats one"),
         ({"arms": ["sideways"]}, "no arm 'sideways'; there are: curriculum, flat, reversed, shuffled"),
         ({"arms": {"mine": ["a", "b"]}}, "expected each of the stages ['a', 'b', 'c'] once"),
-        ({"arms": {"flat": ["a", "b", "c"]}}, "give the list another name"),
+        ({"arms": {"flat": ["a", "b", "c"]}}, "give the arm another name"),
         ({"data": {"train": {"generate": {"colour": "red"}}}}, "data.train.generate.colour: unknown key"),
         ({"Colour": "red"}, "Colour: unknown key"),
         ({"training": {"batch_size": True}}, "training.batch_size: found True"),

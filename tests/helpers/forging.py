@@ -158,7 +158,7 @@ class Forger:
         """A JSON artifact, by a function that changes the value or returns another."""
         value = json.loads(self.artifact(run, path))
         changed = change(value)
-        indent = None if path in ("order.json", "curve.json") else 1
+        indent = None if path == "curve.json" else 1
         self.put(
             run, path, json.dumps(value if changed is None else changed, indent=indent, ensure_ascii=False).encode()
         )

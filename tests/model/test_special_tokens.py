@@ -62,7 +62,7 @@ def test_an_eval_item_that_spells_one_is_refused_by_its_id() -> None:
 @pytest.mark.parametrize("text", SPELLINGS)
 def test_as_text_it_holds_no_special_token_and_the_templates_own_stay(kind: str, chat: str | None, text: str) -> None:
     made, asked = words(kind, chat), settings(template="chat" if chat else "plain", special_tokens_in_text="text")
-    (example,) = encode(traces(f"Say {text}!", answer=text), made, asked, "a").usable.values()
+    (example,) = encode(traces(f"Say {text}!", answer=text), made, asked, "a")
     prompt, completion = example.ids[: example.prompt], example.ids[example.prompt :]
     special = special_tokens(made)
     assert [special[each] for each in prompt if each in special] == (

@@ -23,7 +23,7 @@ def settings(**changes: Any) -> Training:
 def test_the_loss_is_on_the_completion_and_its_eos(template: str, kind: str) -> None:
     words = tokenizer(kind)
     ending = "#### 3" if template == "gsm8k" else "3"
-    (example,) = encode([trace()], words, settings(template=template), "a").usable.values()
+    (example,) = encode([trace()], words, settings(template=template), "a")
     assert words.decode(example.ids) == f"What is 1+2?\n1+2=3\n{ending}<eos>"
     labels = example.labels("completion")
     learned = [label for label in labels if label != IGNORED]
@@ -37,21 +37,21 @@ def test_a_chat_template_is_the_tokenizers_own() -> None:
     words.chat_template = (
         "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}= {% endif %}"
     )
-    (example,) = encode([trace()], words, settings(template="chat"), "a").usable.values()
+    (example,) = encode([trace()], words, settings(template="chat"), "a")
     assert words.decode(example.ids[example.prompt :]) == "1+2=3\n3<eos>"
     assert words.decode(example.ids[: example.prompt]).endswith("= ")
 
 
 def test_evaluation_gives_the_very_tokens_that_training_gave() -> None:
     words = tokenizer("bpe")
-    (example,) = encode([trace()], words, settings(), "a").usable.values()
+    (example,) = encode([trace()], words, settings(), "a")
     assert prompt_ids(words, settings(), ["What is 1+2?"], str) == [list(example.ids[: example.prompt])]
 
 
 def test_eos_is_learned_also_where_padding_is_eos() -> None:
     words = tokenizer()
     words.pad_token = words.eos_token
-    (example,) = encode([trace()], words, settings(), "a").usable.values()
+    (example,) = encode([trace()], words, settings(), "a")
     assert example.labels("completion")[-1] == words.eos_token_id
 
 
@@ -63,9 +63,9 @@ def test_bos_stands_before_the_prompt_where_the_tokenizer_puts_one() -> None:
     words.backend_tokenizer.post_processor = TemplateProcessing(
         single="<bos> $A", special_tokens=[("<bos>", words.bos_token_id)]
     )
-    (example,) = encode([trace()], words, settings(), "a").usable.values()
+    (example,) = encode([trace()], words, settings(), "a")
     assert example.ids[0] == words.bos_token_id
-    assert example.ids.count(words.bos_token_id) == 1
+    assert list(example.ids).count(words.bos_token_id) == 1
 
 
 def test_a_trace_that_is_too_long_is_named_with_what_to_do() -> None:
@@ -80,13 +80,13 @@ def test_long_traces_may_be_dropped_and_are_counted() -> None:
     long = trace(steps=("1+2=3",) * 50)
     encoded = encode([trace(), long, trace()], tokenizer(), settings(max_length=100, too_long="drop"), "b")
     assert (encoded.dropped, encoded.truncated) == (1, 0)
-    assert list(encoded.usable) == [("b", 0), ("b", 2)]
+    assert encoded.positions.tolist() == [0, 2]
 
 
 def test_long_traces_may_be_cut_and_keep_their_eos() -> None:
     words = tokenizer()
     encoded = encode([trace(steps=("1+2=3",) * 50)], words, settings(max_length=100, too_long="truncate"), "b")
-    (example,) = encoded.usable.values()
+    (example,) = encoded
     assert len(example.ids) == 100
     assert example.ids[-1] == words.eos_token_id
     assert (encoded.dropped, encoded.truncated) == (0, 1)

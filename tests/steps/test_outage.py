@@ -134,7 +134,7 @@ def test_a_server_gone_for_good_ends_the_phase_saved_and_the_same_command_goes_o
 
 @pytest.mark.parametrize(
     ("method", "ending"),
-    [("PUT", "/artifacts/order.json"), pytest.param("POST", "/logged-models", marks=pytest.mark.slow)],
+    [("PUT", "/artifacts/order.npy"), pytest.param("POST", "/logged-models", marks=pytest.mark.slow)],
 )
 def test_what_was_trained_to_its_end_is_not_trained_again(method: str, ending: str, study: Any, gone: Gone) -> None:
     """The server goes away while the phase is recorded."""

@@ -28,7 +28,7 @@ from stagewise.tracking.store import connect
 from stagewise.training import loop
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "order.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "order.npy"])
 def test_a_store_that_alters_a_file_fails_the_run_and_what_was_made_stays_here(
     name: str, write_config: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +49,7 @@ def test_a_store_that_alters_a_file_fails_the_run_and_what_was_made_stays_here(
     assert statuses() == ["FAILED"]
     (kept,) = (path for path in (store.folder / "home" / "work").iterdir() if path.is_dir())
     assert (kept / "checkpoint" / "model" / "model.safetensors").is_file()
-    assert (kept / "out" / "order.json").is_file()
+    assert (kept / "out" / "order.npy").is_file()
     base(config)
     assert statuses() == ["FAILED", "FINISHED"]
     assert not kept.exists()

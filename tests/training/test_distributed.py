@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import numpy as np
+import psutil
 import pytest
 import torch
 from helpers.models import loaded
@@ -120,9 +120,7 @@ def test_one_other_example_in_one_step_is_seen(checkpoint: Path, tmp_path: Path)
     (*before, third) = given.job.steps[:3]
     other = third.copy()
     other[-1, 1] = (other[-1, 1] + 1) % 8
-    found, outcome = alone(
-        changed(given, saves=tmp_path / "two", steps=(*before, other, *given.job.steps[3:]))
-    )
+    found, outcome = alone(changed(given, saves=tmp_path / "two", steps=(*before, other, *given.job.steps[3:])))
     assert furthest(outcome, one) > WRONG
     assert way(given, found, wanted) > 100 * STRAY
 

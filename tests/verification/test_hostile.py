@@ -247,7 +247,7 @@ def test_an_error_and_a_line_are_printed_as_text(capsys: pytest.CaptureFixture[s
 # --- the same, sealed again ---------------------------------------------------------------------
 
 JSON = [("split", "rows.json"), ("split", "split_stats.json"), ("split", "config/resolved.json")]
-JSON += [("train c1", "curve.json"), ("train c1", "order.json"), ("train c1", "environment.json")]
+JSON += [("train c1", "curve.json"), ("train c1", "order.npy"), ("train c1", "environment.json")]
 JSON += [("eval c1", "eval_table.json"), ("eval c1", "predictions.jsonl"), ("split", "stages/a.jsonl")]
 JSON += [
     ("split", "eval.jsonl"),

@@ -16,6 +16,7 @@ from helpers.studies import copied
 
 from stagewise.commands import derivation
 from stagewise.commands.verify import check, verify
+from stagewise.curriculum.order import decode, encode
 from stagewise.errors import ConfigError
 from stagewise.hashing import canonical_json, sha256, sha256_file
 from stagewise.record.manifest import READERS, SCHEMA
@@ -184,10 +185,10 @@ FILES = [
     ("split", "split", "config/resolved.json", flip, ""),
     ("split", "split", "manifest.json", edit('"rows":', '"rows" :'), ""),
     ("train c1", "train c1", "manifest.json", remove, "it is missing"),
-    ("train c1", "train c1", "order.json", flip, ""),
+    ("train c1", "train c1", "order.npy", flip, ""),
     ("train c1", "train c1", "curve.json", cut, ""),
     ("train c1", "train c1", "environment.json", remove, "it is missing"),
-    ("eval c1", "train c1", "order.json", flip, ""),  # of the run below
+    ("eval c1", "train c1", "order.npy", flip, ""),  # of the run below
     ("eval c1", "eval c1", "predictions.jsonl", edit('"flexible": 0.0', '"flexible": 1.0'), ""),
     ("eval c1", "eval c1", "eval_table.json", flip, ""),
     ("report", "report", "comparison.json", flip, ""),
@@ -538,16 +539,16 @@ def reseal(held: Held, run: str, change: Callable[[dict[str, Any]], None]) -> No
 
 
 def swap_first_two(path: Path) -> None:
-    phases = json.loads(path.read_text())
-    phases[0][0], phases[0][1] = phases[0][1], phases[0][0]
-    path.write_text(json.dumps(phases))
+    first, *others = decode(path.read_bytes(), path.name)
+    first[[0, 1]] = first[[1, 0]]
+    path.write_bytes(encode([first, *others]))
 
 
 FORGED = [
     ("split", "stages/c.jsonl", reorder, "source, rebuilt from the stages"),
     ("split", "split_stats.json", edit('"dropped": 0', '"dropped": 1'), "artifact split_stats.json"),
     ("split", "split_criteria.md", edit("traces", "rows"), "artifact split_criteria.md"),
-    ("train c1", "order.json", swap_first_two, "artifact order.json"),
+    ("train c1", "order.npy", swap_first_two, "artifact order.npy"),
     ("train c1", "curve.json", edit('"loss": ', '"loss": 1'), "metric train/loss"),
     (
         "eval c1",

@@ -10,7 +10,7 @@ prompt tokens that it is given in evaluation.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from stagewise.model.special_tokens import Where, filled_ids, text_ids
 
 Tokens = NDArray[np.int32]
 Table = NDArray[np.int64]
+BLOCK = 50_000  # traces tokenized at once: their tokens are lists then, ten times as large as the arrays
 IGNORED = -100  # the label that torch's cross entropy leaves out
 
 
@@ -106,6 +107,9 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def __iter__(self) -> Iterator[Example]:
+        return (self.example(position) for position in self.positions.tolist())
+
     def example(self, position: int) -> Example:
         """That of a line of the stage's file."""
         number = int(np.searchsorted(self.positions, position))
@@ -175,38 +179,56 @@ def encode(traces: Sequence[Trace], tokenizer: Any, settings: Training, name: st
     """
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no EOS token, so the model could not learn to stop; set eos_token in it")
-    template = TEMPLATES[settings.template]
+    findings: list[str] = []
+    starts = range(0, len(traces), BLOCK)
+    blocks = [_encode_block(traces, start, tokenizer, settings, name, findings) for start in starts]
+    if findings:
+        raise TrainingError(
+            f"{len(findings)} traces are longer than training.max_length {settings.max_length}; raise it, or set "
+            f"training.too_long to drop or truncate\n{listed(findings)}"
+        )
+    encoded = _joined(blocks or [packed([], [], 0, 0)])
+    _check_eos(encoded, tokenizer.eos_token_id)
+    return encoded
+
+
+def _encode_block(
+    traces: Sequence[Trace], start: int, tokenizer: Any, settings: Training, name: str, findings: list[str]
+) -> Encoded:
+    """Those from `start` on; the tokenizer, which is Rust's, takes all cores for it. Adds to `findings`."""
+    block, template, limit = traces[start : start + BLOCK], TEMPLATES[settings.template], settings.max_length
 
     def where(index: int) -> str:
-        return f"stage {name}, source row {traces[index].row}"
+        return f"stage {name}, source row {block[index].row}"
 
-    prompts = prompt_ids(tokenizer, settings, [trace.prompt for trace in traces], where)
-    texts = [template.completion(trace) for trace in traces]
+    prompts = prompt_ids(tokenizer, settings, [trace.prompt for trace in block], where)
+    texts = [template.completion(trace) for trace in block]
     completions = text_ids(tokenizer, texts, settings.special_tokens_in_text, where)
-    usable: list[tuple[list[int], int, int]] = []  # tokens, position, tokens of the prompt
-    findings, truncated, dropped, limit = [], 0, 0, settings.max_length
-    for position, (trace, prompt, completion) in enumerate(zip(traces, prompts, completions, strict=True)):
+    usable: list[tuple[list[int], int, int]] = []
+    truncated, dropped = 0, 0
+    for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
         ids = [*prompt, *completion, tokenizer.eos_token_id]
         if len(ids) > limit and settings.too_long == "drop":
             dropped += 1
             continue
         if len(ids) > limit:
             if settings.too_long == "error" or len(prompt) > limit - 2:
-                findings.append(
-                    f"stage {name}, source row {trace.row}: {len(ids)} tokens, {len(prompt)} of them prompt"
-                )
+                findings.append(f"{where(index)}: {len(ids)} tokens, {len(prompt)} of them prompt")
                 continue
             ids = [*ids[: limit - 1], tokenizer.eos_token_id]
             truncated += 1
-        usable.append((ids, position, len(prompt)))
-    if findings:
-        raise TrainingError(
-            f"{len(findings)} traces are longer than training.max_length {limit}; raise it, or set "
-            f"training.too_long to drop or truncate\n{listed(findings)}"
-        )
-    encoded = packed(usable, [traces[position] for _, position, _ in usable], dropped, truncated)
-    _check_eos(encoded, tokenizer.eos_token_id)
-    return encoded
+        usable.append((ids, start + index, len(prompt)))
+    return packed(usable, [traces[position] for _, position, _ in usable], dropped, truncated)
+
+
+def _joined(blocks: Sequence[Encoded]) -> Encoded:
+    names = ("ids", "positions", "prompts", "steps", "characters")
+    return Encoded(
+        **{name: np.concatenate([getattr(block, name) for block in blocks]) for name in names},
+        ends=np.cumsum(np.concatenate([block.lengths for block in blocks])),
+        dropped=sum(block.dropped for block in blocks),
+        truncated=sum(block.truncated for block in blocks),
+    )
 
 
 def packed(

@@ -33,6 +33,7 @@ Kind = Literal["split", "train", "eval", "report", "pipeline", "reproduction"]
 READERS = {
     "stagewise.manifest/1": "stagewise 0.1.0 (commit c04cc92ca5a8)",
     "stagewise.manifest/2": "stagewise 0.1.0 (commit c0bd7a397994)",
+    "stagewise.manifest/3": "stagewise 0.1.0 (commit e96a2d39bd05)",
 }
 """Which release reads the manifests of an earlier schema: `verify` names it."""
 

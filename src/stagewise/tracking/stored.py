@@ -1,9 +1,9 @@
 """Files as an artifact store holds them: listed, read, and read back before the copy here may go.
 
 files = Files("s3://bucket/1/3f…/artifacts")
-files.put(folder, ["order.json"])
-files.check("run 3f…: artifact", {"order.json": {"sha256": "9c…"}}, scratch)
-files.sizes()    {"order.json": 812, "config/asked.yaml": 1201}
+files.put(folder, ["order.npy"])
+files.check("run 3f…: artifact", {"order.npy": {"sha256": "9c…"}}, scratch)
+files.sizes()    {"order.npy": 812, "config/asked.yaml": 1201}
 """
 
 import os
