@@ -1,5 +1,6 @@
 import resource
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def trained() -> tuple[Any, Any]:
 def save(folder: Path, *steps: int, keep: int = 5) -> None:
     layer, optimizer = trained()
     for step in steps:
-        checkpoints.save(folder, step, layer, optimizer, lambda step=step: {"steps": [step]}, keep)
+        checkpoints.save(folder, step, layer, optimizer, partial(dict, steps=[step]), keep)
 
 
 def newest(folder: Path, allow_inexact: bool = False) -> checkpoints.Found:

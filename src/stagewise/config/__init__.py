@@ -10,7 +10,7 @@
 Relative paths are relative to the config file's own folder. Each field is documented below it.
 """
 
-from stagewise.config.arms import BASELINE, NAMED, Arm, Controlled, Mixed, OwnBudget, Paced, Phased
+from stagewise.config.arm import BASELINE, NAMED, Arm, Controlled, Mixed, OwnBudget, Paced, Phased
 from stagewise.config.data import (
     GenerateSource,
     Generator,

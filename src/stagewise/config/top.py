@@ -9,7 +9,7 @@ from pydantic import (
     model_validator,
 )
 
-from stagewise.config.arms import BASELINE, NAMED, Arm, Controlled, OwnBudget, Paced, Phased, Spelled, Stages
+from stagewise.config.arm import BASELINE, NAMED, Arm, Controlled, OwnBudget, Paced, Phased, Spelled, Stages
 from stagewise.config.data import Data, Split
 from stagewise.config.evaluation import Evaluation, Primary, Promotion
 from stagewise.config.model import Model

@@ -3,7 +3,7 @@
     material = Material(config, {"a": range(5), "b": range(3)}, seed=42, signals={})
     build(material, "curriculum")    (Phase(index=1, stages=("a",), …), Phase(index=2, stages=("b",), …))
 
-`KINDS` is the one place where kinds are told apart; a new one is a section of `config/arms.py` and a line there.
+`KINDS` is the one place where kinds are told apart; a new one is a section of `config/arm.py` and a line there.
 """
 
 from collections import Counter

@@ -3,7 +3,7 @@
     ordered(Sorted(sorted="steps"), stages, values_of, salt)    a permutation: the rows in this order
 
 An ordering is a pure function of its settings and of the values of its signal, in source order; ties stay in it. A new
-one is a file here, its settings in `config/arms.py`, and a line in `BY_SIGNAL`.
+one is a file here, its settings in `config/arm.py`, and a line in `BY_SIGNAL`.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stagewise.config.arms import Folding, Interleaved, Ordering, Saw, Sorted, Stair, Zigzag
+from stagewise.config.arm import Folding, Interleaved, Ordering, Saw, Sorted, Stair, Zigzag
 from stagewise.curriculum.order import Numbers
 from stagewise.curriculum.orderings import folding, interleaved, saw, sorting, stair, zigzag
 

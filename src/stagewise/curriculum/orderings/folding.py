@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stagewise.config.arms import Folding
+from stagewise.config.arm import Folding
 from stagewise.curriculum.order import Numbers
 
 

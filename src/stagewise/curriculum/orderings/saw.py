@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from stagewise.config.arms import Saw
+from stagewise.config.arm import Saw
 from stagewise.curriculum.order import Numbers
 from stagewise.curriculum.orderings.stair import windowed
 from stagewise.curriculum.orderings.zigzag import zigzagged

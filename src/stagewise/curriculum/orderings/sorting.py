@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stagewise.config.arms import Sorted
+from stagewise.config.arm import Sorted
 from stagewise.curriculum.order import Numbers
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stagewise.config.arms import Saw, Stair
+from stagewise.config.arm import Saw, Stair
 from stagewise.curriculum.order import Numbers
 from stagewise.curriculum.orderings.folding import folded
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stagewise.config.arms import Zigzag
+from stagewise.config.arm import Zigzag
 from stagewise.curriculum.order import Numbers
 
 
