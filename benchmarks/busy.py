@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,7 +150,6 @@ def _config() -> Any:
 
 
 def _task() -> tuple[Any, int, Any, Any, Any]:
-    from stagewise.curriculum.order import Instance
     from stagewise.data.sources import load_traces
     from stagewise.model import loading, templates
 
@@ -161,11 +161,10 @@ def _task() -> tuple[Any, int, Any, Any, Any]:
     texts = [text for trace in traces for text in (f"{trace.prompt}\n", complete(trace))]
     model, tokenizer = loading.create(config.model, 0, texts, ROOT, ROOT)
     settings = config.training.model_copy(update={"save_steps": None})
-    examples = templates.encode(traces, tokenizer, settings, "a").usable
-    places, size = list(examples), settings.batch_size
-    cut = [places[start : start + size] for start in range(0, len(places) - size, size)]
-    steps = [tuple(Instance(*place, epoch) for place in each) for epoch in range(100) for each in cut]
-    return model, tokenizer.pad_token_id, examples, steps, settings
+    encoded, size = templates.encode(traces, tokenizer, settings, "a"), settings.batch_size
+    rows = np.array([[0, position, 0] for position in encoded.positions], dtype=np.int32)
+    cut = [rows[start : start + size] for start in range(0, len(rows) - size, size)]
+    return model, tokenizer.pad_token_id, templates.Examples([encoded]), cut * 100, settings
 
 
 def _digest(model: Any) -> str:

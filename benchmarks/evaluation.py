@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
@@ -85,21 +86,23 @@ def fine_tune(made: loading.Loaded, options: argparse.Namespace, saves: Path) ->
         for trace in read_traces(options.data / "traces.jsonl").rows
         if (trace.category == "reasoning" and len(trace.steps) > 3) or trace.category == "edge_case"
     ][: options.traces]
-    examples = templates.encode(traces, made.tokenizer, settings, "c").usable
-    (phase,) = order.build({"c": range(len(traces))}, {"c": options.epochs}, "flat", None, 0, settings.batch_size)
+    encoded = templates.encode(traces, made.tokenizer, settings, "c")
+    rows = np.array([[0, position, epoch] for epoch in range(options.epochs) for position in encoded.positions], "i4")
+    sizes = order.cut(len(rows), settings.batch_size)
+    steps = order.Steps(order.deal(rows, sizes, "benchmark", 0), np.cumsum(sizes))
     accelerator = set_up(Compute(device=options.device))
     made.model.to(accelerator.device)
     started = time.perf_counter()
 
     def say(report: loop.StepReport) -> None:
-        print(f"  step {report.step} of {len(phase.steps)}: loss {report.loss:.3f}", flush=True)
+        print(f"  step {report.step} of {len(steps)}: loss {report.loss:.3f}", flush=True)
 
     job = Job(
-        steps=phase.steps,
-        examples=examples,
+        steps=steps,
+        examples=templates.Examples([encoded]),
         pad=made.tokenizer.pad_token_id,
         settings=settings,
-        schedule=Schedule(0, len(phase.steps)),
+        schedule=Schedule(0, len(steps)),
         seed=0,
         saving=Saving.of(settings, saves),
     )

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen": {
@@ -210,7 +212,6 @@ def _model(name: str, device: str, tiny: bool) -> Any:
 
 def _train(device: str, name: str, layout: str, compiled: bool, options: argparse.Namespace) -> dict[str, Any]:
     from stagewise.config import Compute, Training
-    from stagewise.curriculum.order import Instance
     from stagewise.model.device import set_up
     from stagewise.model.templates import Example
     from stagewise.training.job import Job, Saving, Schedule
@@ -222,9 +223,9 @@ def _train(device: str, name: str, layout: str, compiled: bool, options: argpars
     count = (WARM + options.steps) * options.batch
     lengths = [int(2 ** drawn.uniform(7, 11)) // (16 if options.tiny else 1) for _ in range(count)]
     rows = [[drawn.randrange(vocabulary) for _ in range(length)] for length in lengths]
-    examples = {("a", place): Example(tuple(row), len(row) // 4) for place, row in enumerate(rows)}
-    instances = [Instance("a", place, 0) for place in range(count)]
-    steps = [tuple(instances[start : start + options.batch]) for start in range(0, count, options.batch)]
+    examples = {(0, place): Example(row, len(row) // 4) for place, row in enumerate(rows)}
+    instances = np.array([[0, place, 0] for place in range(count)], dtype=np.int32)
+    steps = [instances[start : start + options.batch] for start in range(0, count, options.batch)]
     settings = Training(
         batch_size=options.batch,
         micro_batch_tokens=512 if options.tiny else options.micro,

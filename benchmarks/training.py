@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "dev-reasoning-v2" / "traces.jsonl"
 WAYS = ("original", "trl", "trl_kept", "trl_packed", "ours", "ours_compiled")
@@ -121,7 +123,7 @@ def _task(options: argparse.Namespace) -> Task:
     """Model, and examples of the original's third stage in a random order, enough for all steps."""
     from stagewise.config import Training
     from stagewise.data.traces import read_traces
-    from stagewise.model.templates import encode
+    from stagewise.model.templates import Example, encode
 
     traces = read_traces(options.data).rows
     texts = [step.content for trace in traces for step in trace.steps]
@@ -131,7 +133,7 @@ def _task(options: argparse.Namespace) -> Task:
     wanted = options.batch * (options.steps + 1)
     chosen = (hard * -(-wanted // len(hard)))[:wanted]
     settings = Training(batch_size=options.batch, learning_rate=2e-5, max_length=128, too_long="truncate")
-    examples = list(encode(chosen, tokenizer, settings, "c").usable.values())
+    examples = [Example(each.ids.tolist(), each.prompt) for each in encode(chosen, tokenizer, settings, "c")]
     return Task(model.to("cuda") if options.gpu else model, tokenizer, examples, options.batch, options.gpu)
 
 
@@ -224,7 +226,6 @@ def _trl(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
 
 def _ours(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
     from stagewise.config import Compute, Training
-    from stagewise.curriculum.order import Instance
     from stagewise.model.device import set_up
     from stagewise.training import loop
     from stagewise.training.job import Job, Saving, Schedule
@@ -239,9 +240,9 @@ def _ours(task: Task, way: str) -> tuple[Times, list[tuple[int, int]]]:
         torch_compile=way == "ours_compiled",
         save_steps=None,
     )
-    examples = {("c", position): example for position, example in enumerate(task.examples)}
-    instances = [Instance("c", position, 0) for position in range(len(task.examples))]
-    steps = [tuple(instances[start : start + task.batch]) for start in range(0, len(instances), task.batch)]
+    examples = {(0, position): example for position, example in enumerate(task.examples)}
+    rows = np.array([[0, position, 0] for position in range(len(task.examples))], dtype=np.int32)
+    steps = [rows[start : start + task.batch] for start in range(0, len(rows), task.batch)]
     accelerator = set_up(Compute(device="cuda" if task.gpu else "cpu"))
     times = Times()
     with tempfile.TemporaryDirectory() as folder:
