@@ -51,12 +51,12 @@ def test_a_trace_is_read_with_its_line_untouched() -> None:
         row=0,
         line=line,
         ending=b"\n",
-        id=f"0:{sha256(line)}",
         prompt="What is 2+2?",
         steps=(Step("result", "2+2=4"),),
         final_answer="4",
         category="synthetic",
     )
+    assert trace.id == f"0:{sha256(line)}"
 
 
 def test_an_item_is_read_and_what_it_may_lack_is_none() -> None:

@@ -8,33 +8,34 @@ A layout (`data.layouts`) says which fields these come from.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stagewise.data.jsonl import Refused, decoded, described, shortened
 from stagewise.hashing import sha256
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     type: str
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     row: int
     """0-based row in the source."""
     line: bytes
     """The source's line, byte for byte, without its ending."""
     ending: bytes
     r"""`\n`, `\r\n`, or empty where the last line has none."""
-    id: str
-    """`<row>:<sha256 of line>`: rows may repeat and carry no id of their own."""
     prompt: str
     steps: tuple[Step, ...]
     final_answer: str
     category: str | None
     """`meta.category`; None where the layout has none."""
+
+    @property
+    def id(self) -> str:
+        """`<row>:<sha256 of line>`: rows may repeat and carry no id of their own."""
+        return f"{self.row}:{sha256(self.line)}"
 
     @property
     def key(self) -> tuple[str, tuple[Step, ...], str]:
@@ -102,23 +103,31 @@ class Row:
             found = described(value) if "steps" in self.fields else "nothing"
             self.refuse("steps", found, "a list of steps")
             return ()
-        return tuple(self._step(index, step) for index, step in enumerate(value))
+        return tuple([self._step(index, step) for index, step in enumerate(value)])
 
     def _step(self, index: int, value: Any) -> Step:
+        if isinstance(value, dict):
+            number, type_, content = value.get("i"), value.get("type"), value.get("content")
+            # True == 1, and is no step number
+            if type(number) is int and number == index and type(type_) is str and type(content) is str:
+                return Step(type_, content)
+        self._refuse_step(index, value)
+        return Step("", "")
+
+    def _refuse_step(self, index: int, value: Any) -> None:
         path = f"steps[{index}]"
         if not isinstance(value, dict):
             self.refuse(path, described(value), "an object with i, type and content")
-            return Step("", "")
+            return
         number = value.get("i")
-        if type(number) is not int or number != index:  # True == 1, and is no step number
+        if type(number) is not int or number != index:
             self.refuse(f"{path}.i", described(number) if "i" in value else "nothing", str(index))
-        type_, content = (self.text(name, within=value, path=f"{path}.") for name in ("type", "content"))
-        return Step(type_, content)
+        for name in ("type", "content"):
+            self.text(name, within=value, path=f"{path}.")
 
     def trace(self, prompt: str, steps: Iterable[Step], answer: str, category: str | None = None) -> Trace:
         """The trace of this line."""
-        identity = f"{self.number}:{sha256(self.line)}"
-        return Trace(self.number, self.line, self.ending, identity, prompt, tuple(steps), answer, category)
+        return Trace(self.number, self.line, self.ending, prompt, tuple(steps), answer, category)
 
     def item(
         self,

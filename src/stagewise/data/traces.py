@@ -9,16 +9,17 @@ ending. Every row keeps its line byte for byte, so fields that are not known her
 and `Dataset.rebuilt()` gives the file's bytes again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
-from stagewise.data.jsonl import described, json_line, split_lines
+from stagewise.data.jsonl import described, json_line, lines
 from stagewise.data.layouts import LAYOUTS
 from stagewise.data.rows import Item, Row, Step, Trace
 from stagewise.errors import DataError, listed
-from stagewise.hashing import sha256
 
 __all__ = [
     "Dataset",
@@ -37,20 +38,65 @@ T = TypeVar("T", Trace, Item)
 
 
 @dataclass(frozen=True)
-class Dataset(Generic[T]):
+class Extent:
+    """What can be said of a file once all of it is read."""
+
     name: str
-    rows: tuple[T, ...]
     sha256: str
     """Of the bytes as they were read, CRLF included."""
     size: int
     """In bytes."""
+    count: int
+    """Number of rows."""
     crlf: int
     """Number of lines that end in CRLF."""
     final_newline: bool
 
+
+@dataclass(frozen=True)
+class Dataset(Extent, Generic[T]):
+    """A file that is held in memory."""
+
+    rows: tuple[T, ...]
+
     def rebuilt(self) -> bytes:
         """The source's bytes again."""
         return b"".join(row.line + row.ending for row in self.rows)
+
+
+class Reading(Generic[T]):
+    """One pass over a file, a row at a time; what it says of the whole is known at the end.
+
+    rows = Reading(file, "traces.jsonl", build)
+    for row in rows: …
+    rows.extent.sha256
+
+    Raises `DataError` at the end of a file in which something was found; from the first finding on it yields nothing.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, build: Callable[[Row], T]) -> None:
+        self.file, self.name, self.build = file, name, build
+
+    def __iter__(self) -> Iterator[T]:
+        findings: list[str] = []
+        digest, size, count, crlf, ending = hashlib.sha256(), 0, 0, 0, b""
+        for line, ending in lines(self.file):
+            digest.update(line + ending)
+            size += len(line) + len(ending)
+            crlf += ending == b"\r\n"
+            row = Row(count, line, ending, findings)
+            count += 1
+            if row.load():
+                built = self.build(row)
+                if not findings:
+                    yield built
+        if not count:
+            raise DataError(f"{self.name}: found an empty file, expected one JSON object a line")
+        if len(findings) == 1:
+            raise DataError(f"{self.name}: {findings[0]}")
+        if findings:
+            raise DataError(f"{self.name}: {len(findings)} findings\n{listed(findings)}")
+        self.extent = Extent(self.name, digest.hexdigest(), size, count, crlf, ending != b"")
 
 
 def read_traces(path: Path, layout: str = "traces") -> Dataset[Trace]:
@@ -68,9 +114,14 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: {error.strerror or error}; expected a JSONL file") from error
 
 
+def reading_of_traces(file: BinaryIO, name: str, layout: str, folder: Path | None = None) -> Reading[Trace]:
+    """Traces from a file that need not fit in memory. A layout of a user's own is imported from `folder` first."""
+    return Reading(file, name, LAYOUTS.chosen([layout], folder)[layout].trace)
+
+
 def parse_traces(data: bytes, name: str, layout: str = "traces", folder: Path | None = None) -> Dataset[Trace]:
-    """Traces from a file's bytes. A layout of a user's own is imported from `folder` first."""
-    return _parse(data, name, LAYOUTS.chosen([layout], folder)[layout].trace)
+    """Traces from a file's bytes."""
+    return _whole(reading_of_traces(BytesIO(data), name, layout, folder))
 
 
 def parse_items(data: bytes, name: str, layout: str = "traces", folder: Path | None = None) -> Dataset[Item]:
@@ -86,7 +137,7 @@ def parse_items(data: bytes, name: str, layout: str = "traces", folder: Path | N
             row.refuse("id", f"{described(item.id)} again", expected)
         return item
 
-    return _parse(data, name, unique_item)
+    return _whole(Reading(BytesIO(data), name, unique_item))
 
 
 def trace_line(prompt: str, steps: Iterable[Step], final_answer: str, meta: Mapping[str, Any], **extra: Any) -> bytes:
@@ -96,15 +147,6 @@ def trace_line(prompt: str, steps: Iterable[Step], final_answer: str, meta: Mapp
     return json_line(fields)
 
 
-def _parse(data: bytes, name: str, build: Callable[[Row], T]) -> Dataset[T]:
-    if not data:
-        raise DataError(f"{name}: found an empty file, expected one JSON object a line")
-    findings: list[str] = []
-    loading = (Row(number, *pair, findings) for number, pair in enumerate(split_lines(data)))
-    rows = tuple(build(row) for row in loading if row.load())
-    if len(findings) == 1:
-        raise DataError(f"{name}: {findings[0]}")
-    if findings:
-        raise DataError(f"{name}: {len(findings)} findings\n{listed(findings)}")
-    crlf = sum(row.ending == b"\r\n" for row in rows)
-    return Dataset(name, rows, sha256(data), len(data), crlf, data.endswith(b"\n"))
+def _whole(reading: Reading[T]) -> Dataset[T]:
+    rows = tuple(reading)
+    return Dataset(**vars(reading.extent), rows=rows)
