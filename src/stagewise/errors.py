@@ -112,11 +112,12 @@ def foreseen(error: BaseException) -> UserError | None:
     return None
 
 
-def listed(findings: list[str], limit: int = 20) -> str:
-    """The first `limit` findings, a line each, then how many there are in all."""
+def listed(findings: list[str], limit: int = 20, total: int = 0) -> str:
+    """The first `limit` findings, a line each, then how many there are in all: `total`, if some are not given."""
     shown = "\n".join(f"  {finding}" for finding in findings[:limit])
-    if len(findings) > limit:
-        shown += f"\n  … {len(findings)} in all, the first {limit} shown"
+    total = total or len(findings)
+    if total > limit:
+        shown += f"\n  … {total} in all, the first {limit} shown"
     return shown
 
 

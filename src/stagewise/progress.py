@@ -40,10 +40,11 @@ def step(name: str, doing: str) -> Iterator[list[str]]:
 
 
 class Bar:
-    """A progress bar on a terminal; elsewhere a line at each quarter."""
+    """A progress bar on a terminal; elsewhere a line at each quarter, with the rate and the time that is left."""
 
     def __init__(self, total: int, unit: str) -> None:
         self.total, self.unit, self.count, self.quarter = total, unit, 0, 0
+        self.started = time.perf_counter()
         self.bar = tqdm(total=total, unit=f" {unit}", leave=False) if sys.stderr.isatty() else None
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -54,7 +55,15 @@ class Bar:
         elif (quarter := 4 * self.count // self.total) > self.quarter:
             self.quarter = quarter
             if quarter < 4:  # the end has its own line
-                say(f"  {self.count:,} of {self.total:,} {self.unit}{', ' + note if note else ''}")
+                parts = [f"{self.count:,} of {self.total:,} {self.unit}", self._pace(), note]
+                say(f"  {', '.join(part for part in parts if part)}")
+
+    def _pace(self) -> str:
+        seconds = time.perf_counter() - self.started
+        if seconds < 1:
+            return ""  # too early to tell
+        left = seconds * (self.total - self.count) / self.count
+        return f"{self.count / seconds:,.1f}/s, about {left:,.0f} s left"
 
     def close(self) -> None:
         if self.bar is not None:

@@ -87,12 +87,12 @@ def show(config_path: Path, as_json: bool, probe: bool) -> str:
 def _encoded(config: Config, base: Path) -> tuple[loading.Loaded, Mapping[str, Encoded]]:
     rubric_of(config.evaluation, base)
     source = load_traces(config.data.train, base)
-    stages = core.assign(
+    stages = core.by_stage(
         source, config.split, config.data.duplicates == "drop", token_counter(config, base, store.caches()), base
     )
-    texts = examples.texts(config, stages.traces)
+    texts = examples.texts(config, stages)
     loaded = loading.create(config.model, config.seeds[0], texts, base, store.caches())
-    encoded = examples.encode(config, stages.traces, loaded.tokenizer)
+    encoded = examples.encode(config, stages, loaded.tokenizer)
     examples.check_data(config, encoded, load_items(config.data.eval, base).rows, loaded)
     return loaded, encoded
 

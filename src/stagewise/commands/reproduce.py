@@ -25,7 +25,7 @@ from filelock import FileLock
 from stagewise import progress
 from stagewise.analysis.agreement import DIFFERS, Comparison, Made, compare, environment_differences
 from stagewise.credentials import without_home
-from stagewise.curriculum import stages as split_core
+from stagewise.curriculum import stage_files
 from stagewise.curriculum.targets import Target
 from stagewise.errors import CodeError, LineageError, printable
 from stagewise.evaluation import predictions
@@ -189,7 +189,7 @@ def _inputs(original: Record, config: Mapping[str, Any], folder: Path) -> dict[s
     """
     split = part_of(original, "split")
     stages = {name: split.artifact(f"stages/{name}.jsonl") for name in split.facts(SplitFacts).stages}
-    source = split_core.rebuilt(json.loads(split.artifact("rows.json")), stages)
+    source = stage_files.rebuilt(json.loads(split.artifact("rows.json")), stages)
     data = dict(config["data"])
     folder.mkdir()
     for section, name, content in (("train", "source", source), ("eval", "eval", split.artifact("eval.jsonl"))):

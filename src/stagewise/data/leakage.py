@@ -10,11 +10,17 @@ space elsewhere, so `12` and `1 2` stay apart. Commas that group thousands (`1,0
 dropped, every other comma separates: `1,2` is the list `1 2`, and a decimal comma is not read as one.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from tempfile import TemporaryFile
+from typing import BinaryIO, Literal, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
 
 from stagewise.data.traces import Item, Trace
 
@@ -28,13 +34,21 @@ SENTENCE = re.compile(
 )
 BESIDE_OPERATOR = re.compile(r" ?([-+*/×÷·−–=≠<>≤≥^~|&%$€£¥₹:()\[\]{}]) ?")
 
+NOT_LETTERS = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz0123456789"))
+
+DIGEST = np.dtype([("high", "<u8"), ("low", "<u8")])
+PART = 1 << 21  # rows sorted at once, in about 150 MB
+CHUNK = 1 << 16  # digests read at once
+
+How = Literal["exact", "folded"]
+
 
 class Overlap(NamedTuple):
     row: int
     """0-based source row of the trace."""
     item: str
     """Id of the eval item."""
-    how: Literal["exact", "folded"]
+    how: How
 
 
 def fold(prompt: str) -> str:
@@ -47,21 +61,88 @@ def fold(prompt: str) -> str:
     return BESIDE_OPERATOR.sub(r"\1", text).strip()
 
 
-def duplicates(traces: Iterable[Trace]) -> dict[int, tuple[int, ...]]:
-    """First row of each repeated trace → the rows that repeat it in prompt, steps and answer."""
-    rows: defaultdict[object, list[int]] = defaultdict(list)
-    for trace in traces:
-        rows[trace.key].append(trace.row)
-    return {first: tuple(repeats) for first, *repeats in rows.values() if repeats}
+class Asked:
+    """The eval items by what they ask."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.by_fold: defaultdict[str, list[int]] = defaultdict(list)
+        for index, item in enumerate(items):
+            self.by_fold[fold(item.prompt)].append(index)
+        self.letters = {_letters(folded) for folded in self.by_fold}
+
+    def overlap(self, traces: Iterable[Trace]) -> Iterator[tuple[int, Overlap]]:
+        """Each pair of a trace and an eval item with the same prompt, and the item's place among all."""
+        for trace in traces:
+            # Folding leaves the letters and digits of ASCII as they are, so that most prompts need not be folded.
+            if trace.prompt.isascii() and _letters(trace.prompt) not in self.letters:
+                continue
+            for index in self.by_fold.get(fold(trace.prompt), ()):
+                item = self.items[index]
+                how: How = "exact" if trace.prompt == item.prompt else "folded"
+                yield index, Overlap(trace.row, item.id, how)
 
 
-def overlap(traces: Iterable[Trace], items: Iterable[Item]) -> list[Overlap]:
+def _letters(text: str) -> bytes:
+    return text.lower().encode().translate(None, NOT_LETTERS)
+
+
+def overlap(traces: Iterable[Trace], items: Sequence[Item]) -> list[Overlap]:
     """Each pair of a trace and an eval item with the same prompt, in the order of the items."""
-    rows: defaultdict[str, list[Trace]] = defaultdict(list)
-    for trace in traces:
-        rows[fold(trace.prompt)].append(trace)
-    return [
-        Overlap(trace.row, item.id, "exact" if trace.prompt == item.prompt else "folded")
-        for item in items
-        for trace in rows.get(fold(item.prompt), ())
-    ]
+    return in_order(Asked(items).overlap(traces))
+
+
+def in_order(found: Iterable[tuple[int, Overlap]]) -> list[Overlap]:
+    return [pair for _, pair in sorted(found)]
+
+
+class Repeats:
+    """Which traces repeat an earlier one in prompt, steps and answer.
+
+    Of each trace 16 bytes are kept, of the sha256 of what is compared, in a temporary file: two of 10⁹ different traces
+    share them with a probability of 10⁻²¹. Memory is that of PART rows, however many there are.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def add(self, traces: Iterable[Trace]) -> None:
+        self.file.write(b"".join([_digest(trace) for trace in traces]))
+
+    def rows(self) -> NDArray[np.int64]:
+        """The rows that repeat an earlier one, ascending."""
+        count = self.file.tell() // DIGEST.itemsize
+        parts = -(-count // PART)  # equal digests are in the same part
+        found = [self._in_part(part, parts) for part in range(parts)]
+        return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
+
+    def _in_part(self, part: int, parts: int) -> NDArray[np.int64]:
+        rows, digests, start = [], [], 0
+        self.file.seek(0)
+        while data := self.file.read(CHUNK * DIGEST.itemsize):
+            chunk = np.frombuffer(data, DIGEST)
+            here = np.flatnonzero(chunk["high"] % parts == part)
+            rows.append(here + start)
+            digests.append(chunk[here])
+            start += len(chunk)
+        row, digest = np.concatenate(rows), np.concatenate(digests)
+        order = np.lexsort((digest["low"], digest["high"]))  # stable: of equal ones the first row stays first
+        high, low = digest["high"][order], digest["low"][order]
+        again = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+        found: NDArray[np.int64] = row[order[1:][again]]
+        return found
+
+
+def _digest(trace: Trace) -> bytes:
+    parts = [trace.prompt, trace.final_answer]
+    for step in trace.steps:
+        parts += step
+    return hashlib.sha256(orjson.dumps(parts)).digest()[: DIGEST.itemsize]
+
+
+def repeats(traces: Iterable[Trace]) -> list[int]:
+    """The rows of these traces that repeat an earlier one."""
+    with TemporaryFile() as file:
+        found = Repeats(file)
+        found.add(traces)
+        return [int(row) for row in found.rows()]

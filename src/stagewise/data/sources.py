@@ -9,34 +9,68 @@ with a digest. `base` is the folder that relative paths are meant from, and that
 from first.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from stagewise.config import GenerateSource, HubSource, PathSource, Source
 from stagewise.data import generate
-from stagewise.data.traces import Dataset, Item, Trace, parse_items, parse_traces, read_bytes
+from stagewise.data.traces import (
+    Dataset,
+    Item,
+    Reading,
+    Trace,
+    kept,
+    open_file,
+    parse_items,
+    parse_traces,
+    reading_of_traces,
+)
 from stagewise.errors import DataError
 from stagewise.hashing import canonical_json
 
 
+class Opened(NamedTuple):
+    """A source of traces, to be read as often as is needed."""
+
+    file: BinaryIO
+    name: str
+    layout: str
+    base: Path | None
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.file.seek(0, os.SEEK_END)
+
+    def traces(self) -> Reading[Trace]:
+        self.file.seek(0)
+        return reading_of_traces(self.file, self.name, self.layout, self.base)
+
+
+def open_traces(source: Source, base: Path) -> Opened:
+    return Opened(_open(source, base, generate.traces), name_of(source), source.layout, base)
+
+
 def load_traces(source: Source, base: Path) -> Dataset[Trace]:
-    return parse_traces(*_content(source, base, generate.traces), base)
+    with _open(source, base, generate.traces) as file:
+        return parse_traces(file.read(), name_of(source), source.layout, base)
 
 
 def load_items(source: Source, base: Path) -> Dataset[Item]:
-    return parse_items(*_content(source, base, generate.items), base)
+    with _open(source, base, generate.items) as file:
+        return parse_items(file.read(), name_of(source), source.layout, base)
 
 
-def _content(source: Source, base: Path, generated: Callable[..., bytes]) -> tuple[bytes, str, str]:
-    """The source's bytes, what to call them, and how they are laid out."""
+def _open(source: Source, base: Path, generated: Callable[..., bytes]) -> BinaryIO:
+    """The source's bytes, as a file in which one can go back."""
     if isinstance(source, PathSource):
-        data = read_bytes(base / Path(source.path).expanduser())
-    elif isinstance(source, HubSource):
-        data = _hub_lines(source, base)
-    else:
-        data = generated(**source.generate.model_dump())
-    return data, name_of(source), source.layout
+        return open_file(base / Path(source.path).expanduser())
+    if isinstance(source, HubSource):
+        return kept(_hub_lines(source, base))
+    return BytesIO(generated(**source.generate.model_dump()))
 
 
 def name_of(source: Source) -> str:
@@ -45,7 +79,7 @@ def name_of(source: Source) -> str:
     return source.path if isinstance(source, PathSource) else source.hub
 
 
-def _hub_lines(source: HubSource, base: Path) -> bytes:
+def _hub_lines(source: HubSource, base: Path) -> Iterator[bytes]:
     """A dataset that `datasets` can load, a canonical JSON line a row.
 
     The revision says which version of a hub dataset this is; a local folder has none, its bytes are
@@ -53,14 +87,11 @@ def _hub_lines(source: HubSource, base: Path) -> bytes:
     """
     folder = base / Path(source.hub).expanduser()
     where = {"path": str(folder)} if folder.is_dir() else {"path": source.hub, "revision": source.revision}
-    rows = _load(source, where)
-    lines = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(_load(source, where)):
         try:
-            lines.append(canonical_json(row) + b"\n")
+            yield canonical_json(row) + b"\n"
         except (TypeError, ValueError) as error:
             raise DataError(f"{source.hub}: row {number} is no JSON ({error})") from error
-    return b"".join(lines)
 
 
 def _load(source: HubSource, where: dict[str, str]) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from stagewise.data.jsonl import described, json_line, lines
@@ -26,6 +27,7 @@ __all__ = [
     "Item",
     "Step",
     "Trace",
+    "open_file",
     "parse_items",
     "parse_traces",
     "read_bytes",
@@ -75,11 +77,13 @@ class Reading(Generic[T]):
     """
 
     def __init__(self, file: BinaryIO, name: str, build: Callable[[Row], T]) -> None:
-        self.file, self.name, self.build = file, name, build
+        self.file, self.name = file, name
+        self.build: Callable[[Row], T] = build
 
     def __iter__(self) -> Iterator[T]:
         findings: list[str] = []
-        digest, size, count, crlf, ending = hashlib.sha256(), 0, 0, 0, b""
+        ending = b""
+        digest, size, count, crlf = hashlib.sha256(), 0, 0, 0
         for line, ending in lines(self.file):
             digest.update(line + ending)
             size += len(line) + len(ending)
@@ -108,10 +112,25 @@ def read_items(path: Path, layout: str = "traces") -> Dataset[Item]:
 
 
 def read_bytes(path: Path) -> bytes:
+    with open_file(path) as file:
+        return file.read()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A file in which one can go back: what comes through a pipe is kept in a temporary one."""
     try:
-        return path.read_bytes()
+        file = open(path, "rb")  # noqa: SIM115  # whoever asked for it closes it
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; expected a JSONL file") from error
+    return file if file.seekable() else kept(file)
+
+
+def kept(pieces: Iterable[bytes]) -> BinaryIO:
+    """A temporary file of these pieces, one after the other."""
+    file = TemporaryFile()  # noqa: SIM115  # as above
+    file.writelines(pieces)
+    file.seek(0)
+    return file
 
 
 def reading_of_traces(file: BinaryIO, name: str, layout: str, folder: Path | None = None) -> Reading[Trace]:

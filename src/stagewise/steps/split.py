@@ -1,44 +1,51 @@
 """The split step: source → stages and eval set, with counts, criteria in words and a histogram."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from stagewise import progress
 from stagewise.config import Config, ScratchModel
+from stagewise.curriculum import stage_files
 from stagewise.curriculum import stages as core
 from stagewise.curriculum.signals import SIGNALS, CountTokens
 from stagewise.data.layouts import LAYOUTS
-from stagewise.data.leakage import overlap
-from stagewise.data.sources import load_items, load_traces
-from stagewise.data.traces import Dataset, Item, Trace
+from stagewise.data.sources import Opened, load_items, open_traces
+from stagewise.data.traces import Dataset, Extent, Item
 from stagewise.errors import ConfigError, DataError, listed
-from stagewise.hashing import sha256
 from stagewise.model.special_tokens import counted
 from stagewise.record.facts import SplitFacts
-from stagewise.record.frozen import Data, Stage
+from stagewise.record.frozen import Data
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.steps.inputs import dataset, split_part
 from stagewise.steps.own import collected
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.runs import OUT, ActiveRun
 
+MB = 1_000_000
+
 
 def specify(session: Session) -> Spec:
     config = session.config
     own = collected(config, "split", session.base)
-    source, items = load_traces(config.data.train, session.base), load_items(config.data.eval, session.base)
+    items = load_items(config.data.eval, session.base)
+    opened = open_traces(config.data.train, session.base)
+    with _bar(opened.size, "read") as advance:
+        source = read(config, opened, items, token_counter(config, session.base, session.caches), advance)
 
     def body(run: ActiveRun, work: Path) -> Made:
-        return _body(session, source, items, run, work / OUT)
+        return _body(config, source, items, run, work / OUT)
 
     return Spec(
         kind="split",
         name="split",
-        doing=f"{len(source.rows):,} traces of {source.name} into {len(config.split.stages)} stages",
+        doing=f"{source.extent.count:,} traces of {opened.name} into {len(config.split.stages)} stages",
         module="steps.split",
         part=split_part(config),
-        inputs=inputs_of(source.sha256, items.sha256),
+        inputs=inputs_of(source.extent.sha256, items.sha256),
         runs={},
         machine=ONE_THREAD,
         tags={},
@@ -59,31 +66,86 @@ def inputs_of(source: str, items: str) -> dict[str, str]:
     return {"train": source, "eval": items}
 
 
-def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: ActiveRun, folder: Path) -> Made:
-    config = session.config
-    found = overlap(source.rows, items.rows)
-    if found and config.data.leakage == "error":
-        raise DataError(_leakage(source, items, found))
-    counter = token_counter(config, session.base, session.caches)
-    stages = core.assign(source, config.split, config.data.duplicates == "drop", counter, session.base)
-    stats = core.stats(source, items, stages, found)
-    _write(folder, config, source, items, stages, stats)
-    facts = facts_of(source, items, stages)
+class Source(NamedTuple):
+    """The traces after a first reading."""
+
+    opened: Opened
+    extent: Extent
+    columns: core.Columns
+
+
+class Divided(NamedTuple):
+    """What a second pass wrote, and what is said of it."""
+
+    facts: SplitFacts
+    criteria: str
+
+
+def read(
+    config: Config,
+    opened: Opened,
+    items: Dataset[Item],
+    count_tokens: CountTokens,
+    advance: Callable[[int], None] = lambda size: None,
+) -> Source:
+    """Everything that is asked of each trace, in one pass; `advance` is told how many bytes it took."""
+    traces = opened.traces()
+    columns = core.columns(traces, items.rows, config.split, count_tokens, opened.base, advance)
+    return Source(opened, traces.extent, columns)
+
+
+def _body(config: Config, source: Source, items: Dataset[Item], run: ActiveRun, folder: Path) -> Made:
+    if source.columns.overlap and config.data.leakage == "error":
+        raise DataError(_leakage(source, items))
+    with _bar(source.extent.size, "written") as advance:
+        facts, criteria = divide(config, source, items, folder, advance)
     run.metrics(metrics(facts))
     return Made(
         facts=facts,
         datasets=datasets(facts),
-        summary=in_words(facts, list(stages.traces)),
-        description=description(facts, list(stages.traces), core.criteria(config.split, stages)),
+        summary=in_words(facts, list(facts.stages)),
+        description=description(facts, list(facts.stages), criteria),
     )
 
 
-def facts_of(source: Dataset[Trace], items: Dataset[Item], stages: core.Stages) -> SplitFacts:
-    files = {name: (stages.file(name), len(traces)) for name, traces in stages.traces.items()}
-    told: dict[str, Stage] = {
-        name: {"sha256": sha256(file), "size": len(file), "rows": rows} for name, (file, rows) in files.items()
-    }
-    return SplitFacts(source=_told(source), eval=_told(items), stages=told)
+def divide(
+    config: Config,
+    source: Source,
+    items: Dataset[Item],
+    folder: Path,
+    advance: Callable[[int], None] = lambda size: None,
+) -> Divided:
+    """Fills the folder with all that the step makes."""
+    opened, extent, columns = source
+    stages = core.assign(columns, config.split, config.data.duplicates == "drop", opened.name, opened.traces)
+    told = stage_files.write(opened.file, extent, columns, stages, folder, advance)
+    (folder / "eval.jsonl").write_bytes(items.rebuilt())
+    stats = core.stats(extent, items, columns, stages, {name: stage["sha256"] for name, stage in told.items()})
+    text = json.dumps(stats, indent=1, ensure_ascii=False) + "\n"
+    (folder / "split_stats.json").write_text(text, encoding="utf-8")
+    criteria = core.criteria(config.split, stages)
+    (folder / "split_criteria.md").write_text(criteria, encoding="utf-8")
+    histogram(stats["stages"], folder / "histogram.png")
+    return Divided(SplitFacts(source=_told(extent), eval=_told(items), stages=told), criteria)
+
+
+@contextmanager
+def _bar(size: int, done: str) -> Iterator[Callable[[int], None]]:
+    """How far a pass over so many bytes is; nothing of one that is over in a second or two."""
+    if size < 50 * MB:
+        yield lambda size: None
+        return
+    bar, seen = progress.Bar(size // MB, f"MB {done}"), 0
+
+    def advance(count: int) -> None:
+        nonlocal seen
+        seen += count
+        bar.advance(seen // MB - bar.count)
+
+    try:
+        yield advance
+    finally:
+        bar.close()
 
 
 def in_words(facts: SplitFacts, stages: Sequence[str]) -> list[str]:
@@ -94,8 +156,8 @@ def description(facts: SplitFacts, stages: Sequence[str], criteria: str) -> str:
     return f"**Split** into {', '.join(in_words(facts, stages))}.\n\n{criteria}"
 
 
-def _told(dataset: Dataset[Any]) -> Data:
-    return {"name": dataset.name, "sha256": dataset.sha256, "size": dataset.size, "rows": len(dataset.rows)}
+def _told(extent: Extent) -> Data:
+    return {"name": extent.name, "sha256": extent.sha256, "size": extent.size, "rows": extent.count}
 
 
 def metrics(facts: SplitFacts) -> dict[str, float]:
@@ -113,18 +175,20 @@ def datasets(facts: SplitFacts) -> list[DatasetRef]:
     ]
 
 
-def _leakage(source: Dataset[Trace], items: Dataset[Item], found: list[Any]) -> str:
+def _leakage(source: Source, items: Dataset[Item]) -> str:
+    name, found = source.opened.name, source.columns.overlap
     findings = [f"line {row + 1} asks what item {item} of {items.name} asks ({how})" for row, item, how in found]
     remedy = "take it out of one, or set data.leakage to allow"
     if len(findings) == 1:
-        return f"{source.name}: {findings[0]}; {remedy}"
-    return f"{source.name}: {len(found)} training prompts stand in the eval set; {remedy}\n{listed(findings)}"
+        return f"{name}: {findings[0]}; {remedy}"
+    return f"{name}: {len(found)} training prompts stand in the eval set; {remedy}\n{listed(findings)}"
 
 
 def token_counter(config: Config, base: Path, caches: Path) -> CountTokens:
     """Counts tokens with the study's tokenizer; it is loaded only when the signal is tokens."""
 
-    def count(texts: Any) -> list[int]:
+    @cache
+    def tokenizer() -> Any:
         if isinstance(config.model, ScratchModel):
             signal = config.split.quantiles.signal if config.split.quantiles else "tokens"
             raise ConfigError(
@@ -133,42 +197,22 @@ def token_counter(config: Config, base: Path, caches: Path) -> CountTokens:
             )
         from stagewise.model import loading  # torch takes seconds to load, and no other signal needs it
 
-        tokenizer = loading.create(config.model, 0, [], base, caches).tokenizer
-        return counted(tokenizer, texts)
+        return loading.create(config.model, 0, [], base, caches).tokenizer
 
-    return count
-
-
-def _write(
-    folder: Path,
-    config: Config,
-    source: Dataset[Trace],
-    items: Dataset[Item],
-    stages: core.Stages,
-    stats: dict[str, Any],
-) -> None:
-    (folder / "stages").mkdir()
-    for name in stages.traces:
-        (folder / "stages" / f"{name}.jsonl").write_bytes(stages.file(name))
-    (folder / "eval.jsonl").write_bytes(items.rebuilt())
-    for name, value in (("rows.json", core.rows(source, stages)), ("split_stats.json", stats)):
-        (folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "split_criteria.md").write_text(core.criteria(config.split, stages), encoding="utf-8")
-    histogram(stages, folder / "histogram.png")
+    return lambda texts: counted(tokenizer(), texts)
 
 
-def histogram(stages: core.Stages, path: Path) -> None:
-    """Traces by number of steps, stacked by stage."""
+def histogram(stages: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Traces by number of steps, stacked by stage; what is said of the stages has these counts."""
     from matplotlib.figure import Figure  # a second of import that only this needs
 
-    steps = {name: [len(trace.steps) for trace in traces] for name, traces in stages.traces.items()}
-    highest = max(max(counts) for counts in steps.values())
+    highest = max(int(number) for stage in stages.values() for number in stage["steps"])
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     bottom = [0] * (highest + 1)
-    for name, counts in steps.items():
-        heights = [counts.count(value) for value in range(highest + 1)]
-        axes.bar(range(highest + 1), heights, bottom=bottom, label=f"stage {name} ({len(counts):,})")
+    for name, stage in stages.items():
+        heights = [stage["steps"].get(str(number), 0) for number in range(highest + 1)]
+        axes.bar(range(highest + 1), heights, bottom=bottom, label=f"stage {name} ({stage['traces']:,})")
         bottom = [below + height for below, height in zip(bottom, heights, strict=True)]
     axes.set(xlabel="steps in the trace", ylabel="traces", title="Traces by number of steps")
     axes.legend()

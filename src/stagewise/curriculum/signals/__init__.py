@@ -2,7 +2,9 @@
 
     def steps(traces: Sequence[Trace], count_tokens: CountTokens) -> Sequence[float]: …     # a value a trace
 
-A trace is easier than another where its value is lower. `UNIT` says what is counted, as the split's criteria have it.
+A trace is easier than another where its value is lower. The function gets some of the traces at a time, so that memory
+does not grow with them: a value depends on its own trace only. `UNIT` says what is counted, as the split's criteria
+have it.
 """
 
 import math
