@@ -36,6 +36,7 @@ from stagewise.tracking import store
 from stagewise.training import loop
 from stagewise.training.job import Job, Saving, Schedule
 
+FACTS = ("separations", "against", "shares")
 UPDATES = 3  # that a probe times
 
 
@@ -43,7 +44,8 @@ class Planned(NamedTuple):
     seed: int
     arm: str
     phases: tuple[order.Phase, ...]
-    separations: list[str]
+    facts: Mapping[str, Any]
+    """Of `examples.comparable`."""
 
 
 class Probe(NamedTuple):
@@ -63,13 +65,7 @@ def show(config_path: Path, as_json: bool, probe: bool) -> str:
     """The plan as a table and sentences, or as JSON; with a `probe` of the model if that is asked for."""
     config = parse(read_config(config_path), str(config_path))
     loaded, encoded = _encoded(config, config_path.absolute().parent)
-    planned = [
-        Planned(
-            seed, arm, examples.plan_arm(config, encoded, arm, seed), examples.separated(config, encoded, arm, seed)
-        )
-        for seed in config.seeds
-        for arm in config.arms
-    ]
+    planned = [_planned(config, encoded, arm, seed) for seed in config.seeds for arm in config.arms]
     probed = _probe(config, loaded, encoded, planned[0]) if probe else None
     if as_json:
         whole = [_as_json(each, config, encoded) for each in planned]
@@ -77,12 +73,17 @@ def show(config_path: Path, as_json: bool, probe: bool) -> str:
     header = ["seed", "arm", "phase", "stages", "examples", "steps", "tokens", "epochs", "order sha256"]
     rows = [row for each in planned for row in _rows(each, config, encoded)]
     first = [each for each in planned if each.seed == config.seeds[0]]
-    sentences = [in_words(each.arm, each.separations, config.against(each.arm)) for each in first]
+    sentences = [in_words(each.arm, *(each.facts[name] for name in FACTS)) for each in first]
     lines = [tables.aligned([header, *rows]), "", *sentences]
     if probed:
         total = sum(_counts(phase, encoded)["tokens"] for each in planned for phase in each.phases)
         lines += ["", *_probe_lines(probed, planned[0].arm, total)]
     return "\n".join(lines)
+
+
+def _planned(config: Config, encoded: Mapping[str, Encoded], arm: str, seed: int) -> Planned:
+    phases = examples.plan_arm(config, encoded, arm, seed)
+    return Planned(seed, arm, phases, examples.comparable(config, encoded, arm, phases, seed))
 
 
 def _encoded(config: Config, base: Path) -> tuple[loading.Loaded, Mapping[str, Encoded]]:
@@ -193,5 +194,4 @@ def _as_json(planned: Planned, config: Config, encoded: Mapping[str, Encoded]) -
         | {"order": [[f"{names[stage]}:{position}" for stage, position, _ in step.tolist()] for step in phase.steps]}
         for phase in planned.phases
     ]
-    told = {"seed": planned.seed, "arm": planned.arm, "against": config.against(planned.arm)}
-    return told | {"separations": planned.separations, "phases": phases}
+    return {"seed": planned.seed, "arm": planned.arm, **planned.facts, "phases": phases}

@@ -95,13 +95,21 @@ class Evaluation(Section):
 
 
 class Primary(Section):
-    """The one contrast that the study is about, fixed before it runs; all others are secondary."""
+    """What the study is about, fixed before it runs: one contrast or several; all others are secondary."""
 
     arm: Name = "curriculum"
     against: Name = "shuffled"
     """`shuffled` is the control: it differs from `curriculum` in order alone."""
+    also: tuple[tuple[Name, Name], ...] = ()
+    """More primary contrasts, an arm and what it is held against: `[[baby_steps, baby_shuffled]]`. Of several, Holm's
+    p decides on each."""
     measure: Literal["flexible", "strict"] = "flexible"
     """Compared after the last phase, on the whole eval set."""
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """All primary contrasts."""
+        return tuple(dict.fromkeys(((self.arm, self.against), *self.also)))
 
 
 class Promotion(Section):

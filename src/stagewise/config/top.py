@@ -64,10 +64,11 @@ class Config(Section):
             elif name in NAMED:
                 raise ValueError(f"arms.{name}: this name has a meaning of its own; give the arm another name")
             self._check(name, self.arm(name))
-        for field, name in (("arm", self.primary.arm), ("against", self.primary.against)):
-            known((name,), {*NAMED, *self.arms}, f"primary.{field}")
+        also = [(f"also.{place}", name) for place, pair in enumerate(self.primary.also) for name in pair]
+        for place, name in (("arm", self.primary.arm), ("against", self.primary.against), *also):
+            known((name,), {*NAMED, *self.arms}, f"primary.{place}")
             if isinstance(self.arms.get(name), OwnBudget):
-                raise ValueError(f"primary.{field}: {name} has a budget of its own, so it can show nothing about order")
+                raise ValueError(f"primary.{place}: {name} has a budget of its own, so it can show nothing about order")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} repeats one")
         return self

@@ -72,6 +72,18 @@ def build(material: Material, name: str) -> tuple[Phase, ...]:
     )
 
 
+def shares(material: Material, name: str, phases: Sequence[Phase]) -> dict[str, dict[str, list[float]]]:
+    """Of a mixture, by stage: what its milestones ask for and what its order gives, in each tenth of training."""
+    arm = material.config.arm(name)
+    if not isinstance(arm, Mixed):
+        return {}
+    compared = mixture.shares(np.concatenate([phase.rows[:, 0] for phase in phases]), *_weights(material, arm))
+    return {
+        stage: {"asked": compared.asked[number].round(4).tolist(), "given": compared.given[number].round(4).tolist()}
+        for number, stage in enumerate(material.stages)
+    }
+
+
 def _drafts(material: Material, name: str) -> Drafts:
     arm = material.config.arm(name)
     return KINDS[type(arm)](material, name, arm)
@@ -124,16 +136,20 @@ def _mixed(material: Material, name: str, arm: Mixed) -> Drafts:
     like = _drafts(material, BASELINE)
     together = np.concatenate([draft.rows for draft in like])
     by_stage = [together[together[:, 0] == number] for number in range(len(material.stages))]
-    weights = [[milestone.get(stage, 0.0) for stage in material.stages] for _, milestone in arm.mix]
-    places = [place for place, _ in arm.mix]
+    places, weights = _weights(material, arm)
     sequence = mixture.placed([len(rows) for rows in by_stage], places, weights)
     if isinstance(sequence, int):
         raise ConfigError(f"arms.{name}.mix: stage {material.stages[sequence]} has examples, and a weight nowhere")
     mixed = np.concatenate(by_stage)[sequence]
-    shares = mixture.shares(mixed[:, 0], places, weights)
-    if shares.gap > mixture.GAP and not arm.allow_gap:
-        raise ConfigError(f"arms.{name}.mix: {shares.in_words(material.stages)}; change the weights, or set allow_gap")
+    compared = mixture.shares(mixed[:, 0], places, weights)
+    if compared.gap > mixture.GAP and not arm.allow_gap:
+        raise ConfigError(f"arms.{name}.mix: {compared.in_words(material.stages)}; change weights or set allow_gap")
     return _cut_like(like, mixed, tuple(material.stages))
+
+
+def _weights(material: Material, arm: Mixed) -> tuple[list[float], list[list[float]]]:
+    """Where the milestones are, and the weight of each stage there."""
+    return [place for place, _ in arm.mix], [[each.get(stage, 0.0) for stage in material.stages] for _, each in arm.mix]
 
 
 def _paced(material: Material, name: str, arm: Paced) -> Drafts:

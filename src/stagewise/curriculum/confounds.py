@@ -7,13 +7,14 @@ Order itself is not listed: it is what arms are for. An arm with nothing but the
 follows from order, is a control.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from stagewise.config import BASELINE
 from stagewise.curriculum.order import Phase, examples
 
+Shares = Mapping[str, Mapping[str, Sequence[float]]]
 SPACING = "repeats of an example stand "  # how the sentence begins that a control may have too
 
 
@@ -46,8 +47,19 @@ def is_control(found: Sequence[str]) -> bool:
     return all(sentence.startswith(SPACING) for sentence in found)
 
 
-def in_words(arm: str, found: Sequence[str], against: str = BASELINE) -> str:
-    """`against` is the arm that the separations are from."""
+def in_words(arm: str, found: Sequence[str], against: str = BASELINE, shares: Shares | None = None) -> str:
+    """`against` is the arm that the separations are from; `shares` are those of a mixture."""
+    said = _held_against(arm, found, against)
+    if not shares:
+        return said
+    tenths = (
+        f"{stage} " + ", ".join(f"{100 * one:.0f}/{100 * other:.0f}" for one, other in zip(*each, strict=True))
+        for stage, each in ((stage, (each["asked"], each["given"])) for stage, each in shares.items())
+    )
+    return f"{said}; shares asked for and given, in % of each tenth of training: {'; '.join(tenths)}"
+
+
+def _held_against(arm: str, found: Sequence[str], against: str) -> str:
     if arm == against:
         return f"{arm}: what the others are held against"
     of = "" if against == BASELINE else f" of {against}"

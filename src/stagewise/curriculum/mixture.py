@@ -25,22 +25,22 @@ Shares = NDArray[np.float64]  # (stages, parts)
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The shares of stages in equal parts of training, asked for and realised."""
+    """The shares of stages in equal parts of training, asked for and given."""
 
     asked: Shares
-    realised: Shares
+    given: Shares
 
     @property
     def gap(self) -> float:
-        return float(np.abs(self.asked - self.realised).max())
+        return float(np.abs(self.asked - self.given).max())
 
     def in_words(self, stages: Sequence[str]) -> str:
         """Of the largest gap."""
-        stage, part = np.unravel_index(np.abs(self.asked - self.realised).argmax(), self.asked.shape)
-        asked, realised = (100 * float(shares[stage, part]) for shares in (self.asked, self.realised))
+        stage, part = np.unravel_index(np.abs(self.asked - self.given).argmax(), self.asked.shape)
+        asked, given = (100 * float(shares[stage, part]) for shares in (self.asked, self.given))
         return (
             f"in part {part + 1} of {PARTS} of training, {asked:.0f} % are asked of stage {stages[int(stage)]} and its "
-            f"size gives {realised:.0f} %"
+            f"size gives {given:.0f} %"
         )
 
 
@@ -71,9 +71,9 @@ def shares(stages: NDArray[np.int32], places: Sequence[float], weights: Sequence
     """Of a sequence of instances, given by their stages' numbers."""
     parts = np.array_split(stages, PARTS)
     count = len(weights[0])
-    realised = [np.bincount(part, minlength=count) / max(1, len(part)) for part in parts]
+    given = [np.bincount(part, minlength=count) / max(1, len(part)) for part in parts]
     asked = _asked(places, weights, MOMENTS).reshape(count, PARTS, -1).mean(axis=2)
-    return Compared(asked, np.stack(realised, axis=1))
+    return Compared(asked, np.stack(given, axis=1))
 
 
 def _asked(places: Sequence[float], weights: Sequence[Sequence[float]], moments: int) -> Shares:

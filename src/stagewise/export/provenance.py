@@ -69,6 +69,10 @@ def _comparison(study: Study) -> dict[str, Any]:
     return dict(json.loads(study.steps["report"].artifact("comparison.json")))
 
 
+def _shares(facts: TrainFacts) -> dict[str, Any]:
+    return {name: each.json_value() for name, each in facts.shares.items()}
+
+
 def _baseline(study: Study) -> dict[str, Any]:
     """What the primary arm is held against: the model that all start from, and the other arms."""
     trained = study.of_kind("train")
@@ -90,7 +94,7 @@ def _baseline(study: Study) -> dict[str, Any]:
         ],
         "arms": {
             arm: {
-                "differs": in_words(arm, found.separations, found.against or BASELINE),
+                "differs": in_words(arm, found.separations, found.against or BASELINE, _shares(found)),
                 "final_checkpoints": [name for name, each in final.items() if each.arm == arm],
             }
             for arm, found in arms.items()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
-from stagewise.record.frozen import Count, Data, Files, Frozen, Id, Sha256, Stage
+from stagewise.record.frozen import Count, Data, Files, Frozen, Id, Number, Sha256, Stage
 
 Way = Literal["select", "no_select", "generate", "one_by_one"]
 """In which a model answers several prompts: `evaluation.generation.Decoding`."""
@@ -48,6 +48,15 @@ class Dtypes(Frozen):
     """What these weights are."""
 
 
+class Shares(Frozen):
+    """Of a stage in each tenth of an arm's training."""
+
+    asked: list[Number]
+    """By the arm's milestones."""
+    given: list[Number]
+    """By the order that its examples have."""
+
+
 class TrainFacts(CheckpointFacts):
     chain: list[Sha256]
     """A digest for each phase up to this one: what its checkpoint was made from."""
@@ -74,6 +83,8 @@ class TrainFacts(CheckpointFacts):
     """What separates the arm from the one that it is held against, in words."""
     against: str | None = None
     """That arm: the one whose control this is, or else `curriculum`; none for the base."""
+    shares: dict[str, Shares] = Field(default_factory=dict)
+    """Of a mixture, by stage."""
     examples_left_out: dict[str, dict[str, Count]] = Field(default_factory=dict)
     """By stage: how many were dropped, and how many truncated, since they are too long."""
     layout: Layout | None = None

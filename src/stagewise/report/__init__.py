@@ -11,14 +11,14 @@ taken from it, and each of its checkpoints names the runs that its numbers come 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stagewise.analysis.paired import Interval
 from stagewise.analysis.scores import paired, scored
 from stagewise.analysis.statistics import Result, contrast, holm, mean_interval, wilson
 from stagewise.config import BASELINE, Primary
-from stagewise.curriculum.confounds import in_words, is_control
+from stagewise.curriculum.confounds import Shares, in_words, is_control
 from stagewise.errors import DataError
 from stagewise.evaluation import predictions
 from stagewise.evaluation.structure.kinds import RATES, SHARES
@@ -46,6 +46,7 @@ class Checkpoint:
     multiset: str  # digest of the examples it was trained on so far, and how often
     separations: Sequence[str]  # what separates its arm from the one that it is held against
     against: str = BASELINE  # that arm
+    shares: Shares = field(default_factory=dict)  # of a mixture, asked for and given
 
     @property
     def right(self) -> int:
@@ -78,7 +79,7 @@ def comparison(study: str, primary: Primary, checkpoints: Sequence[Checkpoint]) 
         "contrasts": contrasts,
         "not_compared": _not_compared(primary, checkpoints, contrasts),
         # Of several seeds the first, whose spacing of repeats it tells.
-        "arms": {arm: in_words(arm, each.separations, each.against) for arm, each in sorted(arms.items())},
+        "arms": {arm: in_words(arm, each.separations, each.against, each.shares) for arm, each in sorted(arms.items())},
         "checkpoints": [_compare(checkpoint) for checkpoint in checkpoints],
         "items": items,
     }
@@ -150,43 +151,60 @@ def _best_in_words(checkpoints: Sequence[Checkpoint]) -> str:
 
 
 def _contrasts(primary: Primary, checkpoints: Sequence[Checkpoint]) -> dict[str, dict[str, Any]]:
-    """The primary arm's final checkpoints against those of every comparable arm, by `a - b`; all but the primary
-    contrast are secondary, and Holm's p is over them."""
+    """The final checkpoints of two arms by `a - b`: the primary contrasts, and the primary arm against every other
+    comparable one. Holm's p is over the secondary ones, and over the primary ones where they are several."""
     finals = _finals(checkpoints)
-    arms = _comparable(primary, finals)
-    scores = _scores(primary, finals, arms)
-    arms = arms if any(map(len, scores[primary.arm].values())) else []
-    left_out = len(checkpoints[0].rows) - max(map(len, scores[primary.arm].values()), default=0)
-    results = {arm: contrast(scores[primary.arm], scores[arm]) for arm in arms}
-    baselines = {arm: _baselines(finals, primary.arm, arm) for arm in arms}
-    adjusted = holm({arm: result.test.p for arm, result in results.items() if arm != primary.against})
+    pairs = _pairs(primary, finals)
+    scores = _scores(primary, finals, list(dict.fromkeys(arm for pair in pairs for arm in pair)))
+    items = max((len(each) for chains in scores.values() for each in chains.values()), default=0)
+    named = {f"{one} - {other}": (one, other) for one, other in pairs if items}
+    results = {name: contrast(scores[one], scores[other]) for name, (one, other) in named.items()}
+    first = {name: result.test.p for name, result in results.items() if named[name] in primary.pairs}
+    rest = {name: result.test.p for name, result in results.items() if name not in first}
+    adjusted = holm(rest) | (holm(first) if len(first) > 1 else {})
+    both = {"left_out": len(checkpoints[0].rows) - items}
     return {
-        f"{primary.arm} - {arm}": {
-            "arm": primary.arm,
-            "against": arm,
-            "primary": arm == primary.against,
-            "order_alone": not baselines[arm],
-            "left_out": left_out,
-            "sentence": words.caveat(baselines[arm]) + words.verdict(result, primary.arm, arm, adjusted.get(arm)),
-            "sensitivity": words.sensitivity(result, adjusted.get(arm)),
-            "p_holm": adjusted.get(arm),
-            "eval_runs": {
-                str(each.seed): [finals[which][each.seed].eval_run for which in (primary.arm, arm)]
-                for each in result.pairs
-            },
-            **_plain(result),
-        }
-        for arm, result in results.items()
+        name: _contrast(finals, *named[name], result, adjusted.get(name)) | {"primary": name in first} | both
+        for name, result in results.items()
     }
+
+
+def _contrast(
+    finals: Mapping[str, Mapping[int, Checkpoint]], one: str, other: str, result: Result, adjusted: float | None
+) -> dict[str, Any]:
+    baselines = _baselines(finals, one, other)
+    return {
+        "arm": one,
+        "against": other,
+        "order_alone": not baselines,
+        "sentence": words.caveat(baselines) + words.verdict(result, one, other, adjusted),
+        "sensitivity": words.sensitivity(result, adjusted),
+        "p_holm": adjusted,
+        "eval_runs": {
+            str(each.seed): [finals[which][each.seed].eval_run for which in (one, other)] for each in result.pairs
+        },
+        **_plain(result),
+    }
+
+
+def _pairs(primary: Primary, finals: Mapping[str, Mapping[int, Checkpoint]]) -> list[tuple[str, str]]:
+    """The contrasts of arms that saw the same examples, each as often: of others nothing follows about order."""
+    seen = {arm: {each.multiset for each in chains.values()} for arm, chains in finals.items()}
+    pairs = [*primary.pairs, *((primary.arm, arm) for arm in finals)]
+    return [
+        (one, other)
+        for one, other in dict.fromkeys(pairs)
+        if one != other and one in seen and seen[one] == seen.get(other)
+    ]
 
 
 def _scores(
     primary: Primary, finals: Mapping[str, Mapping[int, Checkpoint]], arms: Sequence[str]
 ) -> dict[str, dict[int, list[int]]]:
-    """Of the primary arm and those compared with it, by seed; an item that is unscored in one is left out of all."""
-    compared = [(arm, seed, each) for arm in (primary.arm, *arms) for seed, each in finals.get(arm, {}).items()]
+    """Of the arms that are compared, by seed; an item that is unscored in one is left out of all."""
+    compared = [(arm, seed, each) for arm in arms for seed, each in finals[arm].items()]
     found = paired([each.rows for _, _, each in compared], primary.measure)
-    scores: dict[str, dict[int, list[int]]] = {primary.arm: {}}
+    scores: dict[str, dict[int, list[int]]] = {}
     for (arm, seed, _), each in zip(compared, found, strict=True):
         scores.setdefault(arm, {})[seed] = each
     return scores
@@ -214,17 +232,11 @@ def _baselines(finals: Mapping[str, Mapping[int, Checkpoint]], one: str, other: 
     return [arm for arm in (one, other) if not alone(arm)]
 
 
-def _comparable(primary: Primary, finals: Mapping[str, Mapping[int, Checkpoint]]) -> list[str]:
-    """The arms that saw the primary arm's examples, each as often: of others nothing follows about order."""
-    seen = {arm: {each.multiset for each in chains.values()} for arm, chains in finals.items()}
-    return [arm for arm in finals if arm != primary.arm and seen[arm] == seen.get(primary.arm)]
-
-
 def _not_compared(
     primary: Primary, checkpoints: Sequence[Checkpoint], contrasts: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     finals = _finals(checkpoints)
-    compared = {primary.arm, *(each["against"] for each in contrasts.values())}
+    compared = {primary.arm, *(arm for each in contrasts.values() for arm in (each["arm"], each["against"]))}
     why = "saw other examples, or the same ones in other numbers, so it can show nothing about order"
     return [f"{arm} {why}" for arm in finals if primary.arm in finals and arm not in compared]
 
@@ -235,10 +247,10 @@ def _plain(result: Result) -> dict[str, Any]:
 
 
 def _verdict(primary: Primary, contrasts: Mapping[str, Mapping[str, Any]]) -> str:
-    """What the study shows about order, in one sentence; of a study without its control, that it shows nothing."""
-    for each in contrasts.values():
-        if each["primary"]:
-            return str(each["sentence"])
+    """What the study shows about order, a sentence for each primary contrast; of one without its control, that it
+    shows nothing."""
+    if said := [str(each["sentence"]) for each in contrasts.values() if each["primary"]]:
+        return " ".join(said)
     return (
         f"No claim about order: the primary contrast, {primary.arm} against {primary.against}, needs both arms, "
         "and this study does not train them."

@@ -221,7 +221,9 @@ def _contrasts(compared: Compared) -> Figure:
         if interval is not None:
             axes.plot([100 * interval["low"], 100 * interval["high"]], [row - 0.2] * 2, color=COLOURS[1], linewidth=2)
             axes.plot(100 * each["test"]["mean"], row - 0.2, "D", color=COLOURS[1], markersize=5)
-    names = [f"{each['against']}{' (primary)' if each['primary'] else ''}" for each in contrasts]
+    first = compared["primary"]["arm"]
+    pairs = [(each["arm"], each["against"], " (primary)" if each["primary"] else "") for each in contrasts]
+    names = [f"{other if arm == first else f'{arm} - {other}'}{mark}" for arm, other, mark in pairs]
     axes.set_yticks(range(len(names)), names)
     if len(seeds) > 1:
         markers = {seed: style | {"linestyle": ""} for seed, style in seeds.items()}

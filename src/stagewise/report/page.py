@@ -62,7 +62,7 @@ def write(
     contrasts = list(compared["contrasts"].values())
     return ENVIRONMENT.get_template("report.html").render(
         compared=compared,
-        primary=next((each for each in contrasts if each["primary"]), None),
+        primaries=[each for each in contrasts if each["primary"]],
         secondary=[each for each in contrasts if not each["primary"]],
         tables=tables,
         scores=SCORES,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stagewise.config import Config
-from stagewise.curriculum.arms import Material, build
+from stagewise.curriculum.arms import Material, build, shares
 from stagewise.curriculum.confounds import separations
 from stagewise.curriculum.order import Phase
 from stagewise.data.traces import Item, Trace, parse_items, parse_traces
@@ -81,15 +81,26 @@ def left_out(encoded: Mapping[str, templates.Encoded]) -> dict[str, dict[str, in
 
 
 def plan_arm(config: Config, encoded: Mapping[str, templates.Encoded], arm: str, seed: int) -> tuple[Phase, ...]:
+    return build(_material(config, encoded, seed), arm)
+
+
+def _material(config: Config, encoded: Mapping[str, templates.Encoded], seed: int) -> Material:
     positions = {name: stage.positions for name, stage in encoded.items()}
     signals = {signal: {name: stage.signals[signal] for name, stage in encoded.items()} for signal in SIGNALS}
-    return build(Material(config, positions, seed, signals), arm)
+    return Material(config, positions, seed, signals)
 
 
-def separated(config: Config, encoded: Mapping[str, templates.Encoded], arm: str, seed: int) -> list[str]:
-    """What separates the arm from the one that it is held against, in words."""
-    phases, against = (plan_arm(config, encoded, each, seed) for each in (arm, config.against(arm)))
-    return separations(phases, against, config.training.schedule_scope)
+def comparable(
+    config: Config, encoded: Mapping[str, templates.Encoded], arm: str, phases: tuple[Phase, ...], seed: int
+) -> dict[str, Any]:
+    """The facts that say how the arm compares: what it is held against, what separates the two, a mixture's shares."""
+    material, against = _material(config, encoded, seed), config.against(arm)
+    theirs = phases if against == arm else build(material, against)
+    return {
+        "against": against,
+        "separations": separations(phases, theirs, config.training.schedule_scope),
+        "shares": shares(material, arm, phases),
+    }
 
 
 def schedule(config: Config, phases: tuple[Phase, ...], phase: int) -> Schedule:

@@ -81,6 +81,7 @@ def _checkpoint(trained: Sealed, evaluated: Sealed) -> Checkpoint:
         multiset=facts.multiset_sha256,
         separations=facts.separations,
         against=facts.against or BASELINE,
+        shares={name: each.json_value() for name, each in facts.shares.items()},
         curve=[(point["step"], point["loss"]) for point in json.loads(trained.artifact(CURVE))],
     )
 

@@ -30,6 +30,7 @@ from stagewise.steps.common import Made, Session, Spec, find, unless_recorded
 from stagewise.steps.determinants import chain, check_parent, inputs_of, part_of, source_files, ways_of
 from stagewise.steps.examples import (
     check_data,
+    comparable,
     encode,
     encode_stages,
     left_out,
@@ -37,7 +38,6 @@ from stagewise.steps.examples import (
     read_items,
     read_stages,
     schedule,
-    separated,
     texts,
 )
 from stagewise.steps.inputs import CURVE, ORDER, STATE, check_split
@@ -187,8 +187,7 @@ def _prepare(
     on_cpu = device_kind(config.compute.device).startswith("cpu")
     facts = {
         "examples_left_out": left_out(encoded),
-        "against": config.against(wanted.arm),
-        "separations": separated(config, encoded, wanted.arm, wanted.seed or 0),
+        **comparable(config, encoded, wanted.arm, phases, wanted.seed or 0),
         "self_check": parent.facts(TrainFacts).self_check,
         "layout": fastest(loaded.model, config.training, on_cpu, job.layouts),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stagewise.commands.derivation import checkpoint
-from stagewise.commands.derivation.expected import Expected, config_of, hold, kept, refused, same
+from stagewise.commands.derivation.expected import FOLLOWS, Expected, config_of, hold, kept, refused, same
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel
 from stagewise.curriculum.order import Phase, Rows, decode, empty
 from stagewise.curriculum.targets import Target, target_of
@@ -65,8 +65,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         if facts.layout not in layouts:
             yield Finding("manifest.json, facts.layout", str(facts.layout), f"one of {', '.join(layouts)}")
         follows["examples_left_out"] = examples.left_out(encoded)
-        follows["against"] = config.against(wanted.arm)
-        follows["separations"] = examples.separated(config, encoded, wanted.arm, seed)
+        follows |= examples.comparable(config, encoded, wanted.arm, phases, seed)
         yield from _steps(config, encoded, phases, wanted, curve)
     yield from _order(decode(sealed.artifact(ORDER), ORDER), order)
     yield from _resumed(sealed, config, len(curve))
@@ -186,8 +185,11 @@ def _order(recorded: Sequence[Rows], order: Sequence[Rows]) -> Iterator[Finding]
                 (place for place, pair in enumerate(zip(found, expected, strict=False)) if (pair[0] != pair[1]).any()),
                 min(len(found), len(expected)),
             )
-            one, other = (each[place].tolist() if place < len(each) else "none" for each in (found, expected))
-            yield from same(f"artifact {ORDER}, phase {number}, instance {place}", one, other)
+            one, other = (
+                f"phase {number}, instance {place}: {each[place].tolist() if place < len(each) else 'none'}"
+                for each in (found, expected)
+            )
+            yield Finding(f"artifact {ORDER}", one, other, FOLLOWS)
             return
 
 
