@@ -1,16 +1,29 @@
 import json
 import time
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stagewise.config import Split
+from stagewise.curriculum import stage_files
 from stagewise.curriculum import stages as split
 from stagewise.curriculum.signals import SIGNALS
-from stagewise.data.traces import Dataset, Step, Trace, parse_items, parse_traces, read_items, read_traces, trace_line
+from stagewise.data.traces import (
+    Dataset,
+    Item,
+    Step,
+    Trace,
+    parse_items,
+    parse_traces,
+    read_items,
+    read_traces,
+    trace_line,
+)
 from stagewise.errors import DataError
 from stagewise.hashing import sha256
 
@@ -40,8 +53,30 @@ def no_tokens(texts: Any) -> list[int]:
     raise AssertionError("tokens were counted although no rule asks for them")
 
 
-def assign(data: Dataset[Trace], rules: Split = ORIGINAL, drop: bool = False) -> split.Stages:
-    return split.assign(data, rules, drop, no_tokens)
+class Made(NamedTuple):
+    columns: split.Columns
+    stages: split.Stages
+    files: dict[str, bytes]
+    told: dict[str, Any]
+    rows: str
+
+
+def made(data: Dataset[Trace], rules: Split = ORIGINAL, drop: bool = False) -> Made:
+    """All that a split makes of the traces."""
+    columns = split.columns(data.rows, [], rules, no_tokens)
+    stages = split.assign(columns, rules, drop, data.name, lambda: data.rows)
+    with TemporaryDirectory() as name:
+        told = stage_files.write(BytesIO(data.rebuilt()), data, columns, stages, Path(name))
+        files = {path.stem: path.read_bytes() for path in (Path(name) / "stages").iterdir()}
+        assert {stage: (len(file), sha256(file)) for stage, file in files.items()} == {
+            stage: (entry["size"], entry["sha256"]) for stage, entry in told.items()
+        }
+        return Made(columns, stages, files, dict(told), (Path(name) / "rows.json").read_text(encoding="utf-8"))
+
+
+def stats(data: Dataset[Trace], items: Dataset[Item]) -> Any:
+    columns, stages, _, told, _ = made(data)
+    return split.stats(data, items, columns, stages, {name: entry["sha256"] for name, entry in told.items()})
 
 
 def rebuild(rows: dict[str, Any], files: dict[str, bytes]) -> bytes:
@@ -56,8 +91,8 @@ def rebuild(rows: dict[str, Any], files: dict[str, bytes]) -> bytes:
 
 def test_the_original_split_is_found_again_byte_for_byte_in_under_a_second(shared: Path) -> None:
     started = time.perf_counter()
-    stages = assign(read_traces(shared / "dev-reasoning-v2" / "traces.jsonl"))
-    digests = {name: (len(traces), sha256(stages.file(name))) for name, traces in stages.traces.items()}
+    told = made(read_traces(shared / "dev-reasoning-v2" / "traces.jsonl")).told
+    digests = {name: (entry["rows"], entry["sha256"]) for name, entry in told.items()}
     assert time.perf_counter() - started < 1
     assert digests == {
         "a": (145, "35ecabff6c240ada8090a52249075648f28468e9a024c9bc9bb69ae00d8e620c"),
@@ -69,11 +104,11 @@ def test_the_original_split_is_found_again_byte_for_byte_in_under_a_second(share
 def test_the_originals_counts_are_in_the_stats(shared: Path) -> None:
     folder = shared / "dev-reasoning-v2"
     data, items = read_traces(folder / "traces.jsonl"), read_items(folder / "eval_v2.jsonl")
-    stats = split.stats(data, items, assign(data), [])
-    assert stats["source"]["exact_repeats"] == 74
-    assert stats["source"]["categories"] == {"edge_case": 20, "golden_style": 35, "reasoning": 385, "synthetic": 110}
-    assert stats["stages"]["b"]["steps"] == {"3": 64}
-    assert stats["source"]["sha256"] == "56aec27205ca5521c7b29b583f3d5a5c16b689bcc7de8bce9cb60b666a20a86e"
+    found = stats(data, items)
+    assert found["source"]["exact_repeats"] == 74
+    assert found["source"]["categories"] == {"edge_case": 20, "golden_style": 35, "reasoning": 385, "synthetic": 110}
+    assert found["stages"]["b"]["steps"] == {"3": 64}
+    assert found["source"]["sha256"] == "56aec27205ca5521c7b29b583f3d5a5c16b689bcc7de8bce9cb60b666a20a86e"
 
 
 @given(
@@ -92,31 +127,32 @@ def test_stages_and_rows_give_the_source_again(
     data += data.split(b"\n")[0] + b"\n"
     data = data if final_newline else data[:-1].removesuffix(b"\r")
     parsed = parse_traces(data, "test.jsonl")
-    stages = assign(parsed, drop=drop)
+    _, stages, files, _, text = made(parsed, drop=drop)
     assert len(stages.dropped) == int(drop)
-    files = {name: stages.file(name) for name in stages.traces}
-    assert rebuild(split.rows(parsed, stages), files) == data
-    assert split.rebuilt(split.rows(parsed, stages), files) == data
+    assert rebuild(json.loads(text), files) == data
+    assert stage_files.rebuilt(json.loads(text), files) == data
+    assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n"
 
 
 def test_a_trace_of_no_stage_is_shown() -> None:
     data = source(("synthetic", 1), ("reasoning", 2), ("reasoning", 4), ("poetry", 2))
     with pytest.raises(DataError, match=r"1 of 4 traces(.|\n)*line 4 matches no stage: category poetry, 2 steps"):
-        assign(data)
+        made(data)
     rest = ORIGINAL.model_copy(update={"unmatched": "b"})
-    assert [trace.row for trace in assign(data, rest).traces["b"]] == [1, 3]
+    assert made(data, rest).stages.rows("b").tolist() == [1, 3]
+    assert [trace.row for trace in split.by_stage(data, rest, False, no_tokens)["b"]] == [1, 3]
 
 
 def test_a_trace_of_two_stages_is_shown() -> None:
     rules = ORIGINAL.model_dump()
     rules["stages"][1]["rules"][0]["steps"] = {"max": 4}
     with pytest.raises(DataError, match="line 3 matches stages b and c"):
-        assign(source(("synthetic", 1), ("reasoning", 2), ("reasoning", 4)), Split.model_validate(rules))
+        made(source(("synthetic", 1), ("reasoning", 2), ("reasoning", 4)), Split.model_validate(rules))
 
 
 def test_a_stage_without_traces_is_an_error() -> None:
     with pytest.raises(DataError, match=r"stage b gets no trace \(a 1, b 0, c 1\)"):
-        assign(source(("synthetic", 1), ("reasoning", 4)))
+        made(source(("synthetic", 1), ("reasoning", 4)))
 
 
 def quantiles(signal: str, *cuts: float) -> Split:
@@ -126,9 +162,9 @@ def quantiles(signal: str, *cuts: float) -> Split:
 
 def test_quantiles_cut_at_values_that_occur_and_ties_stay_together() -> None:
     data = source(*[("reasoning", steps) for steps in (1, 2, 2, 2, 3, 6)])
-    stages = assign(data, quantiles("steps", 0.5))
+    stages = made(data, quantiles("steps", 0.5)).stages
     assert stages.thresholds == [2]
-    assert [len(traces) for traces in stages.traces.values()] == [4, 2]
+    assert list(stages.sizes.values()) == [4, 2]
     text = split.criteria(quantiles("steps", 0.5), stages)
     assert "**s0**: at most 2 steps. 4 traces." in text
     assert "**s1**: more than 2 steps. 2 traces." in text
@@ -141,7 +177,7 @@ def test_difficulty_may_be_counted_in_characters_or_tokens() -> None:
 
 
 def test_the_criteria_are_said_in_words() -> None:
-    text = split.criteria(ORIGINAL, assign(source(("synthetic", 1), ("reasoning", 2), ("edge_case", 4))))
+    text = split.criteria(ORIGINAL, made(source(("synthetic", 1), ("reasoning", 2), ("edge_case", 4))).stages)
     assert "- **a**: category synthetic or golden_style. 1 traces." in text
     assert "- **b**: category reasoning with at most 3 steps. 1 traces." in text
     assert "- **c**: category reasoning with at least 4 steps; or category edge_case. 1 traces." in text
@@ -150,6 +186,20 @@ def test_the_criteria_are_said_in_words() -> None:
 def test_line_endings_are_counted() -> None:
     data = source(("synthetic", 1), ("reasoning", 2), ("edge_case", 4), ending=b"\r\n")
     item = {"id": "1", "prompt": "p", "expected_answer": "1"}
-    stats = split.stats(data, parse_items(json.dumps(item).encode(), "eval"), assign(data), [])
-    assert stats["source"]["crlf_lines"] == 3
-    assert split.rows(data, assign(data))["crlf_rows"] == [0, 1, 2]
+    assert stats(data, parse_items(json.dumps(item).encode(), "eval"))["source"]["crlf_lines"] == 3
+    assert json.loads(made(data).rows)["crlf_rows"] == [0, 1, 2]
+
+
+def test_of_many_traces_without_a_stage_twenty_are_shown() -> None:
+    data = source(*[("poetry", 1)] * 30, ("reasoning", 2))
+    with pytest.raises(DataError, match=r"30 of 31 traces(.|\n)*30 in all, the first 20 shown") as caught:
+        made(data)
+    assert str(caught.value).count("matches no stage") == 20
+
+
+def test_a_source_that_changes_between_the_two_passes_is_an_error(tmp_path: Path) -> None:
+    data = source(("synthetic", 1), ("reasoning", 2), ("edge_case", 4))
+    columns, stages, *_ = made(data)
+    changed = BytesIO(data.rebuilt().replace(b"question 1", b"question 7"))
+    with pytest.raises(DataError, match=r"test\.jsonl: found other bytes than a moment ago"):
+        stage_files.write(changed, data, columns, stages, tmp_path)

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from stagewise.data import leakage
 from stagewise.data.jsonl import json_line
-from stagewise.data.leakage import Overlap, duplicates, fold, overlap
+from stagewise.data.leakage import Overlap, fold, overlap, repeats
 from stagewise.data.traces import Step, parse_items, parse_traces, trace_line
 
 
@@ -82,8 +83,15 @@ def dataset(*prompts: str) -> Any:
     return parse_traces(b"\n".join(lines), "x").rows
 
 
-def test_duplicates_are_the_rows_that_repeat_a_first() -> None:
-    assert duplicates(dataset("p", "q", "p", "P", "p", "q")) == {0: (2, 4), 1: (5,)}
+def test_repeats_are_the_rows_after_a_first() -> None:
+    assert repeats(dataset("p", "q", "p", "P", "p", "q")) == [2, 4, 5]
+
+
+def test_repeats_are_found_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leakage, "PART", 7)
+    monkeypatch.setattr(leakage, "CHUNK", 4)
+    prompts = [f"p{row * row % 31}" for row in range(100)]
+    assert repeats(dataset(*prompts)) == [row for row in range(100) if prompts[row] in prompts[:row]]
 
 
 @pytest.mark.parametrize("changed", [("p", "t", "a"), ("p", "s", "b"), ("q", "s", "a")])
@@ -93,7 +101,7 @@ def test_a_repeat_has_the_same_prompt_steps_and_answer(changed: Any) -> None:
         trace_line("p", [Step("result", "s")], "a", {"category": "c"}),
         trace_line(prompt, [Step("result", step)], answer, {"category": "c"}),
     ]
-    assert duplicates(parse_traces(b"\n".join(lines), "x").rows) == {}
+    assert repeats(parse_traces(b"\n".join(lines), "x").rows) == []
 
 
 def test_overlap_lists_every_pair_and_how() -> None:
@@ -101,3 +109,12 @@ def test_overlap_lists_every_pair_and_how() -> None:
     evals = parse_items(b"\n".join(map(json_line, items)), "e").rows
     traces = dataset("What is 1÷1?", "what is 1+1", "What is 1 + 1?", "1 ÷ 2")
     assert overlap(traces, evals) == [Overlap(1, "x", "folded"), Overlap(2, "x", "exact")]
+
+
+@given(st.text(max_size=20) | st.text("aB1 .,?é", max_size=12), st.text("aB1 .,?é", max_size=12))
+def test_overlap_is_what_folds_alike(prompt: str, asked: str) -> None:
+    """Whether or not a prompt could be told apart before it was folded."""
+    if not (prompt.strip() and asked.strip()) or not prompt.isprintable():
+        return
+    items = parse_items(json_line({"id": "i", "prompt": asked, "expected_answer": "a"}), "e").rows
+    assert bool(overlap(dataset(prompt), items)) == (fold(prompt) == fold(asked))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stagewise.data.leakage import duplicates, overlap
+from stagewise.data.leakage import overlap, repeats
 from stagewise.data.traces import parse_traces, read_items, read_traces
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -17,7 +17,7 @@ def test_dev_reasoning_v2() -> None:
     assert traces.sha256 == "56aec27205ca5521c7b29b583f3d5a5c16b689bcc7de8bce9cb60b666a20a86e"
     assert (len(traces.rows), traces.crlf, traces.final_newline) == (550, 0, True)
     assert traces.rebuilt() == path.read_bytes()
-    assert sum(map(len, duplicates(traces.rows).values())) == 74
+    assert len(repeats(traces.rows)) == 74
     categories = [trace.category for trace in traces.rows]
     assert [categories.count(name) for name in ("synthetic", "golden_style", "reasoning")] == [110, 35, 385]
 

@@ -1,4 +1,6 @@
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +8,7 @@ import pytest
 
 from stagewise.config import GenerateSource, Generator, HubSource, PathSource
 from stagewise.data import generate
-from stagewise.data.sources import load_items, load_traces
+from stagewise.data.sources import load_items, load_traces, open_traces
 from stagewise.errors import DataError
 from stagewise.hashing import canonical_json
 
@@ -103,3 +105,13 @@ def test_the_generator_is_a_source_like_any_other(tmp_path: Path) -> None:
     assert traces.rebuilt() == generate.traces(3, 30, ["addition", "parity"])
     assert items.rebuilt() == generate.items(3, 30, ["addition", "parity"])
     assert traces.name == "generated-3"
+
+
+def test_a_pipe_is_read_as_often_as_is_needed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    data = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit((tmp_path / "pipe").write_bytes, data)
+        opened = open_traces(PathSource(path="pipe"), tmp_path)
+    assert opened.size == len(data)
+    assert [trace.prompt for trace in opened.traces()] == [trace.prompt for trace in opened.traces()]

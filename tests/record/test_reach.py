@@ -27,6 +27,7 @@ REACH = {
     "data.generate": "split",
     "data.jsonl": ALL,
     "data.layouts": "split train eval",
+    "curriculum.stage_files": "split",
     "data.leakage": "split",
     "data.rows": "split train eval",
     "data.sources": "split",
