@@ -1,4 +1,4 @@
-"""Training and evaluation on one GPU, held against its measured matrix rate: one command, under nine minutes.
+"""Training and evaluation on one GPU, held against its measured matrix rate: one command, at most nine minutes.
 
     python benchmarks/gpu.py                                  all of it
     python benchmarks/gpu.py --parts qwen --layouts joined    one shape, one layout
@@ -67,7 +67,8 @@ def main() -> None:
         sys.path.insert(0, str(ROOT / "src"))
         print(json.dumps(_work(options)))
         return
-    limit = _worker(options, "limit")
+    end = time.monotonic() + 60 * options.minutes
+    limit = _worker(options, "limit", end)
     if limit is None:
         sys.exit("the matrix rate could not be measured")
     print(
@@ -88,17 +89,17 @@ def main() -> None:
         for layout in options.layouts:
             for compiled in (False, True) if "both" in options.compiled else ("yes" in options.compiled,):
                 name = f"{part}, {layout}{', compiled' if compiled else ''}"
-                found = _worker(options, f"{part}:{layout}:{int(compiled)}")
-                _row(name, *(_trained(found, limit["rate"]) if found else ["failed"]))
+                found = _worker(options, f"{part}:{layout}:{int(compiled)}", end)
+                _row(name, *(_trained(found, limit["rate"]) if found else ["not measured"]))
     if "eval" in options.parts:
         print()
         _head("evaluation of qwen's shape", "tokens/s", "seconds", "peak GiB")
         for batch in BATCHES:
-            found = _worker(options, f"eval:{batch}")
+            found = _worker(options, f"eval:{batch}", end)
             shown = (
                 [f"{found['tokens']:,.0f}", f"{found['seconds']:.1f}", f"{found['memory']:.1f}"]
                 if found
-                else ["failed"]
+                else ["not measured"]
             )
             _row(f"batch {batch}, {options.new_tokens} tokens each", *shown)
 
@@ -113,17 +114,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=5, help="timed steps (%(default)s)")
     parser.add_argument("--new-tokens", type=int, default=128, help="tokens of an answer (%(default)s)")
     parser.add_argument("--timeout", type=int, default=100, help="seconds for one measurement (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=9, help="for everything (%(default)s)")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, to try the script itself")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _worker(options: argparse.Namespace, what: str) -> dict[str, Any] | None:
+def _worker(options: argparse.Namespace, what: str, end: float) -> dict[str, Any] | None:
+    """What a process of its own measured; None where it failed, or was not done by `end`, of time.monotonic."""
+    seconds = min(options.timeout, end - time.monotonic())
+    if seconds <= 0:
+        print(f"{what}: not measured, the {options.minutes:g} minutes are over", file=sys.stderr, flush=True)
+        return None
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", what]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=options.timeout)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
-        print(f"{what}: not done within {options.timeout} s", file=sys.stderr)
+        print(f"{what}: not done within {seconds:.0f} s", file=sys.stderr, flush=True)
         return None
     if done.returncode:
         print(f"{what}: {done.stderr[-1500:]}", file=sys.stderr, flush=True)

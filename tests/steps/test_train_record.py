@@ -17,7 +17,7 @@ from stagewise.commands.verify import check
 from stagewise.config import Compute
 from stagewise.hashing import folder_digests, weights_digest
 from stagewise.model import loading
-from stagewise.model.device import DETERMINISM, set_up
+from stagewise.model.device import DETERMINISM, repeatable, set_up
 from stagewise.steps import split, train
 from stagewise.steps.common import open_session, perform
 from stagewise.tracking.models import fetch_checkpoint
@@ -54,7 +54,10 @@ def test_a_run_records_the_switches_that_decide_whether_bits_repeat(finished: Fi
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("medium")
     set_up(Compute(device="cpu", threads=1))
+    with repeatable(torch.device("cuda")):
+        in_gpu_training = torch.is_deterministic_algorithms_warn_only_enabled()
     recorded = {
+        "warn_only_in_gpu_training": in_gpu_training,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
         "fill_uninitialized_memory": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]

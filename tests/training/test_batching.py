@@ -140,6 +140,29 @@ def test_examples_are_joined_where_that_is_known_to_be_right(family: str, accele
     assert layout(made) == "padded"
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_on_a_gpu_they_are_joined_where_one_kernel_computes_their_attention(family: str) -> None:
+    def layout(made: Any, precision: Any = "bfloat16") -> str:
+        settings = Training(batch_size=4, learning_rate=1e-3, precision=precision)
+        return batching.fastest(made, settings, on_cpu=False, layouts=batching.LAYOUTS)
+
+    made = model(family, VOCABULARY)
+    assert (layout(made), layout(made, "float32")) == ("joined", "padded")
+    name = "attn_pdrop" if family == "gpt2" else "attention_dropout"
+    setattr(made.config, name, 0.1)  # the kernel would drop nothing, without a word
+    assert layout(made) == "padded"
+    setattr(made.config, name, 0.0)
+    made.config.head_dim = attention.WIDEST + 8
+    assert layout(made) == "padded"
+
+
+def test_in_float32_a_gpu_goes_example_by_example_as_the_self_check_needs() -> None:
+    gpu = torch.device("cuda")  # nothing is computed there
+    narrow = dataclasses.replace(of("joined"), precision="bfloat16")
+    assert batching._joined(examples(), of("joined"), gpu)[0]["lengths"] == [len(each.ids) for each in examples()]
+    assert batching._joined(examples(), narrow, gpu)[0]["starts"].tolist()[-1] == sum(len(e.ids) for e in examples())
+
+
 def test_one_at_a_time_each_example_goes_alone_and_gives_the_same(accelerator: Any) -> None:
     (batches,) = batching.micro_batches(examples(), of("single"))
     assert [len(batch) for batch in batches] == [1] * 4

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.models import FAMILIES, model
+from helpers.models import FAMILIES, loaded, model
 
 from stagewise.config import Compute
 from stagewise.model.device import repeatable, set_up
 from stagewise.model.templates import Example
+from stagewise.self_check import check
 from stagewise.training import attention, batching
 from stagewise.training.batching import Batching
 
@@ -67,3 +68,10 @@ def test_the_same_step_twice_gives_the_same_bits(family: str, accelerator: Any) 
     once, again = (learned(family, JOINED, accelerator) for _ in range(2))
     assert once[0] == again[0]
     assert torch.equal(once[1], again[1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_self_check_finds_joined_rows_right(family: str, accelerator: Any) -> None:
+    made = loaded(family)
+    made.model.to("cuda")
+    assert check(made).layouts == ("joined", "padded", "single")

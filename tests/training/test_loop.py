@@ -270,6 +270,19 @@ def test_a_compiled_model_learns_the_same_and_goes_on_to_the_same_bits(tmp_path:
     assert equal(weights(parted), weights(whole))
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_torch_compile_compiles_each_layer_or_the_model_whose_layers_are_not_named(
+    named: bool, tmp_path: Path, accelerator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, compiled = model("llama", VOCABULARY), list[str]()
+    made._no_split_modules = made._no_split_modules if named else None
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda module, **options: compiled.append(type(module).__name__)
+    )  # what it makes of them is another test's
+    run(made, tmp_path, accelerator, settings=settings(torch_compile=True))
+    assert compiled == (["LlamaDecoderLayer"] * 2 if named else ["LlamaForCausalLM"])
+
+
 def interrupt_at(step: int, number: int = signal.SIGTERM) -> Any:
     def on_step(report: loop.StepReport) -> None:
         if report.step == step:

@@ -24,7 +24,8 @@ from stagewise.record.frozen import Machine
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 DETERMINISM: dict[str, Any] = {
     "deterministic_algorithms": True,
-    "warn_only": True,  # an operation without a deterministic form is named on stderr; in training on a GPU it fails
+    "warn_only": True,  # an operation without a deterministic form is named on stderr and not forbidden
+    "warn_only_in_gpu_training": False,  # where torch only warns, its attention adds gradients in any order
     "fill_uninitialized_memory": False,
     "cudnn_benchmark": False,
     "float32_matmul_precision": "highest",
@@ -39,7 +40,7 @@ def set_up(compute: Compute, processes: int = 1) -> Accelerator:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it a GPU's matrix products need not repeat
     torch.set_num_threads(threads(compute, processes))
     keep_freed_memory()
-    torch.use_deterministic_algorithms(DETERMINISM["deterministic_algorithms"], warn_only=DETERMINISM["warn_only"])
+    _deterministic(DETERMINISM["warn_only"])
     torch.backends.cudnn.benchmark = DETERMINISM["cudnn_benchmark"]
     torch.set_float32_matmul_precision(DETERMINISM["float32_matmul_precision"])
     # Else every new tensor is filled with NaN first, a twelfth of a step's time on the CPU.
@@ -66,14 +67,17 @@ def return_freed_memory() -> None:
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """On a GPU, operations without a deterministic form are errors for as long as the context lasts.
-
-    Where they only warn, the attention kernels of torch take a backward pass that adds in any order."""
-    torch.use_deterministic_algorithms(True, warn_only=device.type != "cuda")
+    """Training: on a GPU, an operation without a deterministic form is an error for as long as the context lasts."""
+    if device.type == "cuda":
+        _deterministic(DETERMINISM["warn_only_in_gpu_training"])
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(DETERMINISM["deterministic_algorithms"], warn_only=DETERMINISM["warn_only"])
+        _deterministic(DETERMINISM["warn_only"])
+
+
+def _deterministic(warn_only: bool) -> None:
+    torch.use_deterministic_algorithms(DETERMINISM["deterministic_algorithms"], warn_only=warn_only)
 
 
 def threads(compute: Compute, processes: int = 1) -> int:

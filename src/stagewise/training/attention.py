@@ -1,11 +1,11 @@
 """Attention for examples laid end to end in one row, each attending to itself only.
 
     with attending(model):                       # a known family; another one keeps its own
-        model(input_ids=row, position_ids=restarting, lengths=[4, 3, 2])                    # CPU
-        model(input_ids=row, position_ids=restarting, starts=tensor([0, 4, 7, 9]), longest=4)   # GPU
+        model(input_ids=row, position_ids=restarting, lengths=[4, 3, 2])                    # example by example
+        model(input_ids=row, position_ids=restarting, starts=tensor([0, 4, 7, 9]), longest=4)   # in one kernel
 
-On the CPU it is computed example by example. A GPU would spend its time starting so many small kernels: there one
-kernel (FlashAttention's for variable lengths) takes the whole row, in 16 bits.
+A GPU would spend its time starting many small kernels: there FlashAttention's for variable lengths takes the whole row,
+in 16 bits. The CPU, and a GPU in float32, which the self-check computes in, go example by example.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 ATTENTION = "stagewise"
+WIDEST = 256  # of a head, in FlashAttention
 # Families that mix positions by full causal attention only, and whose logits are their last hidden states times one
 # matrix, as tests hold. Another one may carry a state along a row (convolutions, recurrences), attend within a window
 # or scale its logits: it keeps its own attention, and padding.
@@ -29,6 +30,14 @@ def known(model: Any) -> bool:
     config = model.config
     windowed = getattr(config, "use_sliding_window", False)
     return config.model_type in FAMILIES and not windowed and config._attn_implementation in ("sdpa", ATTENTION)
+
+
+def in_one_kernel(model: Any) -> bool:
+    """Whether the one kernel computes this model's attention: it takes heads of limited width, and drops nothing."""
+    config = model.config
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    drops = getattr(config, "attention_dropout", 0.0) or getattr(config, "attn_pdrop", 0.0)
+    return width <= WIDEST and width % 8 == 0 and not drops
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 
 from stagewise.config import Training
 from stagewise.model.templates import IGNORED, Example
-from stagewise.training.attention import known
+from stagewise.training.attention import in_one_kernel, known
 from stagewise.training.head import without_head
 
 Layout = Literal["joined", "padded", "single"]
@@ -65,9 +65,13 @@ class Batching:
 
 def fastest(model: Any, settings: Training, on_cpu: bool, layouts: Sequence[Layout]) -> Layout:
     """The fastest of `layouts`, which are right for the model, that suits device and settings. On the CPU compiled code
-    would be made again for each list of joined lengths; on a GPU the attention of joined rows takes 16 bits."""
-    suits = not settings.torch_compile if on_cpu else settings.precision == "bfloat16"
-    joined = suits and known(model)
+    would be made again for each list of joined lengths; on a GPU the attention of joined rows is one kernel or slow."""
+    if not known(model):
+        joined = False
+    elif on_cpu:
+        joined = not settings.torch_compile
+    else:
+        joined = settings.precision == "bfloat16" and in_one_kernel(model)
     return next(each for each in layouts if joined or each != "joined")
 
 
@@ -182,7 +186,7 @@ def _joined(batch: Sequence[Example], batching: Batching, device: torch.device) 
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
         "logits_to_keep": places - 1,
     }
-    if device.type == "cpu":
+    if device.type == "cpu" or batching.precision == "float32":
         inputs["lengths"] = lengths
     else:
         # A power of two, so that compiled code meets few of them.

@@ -169,7 +169,7 @@ def _made_ready(model: Any, settings: Training) -> Iterator[None]:
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         # Layer by layer: all share one compiled code, which takes seconds where a whole model takes minutes.
-        compiled = _blocks(model) if settings.torch_compile else []
+        compiled = (_blocks(model) or [model]) if settings.torch_compile else []
         for block in compiled:
             block.compile(dynamic=True)
         try:
