@@ -24,6 +24,8 @@ LAYERS = (
     "record analysis",
     "data",
     "config",
+    "registry",
+    "own_code",
     "progress credentials hashing",
     "errors interrupts atomic tree",
 )
