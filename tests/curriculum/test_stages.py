@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stagewise.config import Split
 from stagewise.curriculum import stages as split
+from stagewise.curriculum.signals import SIGNALS
 from stagewise.data.traces import Dataset, Step, Trace, parse_items, parse_traces, read_items, read_traces, trace_line
 from stagewise.errors import DataError
 from stagewise.hashing import sha256
@@ -135,8 +136,8 @@ def test_quantiles_cut_at_values_that_occur_and_ties_stay_together() -> None:
 
 def test_difficulty_may_be_counted_in_characters_or_tokens() -> None:
     data = source(("reasoning", 1), ("reasoning", 3))
-    assert split.signal(data.rows, "characters", no_tokens) == [len("x\n1"), len("x\nxx\nxxx\n1")]
-    assert split.signal(data.rows, "tokens", lambda texts: [7 for _ in texts]) == [7, 7]
+    assert SIGNALS["characters"](data.rows, no_tokens) == [len("x\n1"), len("x\nxx\nxxx\n1")]
+    assert SIGNALS["tokens"](data.rows, lambda texts: [7 for _ in texts]) == [7, 7]
 
 
 def test_the_criteria_are_said_in_words() -> None:

@@ -8,14 +8,16 @@ from pydantic import (
     model_validator,
 )
 
-from stagewise.config.section import Name, Revision, Section, known, one_of
+from stagewise.config.section import Name, Revision, Section, known, one_of, thing
+
+Layout = Annotated[str, thing("layout")]
 
 
 class PathSource(Section):
     path: str
     """A JSONL file."""
-    layout: Literal["traces", "gsm8k"] = "traces"
-    """`traces`: prompt, steps, final_answer, meta; `gsm8k`: question, answer with `####`."""
+    layout: Layout = "traces"
+    """How its lines are laid out: docs/extending.md lists the layouts. One of your own is `module:attribute`."""
 
 
 class HubSource(Section):
@@ -25,7 +27,7 @@ class HubSource(Section):
     """The dataset's configuration, such as `main`."""
     split: str
     revision: Revision
-    layout: Literal["traces", "gsm8k"] = "traces"
+    layout: Layout = "traces"
 
 
 class Generator(Section):
@@ -100,8 +102,8 @@ class Stage(Section):
 
 
 class Quantiles(Section):
-    signal: Literal["steps", "characters", "tokens"]
-    """What difficulty is measured by: steps, or the length of steps and answer."""
+    signal: Annotated[str, thing("signal")]
+    """What difficulty is measured by: docs/extending.md lists the signals. One of your own is `module:attribute`."""
     cuts: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
     """Rising quantiles between the stages: one fewer than there are stages."""
 

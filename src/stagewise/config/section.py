@@ -4,11 +4,14 @@ import re
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
 )
+
+from stagewise import registry
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,31}$")
 Name = Annotated[str, Field(pattern=NAME.pattern)]
@@ -30,6 +33,11 @@ def one_of(*keys: str) -> Discriminator:
 
     message = f"expected a mapping with exactly one of the keys {', '.join(keys)}"
     return Discriminator(kind, custom_error_type="kind", custom_error_message=message)
+
+
+def thing(kind: str) -> AfterValidator:
+    """A built-in name of this kind (`registry.PLACES`), or `module:attribute` of the user's own."""
+    return AfterValidator(lambda name: registry.known(kind, name))
 
 
 def known(names: tuple[str, ...], valid: Any, what: str) -> tuple[str, ...]:

@@ -8,18 +8,18 @@ their rows, so that with it the stages give the source again.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stagewise.config import Quantiles, Range, Rule, Split
+from stagewise.curriculum.signals import SIGNALS, CountTokens, unit
 from stagewise.data.jsonl import split_lines
 from stagewise.data.leakage import duplicates
 from stagewise.data.traces import Dataset, Item, Trace
 from stagewise.errors import DataError, listed
 from stagewise.hashing import sha256
-
-CountTokens = Callable[[Sequence[str]], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,23 @@ class Stages:
         return b"".join(trace.line + (trace.ending or b"\n") for trace in self.traces[stage])
 
 
-def assign(source: Dataset[Trace], split: Split, drop_duplicates: bool, count_tokens: CountTokens) -> Stages:
-    """Raises `DataError` for traces of no stage or of two, and for a stage that gets none."""
+def assign(
+    source: Dataset[Trace],
+    split: Split,
+    drop_duplicates: bool,
+    count_tokens: CountTokens,
+    folder: Path | None = None,
+) -> Stages:
+    """A signal of a user's own is imported from `folder` first.
+
+    Raises `DataError` for traces of no stage or of two, and for a stage that gets none.
+    """
     repeats = {row for rows in duplicates(source.rows).values() for row in rows} if drop_duplicates else set[int]()
     traces = [trace for trace in source.rows if trace.row not in repeats]
     if split.quantiles is None:
         names, thresholds = _by_rules(traces, split, source.name), list[float]()
     else:
-        names, thresholds = _by_quantiles(traces, split, split.quantiles, count_tokens)
+        names, thresholds = _by_quantiles(traces, split, split.quantiles, count_tokens, folder)
     stages: dict[str, list[Trace]] = {stage.name: [] for stage in split.stages}
     for trace, name in zip(traces, names, strict=True):
         stages[name].append(trace)
@@ -84,24 +93,17 @@ def _within(value: int, span: Range) -> bool:
 
 
 def _by_quantiles(
-    traces: Sequence[Trace], split: Split, quantiles: Quantiles, count_tokens: CountTokens
+    traces: Sequence[Trace], split: Split, quantiles: Quantiles, count_tokens: CountTokens, folder: Path | None
 ) -> tuple[list[str], list[float]]:
     """Equal values always share a stage: a trace belongs to the first whose threshold it does not exceed."""
-    values = signal(traces, quantiles.signal, count_tokens)
+    signal = SIGNALS.chosen([quantiles.signal], folder)[quantiles.signal]
+    values = signal(traces, count_tokens)
     ranked = sorted(values)
     # The smallest value that at least this share of the traces does not exceed (the inverse of the
     # empirical distribution: Hyndman and Fan 1996, type 1), so a threshold is a value that occurs.
     thresholds = [float(ranked[math.ceil(cut * len(ranked)) - 1]) for cut in quantiles.cuts]
     names = [stage.name for stage in split.stages]
     return [names[sum(value > threshold for threshold in thresholds)] for value in values], thresholds
-
-
-def signal(traces: Sequence[Trace], name: str, count_tokens: CountTokens) -> list[int]:
-    """How hard each trace is: its steps, or the length of its steps and answer in characters or tokens."""
-    if name == "steps":
-        return [len(trace.steps) for trace in traces]
-    texts = ["\n".join([*(step.content for step in trace.steps), trace.final_answer]) for trace in traces]
-    return [len(text) for text in texts] if name == "characters" else list(count_tokens(texts))
 
 
 # --- what is written beside the stages ----------------------------------------------------------
@@ -173,12 +175,7 @@ def criteria(split: Split, stages: Stages) -> str:
         if split.quantiles is not None:
             lower = f"more than {stages.thresholds[index - 1]:g}" if index else ""
             upper = f"at most {stages.thresholds[index]:g}" if index < len(stages.thresholds) else ""
-            unit = {
-                "steps": "steps",
-                "characters": "characters in steps and answer",
-                "tokens": "tokens in steps and answer",
-            }
-            said = f"{' and '.join(part for part in (lower, upper) if part)} {unit[split.quantiles.signal]}"
+            said = f"{' and '.join(part for part in (lower, upper) if part)} {unit(split.quantiles.signal)}"
         else:
             said = "; or ".join(_rule_in_words(rule) for rule in stage.rules)
             if stage.name == split.unmatched:

@@ -5,7 +5,8 @@
     train: {generate: {seed: 1, count: 5000, families: [addition, reversal]}}
 
 Each becomes the bytes of a JSONL file and goes through the one strict reader, so all give the same rows
-with a digest. `base` is the folder that relative paths are meant from.
+with a digest. `base` is the folder that relative paths are meant from, and that a layout of the user's own is imported
+from first.
 """
 
 from collections.abc import Callable
@@ -14,20 +15,20 @@ from typing import Any
 
 from stagewise.config import GenerateSource, HubSource, PathSource, Source
 from stagewise.data import generate
-from stagewise.data.traces import Dataset, Item, Layout, Trace, parse_items, parse_traces, read_bytes
+from stagewise.data.traces import Dataset, Item, Trace, parse_items, parse_traces, read_bytes
 from stagewise.errors import DataError
 from stagewise.hashing import canonical_json
 
 
 def load_traces(source: Source, base: Path) -> Dataset[Trace]:
-    return parse_traces(*_content(source, base, generate.traces))
+    return parse_traces(*_content(source, base, generate.traces), base)
 
 
 def load_items(source: Source, base: Path) -> Dataset[Item]:
-    return parse_items(*_content(source, base, generate.items))
+    return parse_items(*_content(source, base, generate.items), base)
 
 
-def _content(source: Source, base: Path, generated: Callable[..., bytes]) -> tuple[bytes, str, Layout]:
+def _content(source: Source, base: Path, generated: Callable[..., bytes]) -> tuple[bytes, str, str]:
     """The source's bytes, what to call them, and how they are laid out."""
     if isinstance(source, PathSource):
         data = read_bytes(base / Path(source.path).expanduser())

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from stagewise.data.jsonl import objects
-from stagewise.data.traces import RESULT, Item, read_bytes
+from stagewise.data.layouts.gsm8k import RESULT
+from stagewise.data.traces import Item, read_bytes
 from stagewise.errors import DataError
 from stagewise.evaluation import predictions
 from stagewise.hashing import sha256

@@ -7,6 +7,7 @@ from typing import Any
 
 from stagewise.config import Config, ScratchModel
 from stagewise.curriculum import stages as core
+from stagewise.curriculum.signals import CountTokens
 from stagewise.data.leakage import overlap
 from stagewise.data.sources import load_items, load_traces
 from stagewise.data.traces import Dataset, Item, Trace
@@ -109,7 +110,7 @@ def _leakage(source: Dataset[Trace], items: Dataset[Item], found: list[Any]) -> 
     return f"{source.name}: {len(found)} training prompts stand in the eval set; {remedy}\n{listed(findings)}"
 
 
-def token_counter(config: Config, base: Path, caches: Path) -> core.CountTokens:
+def token_counter(config: Config, base: Path, caches: Path) -> CountTokens:
     """Counts tokens with the study's tokenizer; it is loaded only when the signal is tokens."""
 
     def count(texts: Any) -> list[int]:

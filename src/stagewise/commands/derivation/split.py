@@ -7,6 +7,7 @@ from typing import Any
 from stagewise.commands.derivation.expected import Expected, config_of, hold, same
 from stagewise.config import GenerateSource
 from stagewise.curriculum import stages as core
+from stagewise.curriculum.signals import CountTokens
 from stagewise.data.leakage import overlap
 from stagewise.data.sources import load_items, load_traces, name_of
 from stagewise.data.traces import parse_items, parse_traces
@@ -68,7 +69,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     yield from hold(sealed, chain, expected)
 
 
-def _token_counter(chain: Chain) -> core.CountTokens:
+def _token_counter(chain: Chain) -> CountTokens:
     """With the tokenizer of the study's base checkpoint, where the record that is walked holds it."""
 
     def count(texts: Sequence[str]) -> list[int]:
