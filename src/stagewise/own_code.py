@@ -32,9 +32,9 @@ def is_reference(name: str) -> bool:
     return REFERENCE.fullmatch(name) is not None
 
 
-def attribute(reference: str) -> str:
-    """`last_bold` of `my_lab.answers:last_bold`."""
-    return reference.partition(":")[2]
+def short(name: str) -> str:
+    """`last_bold` of `my_lab.answers:last_bold`; any other name as it is."""
+    return name.rpartition(":")[2]
 
 
 class _Module(NamedTuple):
@@ -120,9 +120,9 @@ def load(reference: str, folder: Path) -> Any:
         if key not in _LOADED:
             _LOADED[key] = _imported(reference, module)
         try:
-            return getattr(_LOADED[key], attribute(reference))
+            return getattr(_LOADED[key], short(reference))
         except AttributeError:
-            raise CodeError(f"{reference}: the module has no {attribute(reference)}{_near(_LOADED[key])}") from None
+            raise CodeError(f"{reference}: the module has no {short(reference)}{_near(_LOADED[key])}") from None
 
 
 def _near(module: ModuleType) -> str:

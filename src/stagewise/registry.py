@@ -114,13 +114,22 @@ class Registry(Mapping[str, T]):
         if not own_code.is_reference(name):
             return self[name]
         if folder is None:
-            raise CodeError(f"{name}: is code of the study's own, which is not run here")
+            raise CodeError(
+                f"{name}: is code of the study's own, which nothing runs here; verify --trust-code recomputes with it"
+            )
         return self.own(name, own_code.load(name, folder))
 
 
-def function(reference: str, found: Any, takes: tuple[str, ...], returns: Callable[[Any], bool], expected: str) -> Any:
+def function(
+    reference: str,
+    found: Any,
+    takes: tuple[str, ...],
+    returns: Callable[[Any], bool],
+    expected: str,
+    raises: tuple[type[Exception], ...] = (),
+) -> Any:
     """A user's own function, checked: at once whether it can be called with these arguments, and at each call what it
-    returns. Raises `CodeError`; so does the function, where the user's code raises."""
+    returns. Raises `CodeError`; so does the function, where the user's code raises anything but `raises`."""
     if not callable(found):
         raise CodeError(f"{reference}: found {type(found).__name__}, expected a function of ({', '.join(takes)})")
     try:
@@ -134,9 +143,9 @@ def function(reference: str, found: Any, takes: tuple[str, ...], returns: Callab
     def checked(*arguments: Any, **named: Any) -> Any:
         try:
             value = found(*arguments, **named)
-        except UserError:
-            raise
         except Exception as error:
+            if isinstance(error, (UserError, *raises)):
+                raise
             raise CodeError(f"{reference}: raised {_where(error)}") from error
         if not returns(value):
             raise CodeError(f"{reference}: returned {_short(value)}, expected {expected}")

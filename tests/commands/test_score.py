@@ -117,7 +117,7 @@ def test_a_file_that_says_why_generation_ended_is_not_told_otherwise(tmp_path: P
         (json.dumps(made("4") | {"schema": "stagewise.predictions/0"}), 'field "schema": found the string'),
         (
             json.dumps(made("4") | {"scoring": {"extract": ["telepathy"], "match": ["exact"], "strict": "boxed"}}),
-            "p.jsonl: scoring.extract: unknown telepathy; valid are answer_is, boxed",
+            "p.jsonl: scoring: no extractor 'telepathy'; there are: answer_is, boxed",
         ),
     ],
 )

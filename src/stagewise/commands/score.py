@@ -73,7 +73,7 @@ def rescore(file: OutputFile) -> list[Score]:
             for output in file.outputs
         ]
     except ConfigError as error:
-        raise DataError(f"{file.name}: scoring.{error}") from None
+        raise DataError(f"{file.name}: scoring: {error}") from None
 
 
 def grouped(outputs: Sequence[Output], scores: Sequence[Score]) -> Iterator[Group]:

@@ -1,7 +1,7 @@
 """How checkpoints answer, how they are scored and compared, and when one becomes the champion."""
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -9,26 +9,29 @@ from pydantic import (
     model_validator,
 )
 
-from stagewise.config.section import Name, Section
+from stagewise.config.section import Name, Section, thing
+from stagewise.own_code import short
+from stagewise.registry import names
 
-# The names in scoring's registries, in their order; a test holds the two together. They stand here so that
-# training, which reads this module too, does not depend on how answers are scored.
-Extractor = Literal[
-    "gsm8k",
-    "boxed",
-    "inspect",
-    "tagged",
-    "answer_is",
-    "option",
-    "last_line",
-    "emphasised",
-    "yes_no",
-    "restated",
-    "statement",
-    "last_number",
-    "named",
-]
-Matcher = Literal["exact", "normalised", "number", "math_verify"]
+# The default chain, in its order: marked answers first, then formats, then assertions. A new extractor, matcher or
+# measure stands in no default by itself, so it changes no study that does not name it.
+EXTRACT = (
+    *("gsm8k", "boxed", "inspect", "tagged", "answer_is", "option"),
+    *("last_line", "emphasised", "yes_no", "restated", "statement", "last_number", "named"),
+)
+MEASURES = (
+    *("tokens", "steps", "step_tokens", "answer_present", "eos", "cap_hit"),
+    *("rep_4", "distinct_1", "distinct_2", "repeated_suffix", "compression"),
+    *("equations", "equations_true", "formula_first"),
+    *("lex_verification", "lex_backtracking", "lex_subgoal", "lex_backward"),
+    *("prompt_copy", "topic_drift", "reference_rouge_l"),
+)
+NEEDED = ("tokens", "eos")  # which an eval run's own line and the report's first table have
+MATCH = ("exact", "normalised", "number", "math_verify")
+Extractor = Annotated[str, thing("extractor")]
+Matcher = Annotated[str, thing("matcher")]
+Measure = Annotated[str, thing("measure")]
+TAKEN = ("flexible", "strict", "unscored", "near_ties")  # metrics of an eval run that are no measures
 CHECKPOINT = "{checkpoint}"  # in a server's name of the model: the checkpoint's name
 
 
@@ -75,10 +78,14 @@ class Evaluation(Section):
     """Sampling is among the likeliest tokens that together have this probability."""
     seed: Annotated[int, Field(strict=True, ge=0)] = 0
     """Of sampling; each sample of each item has a seed of its own made from it."""
-    extract: Annotated[tuple[Extractor, ...], Field(min_length=1)] = get_args(Extractor)
-    """Ways to find the answer in the output; the first that finds one decides."""
-    match: Annotated[tuple[Matcher, ...], Field(min_length=1)] = get_args(Matcher)
-    """Ways in which an extracted answer may equal the expected one."""
+    extract: Annotated[tuple[Extractor, ...], Field(min_length=1)] = EXTRACT
+    """Ways to find the answer in the output; the first that finds one decides. docs/scoring.md lists them; one of your
+    own is `module:attribute`, imported from the config's folder first (docs/extending.md)."""
+    match: Annotated[tuple[Matcher, ...], Field(min_length=1)] = MATCH
+    """Ways in which an extracted answer may equal the expected one; likewise."""
+    measures: tuple[Measure, ...] = MEASURES
+    """Numbers that say how an output reasons; docs/scoring.md lists them. One of your own is `module:attribute`, and
+    the attribute's name is the measure's."""
     traces_limit: Annotated[int, Field(strict=True, ge=0)] = 200
     """Items that become MLflow traces, by which the UI compares two checkpoints. Of more, so many are drawn with
     `seed`, the same for every checkpoint; 0 logs none. Predictions and metrics always have all items."""
@@ -91,6 +98,12 @@ class Evaluation(Section):
             raise ValueError(
                 "precision applies to engine transformers only: leave it out with openai, which has its own"
             )
+        called = [short(name) for name in self.measures]
+        taken = [name for name in self.measures if name != short(name) and short(name) in (*names("measure"), *TAKEN)]
+        if len(set(called)) != len(called) or taken:
+            raise ValueError(f"measures: {', '.join(taken) or 'two'} would have another's name; rename the function")
+        if missing := [name for name in NEEDED if name not in called]:
+            raise ValueError(f"measures: {' and '.join(missing)} cannot be left out: every report has them")
         if self.samples_per_item > 1 and not self.temperature:
             raise ValueError("samples_per_item above 1 needs a temperature above 0, or all samples are equal")
         return self

@@ -80,7 +80,8 @@ def metrics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def measured(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """The values of each trace-structure measure, over the items that have one."""
-    values = {name: [row["measures"][name] for row in rows if name in row["measures"]] for name in NAMES}
+    names = dict.fromkeys([*NAMES, *(name for row in rows for name in row["measures"])])
+    values = {name: [row["measures"][name] for row in rows if name in row["measures"]] for name in names}
     return {name: found for name, found in values.items() if found}
 
 
@@ -94,19 +95,19 @@ def label(row: Mapping[str, Any]) -> str:
     return f"[{row['doc_id']:03d}] {question(row)}"
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def table(rows: Sequence[Mapping[str, Any]], measures: Sequence[str] = NAMES) -> dict[str, Any]:
     """The items as a table (`columns`, `data`) for MLflow's UI, which across runs groups by the first column and
     compares the second. Every run has the same columns; a measure or a score without a value is null."""
-    columns = ["item", "prediction", "expected", "flexible", "strict", "rule", "section", *NAMES]
+    columns = ["item", "prediction", "expected", "flexible", "strict", "rule", "section", *measures]
     columns += ["category", "difficulty", "finish_reason", "output"]
-    return {"columns": columns, "data": [_table_row(row) for row in rows]}
+    return {"columns": columns, "data": [_table_row(row, measures) for row in rows]}
 
 
-def _table_row(row: Mapping[str, Any]) -> list[Any]:
+def _table_row(row: Mapping[str, Any], measures: Sequence[str]) -> list[Any]:
     verdicts = [None if row[name] is None else bool(row[name]) for name in SCORES]
     judged = [row["filtered_resps"][0], row["target"], *verdicts]
     rule = row["extraction"]["rule"] if row["extraction"] else ""
-    values = [row["measures"].get(name) for name in NAMES]
+    values = [row["measures"].get(name) for name in measures]
     rest = [row["category"] or "", row["difficulty"] or "", row["finish_reason"], row["resps"][0][0]]
     return [label(row), *judged, rule, row["section"] or "", *values, *rest]
 

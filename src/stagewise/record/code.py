@@ -184,6 +184,9 @@ def _imports(path: Path, package: Path) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Registry":  # which imports by name
+            beside = path.parent.relative_to(package).parts
+            names += [".".join(["stagewise", *beside, module.stem]) for module in sorted(path.parent.glob("[a-z]*.py"))]
         elif isinstance(node, ast.Constant) and re.fullmatch(r"\w+\.py", str(node.value)):
             program = path.with_name(str(node.value))  # started as a program of its own
             names.append(".".join(["stagewise", *program.relative_to(package).with_suffix("").parts]))

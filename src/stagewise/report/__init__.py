@@ -21,7 +21,7 @@ from stagewise.config import Primary
 from stagewise.curriculum.confounds import in_words, is_control
 from stagewise.errors import DataError
 from stagewise.evaluation import predictions
-from stagewise.evaluation.structure.kinds import RATES, SHARES
+from stagewise.evaluation.structure.kinds import BOUNDED, RATES, SHARES
 from stagewise.report import words
 
 SCHEMA = "stagewise.comparison/3"
@@ -120,7 +120,7 @@ def _measure(name: str, values: Sequence[float]) -> dict[str, Any]:
     is_rate = name in SCORES or name in RATES
     interval = wilson(round(sum(values)), len(values)) if is_rate else mean_interval(values)
     if interval is not None:
-        interval = interval.within(0, 1 if name in SHARES else math.inf)
+        interval = interval.within(0 if name in (*SCORES, *BOUNDED) else -math.inf, 1 if name in SHARES else math.inf)
     return {"mean": sum(values) / len(values), "items": len(values), **_ends(interval)}
 
 

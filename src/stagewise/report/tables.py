@@ -39,7 +39,7 @@ def checkpoints(compared: Mapping[str, Any]) -> Rows:
 def measures(compared: Mapping[str, Any]) -> list[str]:
     """The names of all measures of which a checkpoint has a value: scores, then structure."""
     found = set().union(*(each["measures"] for each in compared["checkpoints"]))
-    return [name for name in (*SCORES, *NAMES) if name in found]
+    return [name for name in dict.fromkeys((*SCORES, *NAMES, *sorted(found))) if name in found]
 
 
 def with_interval(name: str, measure: Mapping[str, Any] | None) -> tuple[str, str]:

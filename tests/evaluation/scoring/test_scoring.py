@@ -408,7 +408,7 @@ def test_a_long_loop_is_scored_in_linear_time(piece: str) -> None:
 
 def test_unknown_names_are_refused_with_the_valid_ones() -> None:
     for wrong in ({"extract": ["last_word"]}, {"strict": "last_word"}, {"match": ["last_word"]}):
-        with pytest.raises(ConfigError, match=r"last_word; valid are .*\b(gsm8k|normalised)\b"):
+        with pytest.raises(ConfigError, match=r"'last_word'; .*there are: .*\b(gsm8k|normalised)\b"):
             score("1", "1", **wrong)
 
 

@@ -6,10 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagewise.evaluation import structure
-from stagewise.evaluation.structure import lexicon, measures
+from stagewise.evaluation.structure import MEASURES, Response, measures
 from stagewise.evaluation.structure.equations import stated_equations
 from stagewise.evaluation.structure.kinds import NAMES
+from stagewise.evaluation.structure.ngrams import distinct
+
+
+def value(name: str, output: str, *, prompt: str = "", reference: str | None = None, cut: bool = False) -> float | None:
+    steps: list[str] | None = None if reference is None else []
+    return MEASURES[name](Response(output, prompt, reference or "", steps, 1, "length" if cut else "stop"))
 
 
 def truths(output: str) -> list[bool]:
@@ -67,8 +72,8 @@ def test_arithmetic_is_checked_by_value(output: str, expected: list[bool]) -> No
 
 
 def test_shares_of_true_equations() -> None:
-    assert structure.equations_true(stated_equations("1 + 1 = 2 and 1 + 1 = 3")) == 0.5
-    assert structure.equations_true([]) is None
+    assert value("equations_true", "1 + 1 = 2 and 1 + 1 = 3") == 0.5
+    assert value("equations_true", "") is None
 
 
 @pytest.mark.parametrize(
@@ -86,49 +91,49 @@ def test_shares_of_true_equations() -> None:
     ],
 )
 def test_a_formula_before_it_is_used(output: str, expected: float | None) -> None:
-    assert structure.formula_first(output, stated_equations(output)) == expected
+    assert value("formula_first", output) == expected
 
 
 def test_steps_are_lines_that_say_something() -> None:
-    assert structure.steps("12 × 3 = 36\n\n---\n36\n") == ["12 × 3 = 36", "36"]
-    assert structure.step_tokens("12 × 3 = 36\n36") == 3
-    assert structure.step_tokens("\n") is None
+    assert value("steps", "12 × 3 = 36\n\n---\n36\n") == 2
+    assert value("step_tokens", "12 × 3 = 36\n36") == 3
+    assert value("step_tokens", "\n") is None
 
 
 def test_repetition_of_ngrams() -> None:
-    assert structure.distinct("a b a b", 1) == 0.5
-    assert structure.distinct("a b a b", 2) == pytest.approx(2 / 3)
-    assert structure.distinct("a", 2) is None
-    assert structure.ngram_repetition("a b c d a b c d", 4) == pytest.approx(1 / 5)
-    assert structure.ngram_repetition("a b c", 4) == 0
+    assert distinct(["a", "b", "a", "b"], 1) == 0.5
+    assert distinct(["a", "b", "a", "b"], 2) == pytest.approx(2 / 3)
+    assert distinct(["a"], 2) is None
+    assert value("rep_4", "a b c d a b c d") == pytest.approx(1 / 5)
+    assert value("rep_4", "a b c") == 0
 
 
 def test_the_share_of_a_loop() -> None:
-    assert structure.repeated_share("so 63 63 63", cut=False) == 0.75
-    assert structure.repeated_share("so 63 63 63 6", cut=True) == 0.75
-    assert structure.repeated_share("so 63 63 63 6", cut=False) == 0
-    assert structure.repeated_share("", cut=True) == 0
+    assert value("repeated_suffix", "so 63 63 63", cut=False) == 0.75
+    assert value("repeated_suffix", "so 63 63 63 6", cut=True) == 0.75
+    assert value("repeated_suffix", "so 63 63 63 6", cut=False) == 0
+    assert value("repeated_suffix", "", cut=True) == 0
 
 
 def test_compression_is_higher_for_what_repeats() -> None:
-    varied, loop = structure.compression("12 × 3 = 36, so it is right"), structure.compression("63\n" * 9)
+    varied, loop = value("compression", "12 × 3 = 36, so it is right"), value("compression", "63\n" * 9)
     assert varied is not None
     assert loop is not None
     assert loop > 2 > varied
-    assert structure.compression("") is None
+    assert value("compression", "") is None
 
 
 def test_copies_of_the_prompt() -> None:
-    assert structure.prompt_copy("a b c x", "z a b c") == 0.75
-    assert structure.prompt_copy("a b x", "a b c") == 0
-    assert structure.prompt_copy("", "a b c") == 0
+    assert value("prompt_copy", "a b c x", prompt="z a b c") == 0.75
+    assert value("prompt_copy", "a b x", prompt="a b c") == 0
+    assert value("prompt_copy", "", prompt="a b c") == 0
 
 
 def test_rouge_l() -> None:
-    assert structure.rouge_l("a b c d", "a x c d") == 0.75
-    assert structure.rouge_l("a b", "a b") == 1
-    assert structure.rouge_l("a", "b") == 0
-    assert structure.rouge_l("", "") == 0
+    assert value("reference_rouge_l", "a b c d", reference="a x c d") == 0.75
+    assert value("reference_rouge_l", "a b", reference="a b") == 1
+    assert value("reference_rouge_l", "a", reference="b") == 0
+    assert value("reference_rouge_l", "", reference="") == 0
 
 
 @given(st.text(alphabet="ab ", max_size=12), st.text(alphabet="ab ", max_size=12))
@@ -139,7 +144,7 @@ def test_rouge_l_is_what_the_table_of_dynamic_programming_gives(left: str, right
         for j, y in enumerate(b):
             table[i + 1][j + 1] = table[i][j] + 1 if x == y else max(table[i][j + 1], table[i + 1][j])
     total = len(a) + len(b)
-    assert structure.rouge_l(left, right) == (2 * table[-1][-1] / total if total else 0)
+    assert value("reference_rouge_l", left, reference=right) == (2 * table[-1][-1] / total if total else 0)
 
 
 @pytest.mark.parametrize(
@@ -155,11 +160,11 @@ def test_rouge_l_is_what_the_table_of_dynamic_programming_gives(left: str, right
 )
 def test_lexical_proxies_count_their_words(behaviour: str, text: str, count: int) -> None:
     words = len("".join(char if char.isalnum() or char == "_" else " " for char in text).split())
-    assert lexicon.rate(behaviour, text) == pytest.approx(100 * count / words)
+    assert value(f"lex_{behaviour}", text) == pytest.approx(100 * count / words)
 
 
 def test_a_word_with_vowel_signs_is_one_word() -> None:
-    assert lexicon.rate("backtracking", "दूरी और गति wait") == pytest.approx(25)
+    assert value("lex_backtracking", "दूरी और गति wait") == pytest.approx(25)
 
 
 def test_every_measure_of_an_output() -> None:

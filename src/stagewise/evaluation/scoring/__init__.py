@@ -6,14 +6,14 @@ r"""Is an output right? Twice: `strict`, by format and answer, and `flexible`, b
 docs/scoring.md has the rubric that this imitates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stagewise.errors import ConfigError
-from stagewise.evaluation.scoring.conclusion import find_answer
-from stagewise.evaluation.scoring.extraction import EXTRACTORS, last_lines
-from stagewise.evaluation.scoring.marks import Extraction
-from stagewise.evaluation.scoring.matching import MATCHERS
+from stagewise.config.evaluation import EXTRACT, MATCH
+from stagewise.evaluation.scoring import conclusion
+from stagewise.evaluation.scoring.extraction import Extraction, Extractor, Mark, last_lines
+from stagewise.evaluation.scoring.extractors import EXTRACTORS
+from stagewise.evaluation.scoring.matchers import MATCHERS, Matcher
 from stagewise.evaluation.scoring.prompts import accepted, as_asked
 from stagewise.evaluation.scoring.scope import answers_prompt
 from stagewise.evaluation.scoring.verifier import MatchTimeout
@@ -24,15 +24,20 @@ __all__ = [
     "EXTRACTORS",
     "MATCHERS",
     "Extraction",
+    "Extractor",
+    "Mark",
     "MatchTimeout",
+    "Matcher",
     "Score",
     "find_answer",
     "majority",
     "score",
 ]
 
-DEFAULT_CHAIN = tuple(EXTRACTORS)
-DEFAULT_MATCH = tuple(MATCHERS)
+DEFAULT_CHAIN, DEFAULT_MATCH = EXTRACT, MATCH
+Chain = Sequence[str] | conclusion.Chain
+"""Names of built-in extractors, or extractors by their names: those of a user's own."""
+Match = Sequence[str] | Mapping[str, Matcher]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,8 @@ def score(
     *,
     prompt: str = "",
     finish_reason: str = "stop",
-    extract: Sequence[str] = DEFAULT_CHAIN,
-    match: Sequence[str] = DEFAULT_MATCH,
+    extract: Chain = DEFAULT_CHAIN,
+    match: Match = DEFAULT_MATCH,
     strict: str = "last_line",
 ) -> Score:
     """Judges one output.
@@ -68,7 +73,7 @@ def score(
     Every `finish_reason` but `stop` means that the end may be cut; give `length` where it is not known.
     Raises `ConfigError` for a name that is not in `EXTRACTORS` or `MATCHERS`.
     """
-    _check_names(extract=[*extract, strict], match=match)
+    extract, match = _extractors(extract), _matchers(match)
     formatted = _as_formatted(output, expected, strict) if finish_reason == "stop" else None
     matched, strictly = _judged(formatted, expected, prompt, match)
     if formatted is not None and strictly is not False and not answers_prompt(output, prompt, formatted.span):
@@ -86,19 +91,25 @@ def _as_formatted(output: str, expected: str, strict: str) -> Extraction | None:
     """What stands where the format wants the answer; a last line counts whatever it says."""
     if strict == "last_line":
         return last_lines(output, expected.strip().count("\n") + 1)
-    return EXTRACTORS[strict](output)
+    return _extractors([strict])[strict](output)
 
 
-def _check_names(*, extract: Sequence[str] = (), match: Sequence[str] = ()) -> None:
-    """Raises `ConfigError` that lists the valid names."""
-    for kind, names, valid in (("extract", extract, set(EXTRACTORS)), ("match", match, set(MATCHERS))):
-        unknown = sorted(set(names) - valid)
-        if unknown:
-            raise ConfigError(f"{kind}: unknown {', '.join(unknown)}; valid are {', '.join(sorted(valid))}")
+def find_answer(output: str, *, prompt: str, finish_reason: str, extract: Chain = DEFAULT_CHAIN) -> Extraction | None:
+    """The answer in the part of `output` that answers `prompt`; None where no extractor finds one."""
+    chain = _extractors(extract)
+    return conclusion.find_answer(output, prompt=prompt, finish_reason=finish_reason, extract=chain)
+
+
+def _extractors(extract: Chain) -> conclusion.Chain:
+    return extract if isinstance(extract, Mapping) else EXTRACTORS.chosen(extract)
+
+
+def _matchers(match: Match) -> Mapping[str, Matcher]:
+    return match if isinstance(match, Mapping) else MATCHERS.chosen(match)
 
 
 def _judged(
-    found: Extraction | None, expected: str, prompt: str, match: Sequence[str]
+    found: Extraction | None, expected: str, prompt: str, match: Mapping[str, Matcher]
 ) -> tuple[str | None, bool | None]:
     """The matcher that agrees, and the verdict: None where a comparison that could have agreed was late."""
     if found is None:
@@ -113,26 +124,27 @@ def _judged(
     return None, None if late else False
 
 
-def _match(answer: str, expected: str, match: Sequence[str]) -> tuple[str | None, bool]:
+def _match(answer: str, expected: str, match: Mapping[str, Matcher]) -> tuple[str | None, bool]:
     try:
-        return next((name for name in match if MATCHERS[name](answer, expected)), None), False
+        return next((name for name, equal in match.items() if equal(answer, expected)), None), False
     except MatchTimeout:
         return None, True
 
 
-def majority(answers: Sequence[str | None], match: Sequence[str] = DEFAULT_MATCH) -> int | None:
+def majority(answers: Sequence[str | None], match: Match = DEFAULT_MATCH) -> int | None:
     """The index of the first sample that gives the answer most samples give (Wang et al. 2023, arXiv:2203.11171).
 
     Answers are one where a matcher finds them equal; samples without an answer do not vote, and of equally frequent
     answers the first given wins, which is a fair draw as samples are exchangeable. None where none answers.
     Raises `MatchTimeout`: how the votes fall is then not known.
     """
+    match = _matchers(match)
     groups: list[list[int]] = []
     for index, answer in enumerate(answers):
         if answer is None:
             continue
         for group in groups:
-            if any(MATCHERS[name](answer, str(answers[group[0]])) for name in match):
+            if any(equal(answer, str(answers[group[0]])) for equal in match.values()):
                 group.append(index)
                 break
         else:

@@ -8,10 +8,9 @@ that comes after the last mark counts before it: then the mark was one on the wa
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from stagewise.evaluation.scoring.extraction import EXTRACTORS, MARKED
-from stagewise.evaluation.scoring.marks import Extraction, extraction
+from stagewise.evaluation.scoring.extraction import Extraction, Extractor, Mark, extraction
 from stagewise.evaluation.scoring.plain import undress
 from stagewise.evaluation.scoring.questions import content
 from stagewise.evaluation.scoring.scope import scoped
@@ -52,10 +51,12 @@ _TURNS = re.compile(rf"{_CORRECTS.pattern}|\\b(?:so|therefore|thus|hence|must)\\
 _QUESTION = re.compile(r"[^?.\n]*\?")
 
 
-def find_answer(
-    output: str, *, prompt: str, finish_reason: str, extract: Sequence[str] = tuple(EXTRACTORS)
-) -> Extraction | None:
-    """The answer in the part of `output` that answers `prompt`, by the extractors named; None where none finds one."""
+Chain = Mapping[str, Extractor]
+"""Extractors by their names, in the order in which they are asked."""
+
+
+def find_answer(output: str, *, prompt: str, finish_reason: str, extract: Chain) -> Extraction | None:
+    """The answer in the part of `output` that answers `prompt`, by these extractors; None where none finds one."""
     judged = scoped(output, prompt, finish_reason)
     if heading := _EXPLANATION.search(judged):
         told = _answer(judged[: heading.start()] + "\n" * (len(judged) - heading.start()), prompt, extract)
@@ -65,17 +66,18 @@ def find_answer(
     return _answer(judged, prompt, extract)
 
 
-def _strong(judged: str, prompt: str, extract: Sequence[str]) -> Extraction | None:
+def _strong(judged: str, prompt: str, extract: Chain) -> Extraction | None:
     """The last mark that leaves no doubt, wherever it stands."""
-    marks = (EXTRACTORS[name](judged, prompt) for name in extract if name in MARKED and name != "option")
+    strong = [find for name, find in extract.items() if isinstance(find, Mark) and name != "option"]
+    marks = (find(judged, prompt) for find in strong)
     return max(filter(None, marks), key=lambda found: found.span, default=None)
 
 
-def _answer(judged: str, prompt: str, extract: Sequence[str]) -> Extraction | None:
-    found = {name: EXTRACTORS[name](judged, prompt) for name in extract if name in MARKED}
-    marks = sorted(filter(None, found.values()), key=lambda mark: mark.span)
+def _answer(judged: str, prompt: str, extract: Chain) -> Extraction | None:
+    found = [find(judged, prompt) for find in extract.values() if isinstance(find, Mark)]
+    marks = sorted(filter(None, found), key=lambda mark: mark.span)
     if not marks:
-        unmarked = (EXTRACTORS[name](judged, prompt) for name in extract if name not in MARKED)
+        unmarked = (find(judged, prompt) for find in extract.values() if not isinstance(find, Mark))
         return next(filter(None, unmarked), None)
     mark = marks[-1]
     if mark.rule == "option" and len(marks) > 1:

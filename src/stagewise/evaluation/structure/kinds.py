@@ -1,14 +1,11 @@
-"""What the measures of trace structure are called, and within what they lie."""
+"""What the measures of trace structure are called, and within what they lie; nothing is loaded for it."""
 
-from stagewise.evaluation.structure.lexicon import WORDS
+from stagewise.config.evaluation import MEASURES
+from stagewise.registry import constants
 
-NAMES = (
-    *("tokens", "eos", "cap_hit", "answer_present", "steps", "step_tokens"),
-    *("rep_4", "distinct_1", "distinct_2", "repeated_suffix", "compression"),
-    *("equations", "equations_true", "formula_first"),
-    *(f"lex_{behaviour}" for behaviour in WORDS),
-    *("prompt_copy", "reference_rouge_l", "topic_drift"),
-)
-RATES = ("eos", "cap_hit", "answer_present", "formula_first", "topic_drift")  # 0 or 1 for an item
-# From 0 to 1 for an item; every other measure is 0 or more.
-SHARES = ("rep_4", "distinct_1", "distinct_2", "repeated_suffix", "equations_true", "prompt_copy", "reference_rouge_l")
+NAMES = MEASURES
+_KINDS: dict[str, str] = constants("measure", "KIND")
+RATES = tuple(name for name, kind in _KINDS.items() if kind == "rate")  # 0 or 1 for an item
+# From 0 to 1 for an item; every other built-in measure is 0 or more, and of a user's own nothing is known.
+SHARES = tuple(name for name, kind in _KINDS.items() if kind == "share")
+BOUNDED = tuple(_KINDS)
