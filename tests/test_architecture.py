@@ -72,7 +72,7 @@ def test_a_library_stays_in_its_rooms(library: str, rooms: set[str]) -> None:
 
 def test_no_two_modules_have_one_name_but_what_stands_for_one_thing() -> None:
     """A command, a step and what derives its record share theirs; a registry is that of models, too."""
-    shared = {"common", "export", "plan", "report", "split", "train", "eval", "code", "pipeline", "registry"}
+    shared = {"common", "export", "plan", "report", "split", "train", "eval", "code", "pipeline", "registry", "own"}
     named = [SOURCE.joinpath(*place.split(".")) for place in registry.PLACES.values()]  # as configs call their things
     names = [path.stem for path in MODULES if path.stem not in ("__init__", *shared) and path.parent not in named]
     assert sorted({name for name in names if names.count(name) > 1}) == []

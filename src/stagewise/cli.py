@@ -117,6 +117,16 @@ def experiment_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def switch(name: str, help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A flag, which MLflow gives a value: `--yes`, `--yes true`."""
+    return click.option(
+        name, type=bool, is_flag=False, flag_value="true", default="false", show_default=True, help=help
+    )
+
+
+TRUST = "Run the study's own code that the record holds, with your rights, to check what follows from it."
+
+
 # Each command imports what it needs: torch and mlflow take seconds, and `--help` should not.
 
 
@@ -256,57 +266,35 @@ def doctor(context: click.Context) -> None:
 @main.command()
 @click.option("--run-id", required=True, help="A run, models:/<name>@<alias>, or a bundle's folder.")
 @click.option("--expect", default="", help="The manifest's sha256, as known from elsewhere.")
-@click.option(
-    "--json",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
-    default="false",
-    show_default=True,
-    help="The verdict, and every finding, as JSON.",
-)
+@switch("--json", "The verdict, and every finding, as JSON.")
+@switch("--trust-code", TRUST)
 @click.pass_context
-def verify(context: click.Context, run_id: str, expect: str, json: bool) -> None:
+def verify(context: click.Context, run_id: str, expect: str, json: bool, trust_code: bool) -> None:
     """Check a record, byte for byte and claim for claim, back to the source.
 
     Exit code 0: whole, 3: the run has not ended, 4: broken, 5: it can't be checked.
     """
     from stagewise.commands import verify as step
 
-    context.exit(step.verify(run_id, expect or None, json, _launched(context.obj)))
+    context.exit(step.verify(run_id, expect or None, json, _launched(context.obj), trust_code))
 
 
 @main.command()
 @click.option("--run-id", required=True, help="Eval run of the checkpoint, or its train run if it has one eval run.")
 @click.option("--config", default="", help="The study whose gate counts; left out, that of the record.")
-@click.option(
-    "--dry-run",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
-    default="false",
-    show_default=True,
-    help="Say what would be done, and change nothing.",
-)
+@switch("--dry-run", "Say what would be done, and change nothing.")
+@switch("--trust-code", TRUST)
 @click.pass_obj
-def promote(words: list[str], run_id: str, config: str, dry_run: bool) -> None:
+def promote(words: list[str], run_id: str, config: str, dry_run: bool, trust_code: bool) -> None:
     """Make a checkpoint the champion, if its record is whole and the gate holds."""
     from stagewise.commands import promote as step
 
-    step.promote(run_id, Path(config) if config else None, dry_run, launched=_launched(words))
+    step.promote(run_id, Path(config) if config else None, dry_run, launched=_launched(words), trust_code=trust_code)
 
 
 @main.command()
 @click.option("--run-id", required=True, help="Pipeline or train run.")
-@click.option(
-    "--yes",
-    type=bool,
-    is_flag=False,
-    flag_value="true",
-    default="false",
-    show_default=True,
-    help="Run the record's code without asking.",
-)
+@switch("--yes", "Run the record's code without asking.")
 @click.pass_context
 def reproduce(ctx: click.Context, run_id: str, yes: bool) -> None:
     """Run a record again from what it holds, in a run of its own, and compare.

@@ -152,8 +152,10 @@ def _imported(reference: str, module: _Module) -> ModuleType:
 
 def _make_room(reference: str, module: _Module) -> None:
     """Forgets modules of these names that came from another folder, or from sources that have changed since."""
-    if module.follows:
-        return  # one that is installed is the one that Python has
+    if module.follows:  # one that is installed is the one that Python has
+        if module.follows not in sys.modules:
+            _OURS[module.follows] = module.root
+        return
     tops = {place.partition("/")[0].removesuffix(".py") for place in _sources(module)}
     for top in tops:
         if top in sys.modules and top not in _OURS:

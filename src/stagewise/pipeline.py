@@ -20,6 +20,7 @@ from stagewise.config import CHECKPOINT, Config, resolved
 from stagewise.credentials import without_home
 from stagewise.curriculum.targets import Target, target_of, targets
 from stagewise.errors import ConfigError
+from stagewise.evaluation.judged import rubric_of
 from stagewise.model.device import machine
 from stagewise.record.code import check_clean, environment, scrub
 from stagewise.record.facts import PipelineFacts, Registered, ReportFacts, Steps, TrainFacts
@@ -77,6 +78,8 @@ def run(config_path: Path, launched: Launched | None = None, experiment_name: st
     if not openmp.spin_little() and config.launcher == "inline" and machine(config)["threads"] > 1:
         progress.say(f"! {openmp.TOO_LATE}")
     _check_server(config)
+    split.check_own(config, session.base)  # code of the user's own fails before hours of training, and not after
+    rubric_of(config.evaluation, session.base)
     if config.require_clean:
         check_clean()
     claim(session.client, config.study)

@@ -25,4 +25,5 @@ def made(*outputs: str, expected: str = "4", **settings: Any) -> dict[str, Any]:
     answers = [Answer(output, 3, "stop") for output in outputs]
     scores = [score(output, expected, prompt=item.prompt, **SHARED["scoring"]) for output in outputs]  # type: ignore[arg-type]
     prompt = Prompt("x-1", "What is 2+2?\n", [1, 2], 0)
-    return judged.row(item, prompt, answers, scores, Evaluation(**settings), SHARED)
+    evaluation = Evaluation(**settings)
+    return judged.row(item, prompt, answers, scores, evaluation, SHARED, judged.rubric_of(evaluation))

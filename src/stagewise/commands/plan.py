@@ -24,6 +24,7 @@ from stagewise.curriculum import order
 from stagewise.curriculum import stages as core
 from stagewise.curriculum.confounds import in_words
 from stagewise.data.sources import load_items, load_traces
+from stagewise.evaluation.judged import rubric_of
 from stagewise.model import loading
 from stagewise.model.device import device_kind, set_up
 from stagewise.model.templates import Encoded
@@ -84,9 +85,10 @@ def show(config_path: Path, as_json: bool, probe: bool) -> str:
 
 
 def _encoded(config: Config, base: Path) -> tuple[loading.Loaded, Mapping[str, Encoded]]:
+    rubric_of(config.evaluation, base)
     source = load_traces(config.data.train, base)
     stages = core.assign(
-        source, config.split, config.data.duplicates == "drop", token_counter(config, base, store.caches())
+        source, config.split, config.data.duplicates == "drop", token_counter(config, base, store.caches()), base
     )
     texts = examples.texts(config, stages.traces)
     loaded = loading.create(config.model, config.seeds[0], texts, base, store.caches())

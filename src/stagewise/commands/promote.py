@@ -7,6 +7,7 @@ It writes an alias and tags of versions, and nothing into the sealed record.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,12 @@ Verify = Callable[[str], Verdict]
 
 
 def promote(
-    run_id: str, config_path: Path | None, dry_run: bool, verify: Verify = check, launched: Launched | None = None
+    run_id: str,
+    config_path: Path | None,
+    dry_run: bool,
+    verify: Verify = check,
+    launched: Launched | None = None,
+    trust_code: bool = False,
 ) -> None:
     """Promotes the checkpoint of a train or an eval run. The gate is that of `config_path`, else of the record.
 
@@ -38,6 +44,7 @@ def promote(
     another promotion was first.
     """
     client = store.connect()
+    verify = partial(check, trust_code=True) if trust_code else verify
     with launched_run(client, launched, "promote", f"promote {run_id[:8]}"):
         evaluated = _evaluation(client, run_id)
         trained = read(client, evaluated.manifest.inputs.runs["train"]["run_id"], "train")

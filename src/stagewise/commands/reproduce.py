@@ -37,6 +37,7 @@ from stagewise.record.git_objects import author_of
 from stagewise.record.manifest import Code, ConfigPart, Inputs, Outputs, Sealed
 from stagewise.steps.common import ARCHIVE, ASKED, COMMIT, DIFF, link, record_code
 from stagewise.steps.inputs import CURVE
+from stagewise.steps.own import FOLDER as OWN
 from stagewise.tracking import store
 from stagewise.tracking.launcher import run_elsewhere
 from stagewise.tracking.lineage import part_of, record_of
@@ -140,6 +141,10 @@ def _rebuild(original: Record, folder: Path) -> Checkout:
 def _run_again(original: Record, run: ActiveRun, checkout: Checkout, folder: Path) -> Record:
     name = f"reproduce-{original.run_id[:8]}-{run.id[:8]}"
     config = _config(original, name, folder)
+    for each in _with_own_code(original):
+        for place in {place for files in (each.manifest.code.own or {}).values() for place in files}:
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_bytes(each.artifact(f"{OWN}/{place}"))
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     command = ["main"] if original.manifest.kind == "pipeline" else _train(original, config)
@@ -153,6 +158,13 @@ def _run_again(original: Record, run: ActiveRun, checkout: Checkout, folder: Pat
     )
     run.client.set_tag(again, "stagewise.reproduces", original.run_id)
     return record_of(run.client, again)
+
+
+def _with_own_code(original: Record) -> list[Record]:
+    """The runs that recorded code of the study's own, if any did."""
+    if original.manifest.kind == "train":
+        return [original]
+    return [part_of(original, role) for role in original.manifest.inputs.runs]
 
 
 def _config(original: Record, name: str, folder: Path) -> dict[str, Any]:

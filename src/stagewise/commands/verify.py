@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,13 @@ class Silent:
     def close(self) -> None: ...
 
 
-def verify(target: str, expect: str | None = None, as_json: bool = False, launched: Launched | None = None) -> int:
+def verify(
+    target: str,
+    expect: str | None = None,
+    as_json: bool = False,
+    launched: Launched | None = None,
+    trust_code: bool = False,
+) -> int:
     """Prints the verdict; returns the exit code: 0 whole, 3 incomplete, 4 broken, 5 it can't be checked.
 
     Raises `ConfigError` for an `expect` that is no sha256.
@@ -61,7 +68,7 @@ def verify(target: str, expect: str | None = None, as_json: bool = False, launch
         raise ConfigError(f"--expect: found {expect!r}, expected a manifest's whole sha256, 64 hexadecimal digits")
     with _recorded(target, launched) as record:
         try:
-            verdict = check(target, expect, Silent() if as_json else Bar(), resume=True)
+            verdict = check(target, expect, Silent() if as_json else Bar(), resume=True, trust_code=trust_code)
         except (LineageError, TrackingError) as error:
             verdict = Verdict(target, Node(target), unread=str(error), expected=expect)
         record.update(verdict.as_json())
@@ -70,30 +77,43 @@ def verify(target: str, expect: str | None = None, as_json: bool = False, launch
     return verdict.exit_code
 
 
-def check(target: str, expect: str | None = None, bar: Silent | Bar | None = None, resume: bool = False) -> Verdict:
+def check(
+    target: str,
+    expect: str | None = None,
+    bar: Silent | Bar | None = None,
+    resume: bool = False,
+    trust_code: bool = False,
+) -> Verdict:
     """With `resume`, digests found by a check that was interrupted count, but where a digest is expected: it is to
-    stand for bytes that were read.
+    stand for bytes that were read. With `trust_code`, code of the study's own that the record holds is run, on this
+    machine and with your rights; else what follows from it is unchecked.
 
     Raises `LineageError` for a target that is not there, `TrackingError` where nobody answers.
     """
-    bar, resume = bar or Silent(), resume and expect is None
+    with tempfile.TemporaryDirectory() as folder:
+        return _check(
+            target, expect, bar or Silent(), resume and expect is None, Rules(Path(folder) if trust_code else None)
+        )
+
+
+def _check(target: str, expect: str | None, bar: Silent | Bar, resume: bool, rules: Rules) -> Verdict:
     if os.path.isdir(target):  # of what can be no path, such as a name that is too long, it says no
         bundle = Bundle(Path(target))
-        return walk(bundle, bundle.root, Rules(), _known(bundle, target, resume), bar, expect)
+        return walk(bundle, bundle.root, rules, _known(bundle, target, resume), bar, expect)
     client = store.connect()
     source = Server(client)
     known = _known(source, target, resume)
     if not target.startswith(MODELS):
-        return walk(source, target, Rules(), known, bar, expect)
+        return walk(source, target, rules, known, bar, expect)
     run_id, version = made_by(client, target)
     if version is None:
-        return walk(source, str(run_id), Rules(), known, bar, expect, Named(target.removeprefix(MODELS)))
+        return walk(source, str(run_id), rules, known, bar, expect, Named(target.removeprefix(MODELS)))
     named = Named(None, source.version(version.name, version.version), target.partition("@")[2] or None)
     if run_id is None:
         found = str(named.version and named.version.source)
         finding = Finding("source", found, "a model that is there", "it was re-pointed, or lost")
         return Verdict(target, Node(target, findings=[finding]), expected=expect)
-    return walk(source, run_id, Rules(), known, bar, expect, named)
+    return walk(source, run_id, rules, known, bar, expect, named)
 
 
 def _known(source: Source, target: str, resume: bool) -> Known:

@@ -2,16 +2,34 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from stagewise.analysis.statistics import pass_at_k
 from stagewise.config import Evaluation
 from stagewise.data.traces import Item
 from stagewise.evaluation.generation import Answer, Prompt
 from stagewise.evaluation.predictions import SCHEMA, WEIGHTS
-from stagewise.evaluation.scoring import MatchTimeout, Score, majority
-from stagewise.evaluation.structure import measures
+from stagewise.evaluation.scoring import EXTRACTORS, MATCHERS, Extractor, Matcher, MatchTimeout, Score, majority
+from stagewise.evaluation.structure import MEASURES, Measure, measures
 from stagewise.hashing import sha256
+
+
+class Rubric(NamedTuple):
+    """By what answers are judged: each thing that the config names, by its name."""
+
+    extract: Mapping[str, Extractor]
+    match: Mapping[str, Matcher]
+    measures: Mapping[str, Measure]
+
+
+def rubric_of(settings: Evaluation, folder: Path | None = None) -> Rubric:
+    """What is a user's own is imported from `folder` first. Raises `CodeError` for what cannot serve."""
+    return Rubric(
+        EXTRACTORS.chosen(settings.extract, folder),
+        MATCHERS.chosen(settings.match, folder),
+        MEASURES.chosen(settings.measures, folder),
+    )
 
 
 def row(
@@ -21,6 +39,7 @@ def row(
     scores: Sequence[Score],
     settings: Evaluation,
     shared: Mapping[str, Any],
+    rubric: Rubric,
 ) -> dict[str, Any]:
     """`answers` and `scores`: one a sample; `shared` by all rows: scoring, arm, phase, seed, checkpoint_sha256."""
     doc = json.loads(item.line)
@@ -58,6 +77,7 @@ def row(
             reference_steps=item.reference,
             tokens=answer.tokens,
             finish_reason=answer.finish_reason,
+            measure=rubric.measures,
         ),
         "near_ties": answer.near_ties,
         "weights": WEIGHTS[settings.engine],
@@ -66,14 +86,14 @@ def row(
         "category": item.category,
         "difficulty": item.difficulty,
         **shared,
-    } | (_samples(answers, scores, shared["scoring"]["match"]) if len(answers) > 1 else {})
+    } | (_samples(answers, scores, rubric.match) if len(answers) > 1 else {})
 
 
 def _said(verdict: bool | None) -> float | None:
     return None if verdict is None else float(verdict)
 
 
-def _samples(answers: Sequence[Answer], scores: Sequence[Score], match: Sequence[str]) -> dict[str, Any]:
+def _samples(answers: Sequence[Answer], scores: Sequence[Score], match: Mapping[str, Matcher]) -> dict[str, Any]:
     """What several samples of one item say together; null where it takes a verdict that one of them does not have."""
     given = [score.extraction.text.strip() if score.extraction else None for score in scores]
     verdicts = [score.flexible for score in scores]
@@ -94,7 +114,9 @@ def _samples(answers: Sequence[Answer], scores: Sequence[Score], match: Sequence
     }
 
 
-def _majority(given: Sequence[str | None], verdicts: Sequence[bool | None], match: Sequence[str]) -> dict[str, Any]:
+def _majority(
+    given: Sequence[str | None], verdicts: Sequence[bool | None], match: Mapping[str, Matcher]
+) -> dict[str, Any]:
     try:
         chosen = majority(given, match)
     except MatchTimeout:

@@ -63,6 +63,8 @@ class Code(Frozen):
     """How many credentials stand as *** in code.diff."""
     archived: bool | None = None
     """Whether code.tar holds the commit's files."""
+    own: dict[str, Files] | None = None
+    """The sources of a user's own that ran, by the reference that the config has (`my_lab.answers:last_bold`)."""
     withheld: str | None = None
     """Why not all of the commit is in the record, in words."""
 

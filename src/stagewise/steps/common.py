@@ -22,6 +22,8 @@ from stagewise.hashing import sha256
 from stagewise.record.code import check_clean, code_digest, code_state, environment, fingerprint
 from stagewise.record.frozen import Frozen, Machine, Reference
 from stagewise.record.manifest import Code, ConfigPart, Inputs, Kind, Model, Outputs, Sealed
+from stagewise.steps.own import FOLDER as OWN
+from stagewise.steps.own import NOTHING, OwnCode
 from stagewise.tracking import store
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.launcher import discard
@@ -121,10 +123,17 @@ class Spec(NamedTuple):
     machine: Machine
     tags: Mapping[str, str]
     body: Callable[[ActiveRun, Path], Made]  # works in the folder and fills its subfolder `out`
+    own: OwnCode = NOTHING  # what it runs of a user's own
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.kind, self.module, self.part, self.inputs, self.machine)
+        inputs = with_own(self.inputs, self.own.entries)
+        return fingerprint(self.kind, self.module, self.part, inputs, self.machine)
+
+
+def with_own(inputs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes in, by digest, with the sources of a user's own, if any."""
+    return {**inputs, "own_code": own} if own else dict(inputs)
 
 
 def find(session: Session, spec: Spec) -> Record | None:
@@ -191,7 +200,7 @@ def _perform(session: Session, spec: Spec) -> Record:
     with open_run(session.client, session.experiment_id, spec.kind, spec.name, session.parent, session.launched) as run:
         with progress.step(spec.name, spec.doing) as results, work_folder(folder, run, keep) as (work, earlier):
             run.tag(fingerprint=spec.fingerprint, **spec.tags)
-            code = record_setup(session, run, spec.module, spec.part, spec.machine, work / OUT)
+            code = record_setup(session, run, spec.module, spec.part, spec.machine, work / OUT, spec.own)
             made = spec.body(run, work)
             results += made.summary
             with unless_recorded(made.keep):
@@ -229,7 +238,13 @@ def unless_recorded(keep: Callable[[], None]) -> Iterator[None]:
 
 
 def record_setup(
-    session: Session, run: ActiveRun, module: str, part: Mapping[str, Any], machine: Machine, out: Path
+    session: Session,
+    run: ActiveRun,
+    module: str,
+    part: Mapping[str, Any],
+    machine: Machine,
+    out: Path,
+    own: OwnCode = NOTHING,
 ) -> Code:
     """Params, and the files that say how the run was made; returns the state of the code."""
     if session.config.require_clean:
@@ -243,14 +258,15 @@ def record_setup(
     for name, text in files.items():
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text(text, encoding="utf-8", newline="")
-    return record_code(run, module, out)
+    return record_code(run, module, out, own)
 
 
-def record_code(run: ActiveRun, module: str, out: Path) -> Code:
+def record_code(run: ActiveRun, module: str, out: Path, own: OwnCode = NOTHING) -> Code:
     """The state of the code, and the files from which `reproduce` can rebuild it: each run holds its own."""
     state = dict(_code())
     diff, objects, archive = (state.pop(name) for name in ("diff", "objects", "archive"))
-    code = Code(**state, step_sha256=code_digest(module))
+    code = Code(**state, step_sha256=code_digest(module), **({"own": own.entries} if own.entries else {}))
+    own.write(out / OWN)
     run.tag(**code_tags(code))
     commit, tree = objects or (None, None)
     patch = diff.encode(errors="surrogateescape") if diff else None

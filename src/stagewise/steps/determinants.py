@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from stagewise import self_check
+from stagewise import own_code, self_check
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel, resolved
 from stagewise.curriculum.targets import BASE, Target
 from stagewise.errors import LineageError, ModelError
@@ -30,11 +30,14 @@ def inputs_of(parent: Sealed | None, source: Any) -> dict[str, Any]:
 def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
     """What of config and split determines a phase, given its parent: no more, or a change would repeat too much."""
     part = resolved(config)
+    # A layout of a user's own may read the same bytes as other traces.
+    layout = config.data.train.layout
+    read = {"layout": layout} if own_code.is_reference(layout) else {}
     if wanted.phase == 0:
         # The tokenizer of a model from scratch is made from the stages, as the template writes them.
         made = {"stages": split.facts(SplitFacts).stages} if isinstance(config.model, ScratchModel) else {}
         asked = {"template": config.training.template, "max_length": config.training.max_length}
-        return {"arm": wanted.facts, "model": part["model"], **asked, **made}
+        return {"arm": wanted.facts, "model": part["model"], **asked, **made, **read}
     # How often a phase saves itself changes nothing that it makes.
     settings = {key: value for key, value in part["training"].items() if key not in NO_EFFECT}
     names = [stage.name for stage in config.split.stages]
@@ -47,6 +50,7 @@ def part_of(config: Config, split: Sealed, wanted: Target) -> dict[str, Any]:
         "training": settings,
         "stages": {name: split.facts(SplitFacts).stages[name] for name in names},
         "epochs": epochs,
+        **read,
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stagewise import own_code
 from stagewise.analysis import scores
 from stagewise.config import Config, Evaluation, resolved
 from stagewise.curriculum.targets import Target
@@ -11,6 +12,7 @@ from stagewise.data.jsonl import json_line
 from stagewise.data.traces import Item, parse_items
 from stagewise.evaluation import generation, judged, predictions
 from stagewise.evaluation.generation import Answer, Decoder, Decoding, Prompt
+from stagewise.evaluation.judged import Rubric, rubric_of
 from stagewise.evaluation.scoring import score
 from stagewise.evaluation.server import Client
 from stagewise.model import loading, templates
@@ -21,6 +23,7 @@ from stagewise.record.facts import EvalFacts, SplitFacts, Traces, TrainFacts
 from stagewise.record.manifest import Model, Sealed
 from stagewise.steps.common import Made, Session, Spec
 from stagewise.steps.inputs import check_split, dataset
+from stagewise.steps.own import collected
 from stagewise.tracking import eval_traces
 from stagewise.tracking.datasets import DatasetRef, log_datasets
 from stagewise.tracking.models import fetch_checkpoint, loaded_files
@@ -33,7 +36,7 @@ NO_EFFECT = ("concurrency", "timeout", "retries")  # of the server: how it is as
 
 def specify(session: Session, split: Record, trained: Record) -> Spec:
     check_split(session.config, split)
-    target = Target.of(trained)
+    target, own = Target.of(trained), collected(session.config, "eval", session.base)
 
     def body(run: ActiveRun, work: Path) -> Made:
         return _body(session, split, trained, run, work)
@@ -49,6 +52,7 @@ def specify(session: Session, split: Record, trained: Record) -> Spec:
         machine=machine(session.config),
         tags=target.tags,
         body=body,
+        own=own,
     )
 
 
@@ -68,6 +72,11 @@ def part_of(config: Config, target: Target) -> dict[str, Any]:
     return {"evaluation": evaluation, **asked, "checkpoint": target.facts}
 
 
+def measured(settings: Evaluation) -> list[str]:
+    """What the measures are called."""
+    return [own_code.short(name) for name in settings.measures]
+
+
 def decoding(settings: Evaluation, trained: Sealed) -> Decoding | None:
     """The way in which the checkpoint answers, as the self-check of its base model found it; None if a server does."""
     return None if settings.server is not None else trained.facts(TrainFacts).self_check.decoding
@@ -81,14 +90,16 @@ def datasets(facts: SplitFacts) -> list[DatasetRef]:
 
 def _body(session: Session, split: Record, trained: Record, run: ActiveRun, work: Path) -> Made:
     settings = session.config.evaluation
-    items = parse_items(split.artifact("eval.jsonl"), "eval", session.config.data.eval.layout).rows
+    rubric = rubric_of(settings, session.base)  # before the model answers
+    layout = session.config.data.eval.layout
+    items = parse_items(split.artifact("eval.jsonl"), "eval", layout, session.base).rows
     folder = work / "answers"
     before = generation.kept(folder)
     prompts, answers = _answer(session, trained, fetch_checkpoint(run, trained, work / "parent"), items, folder)
-    rows = _rows(session, trained, items, prompts, answers)
+    rows = _rows(session, trained, items, prompts, answers, rubric)
     assert len(rows) == len(items), f"{len(items)} items gave {len(rows)} predictions"
     (work / OUT / predictions.FILE).write_bytes(predictions.encode(rows))
-    (work / OUT / TABLE).write_bytes(json_line(predictions.table(rows)))
+    (work / OUT / TABLE).write_bytes(json_line(predictions.table(rows, measured(settings))))
     run.mark_table(TABLE)
     metrics = predictions.metrics(rows)
     (asked,) = datasets(split.facts(SplitFacts))
@@ -209,19 +220,29 @@ def prompts_of(tokenizer: Any, config: Config, items: Sequence[Item]) -> list[Pr
 
 
 def _rows(
-    session: Session, trained: Record, items: Sequence[Item], prompts: Sequence[Prompt], answers: Sequence[Answer]
+    session: Session,
+    trained: Record,
+    items: Sequence[Item],
+    prompts: Sequence[Prompt],
+    answers: Sequence[Answer],
+    rubric: Rubric,
 ) -> list[dict[str, Any]]:
     settings, shared = session.config.evaluation, shared_of(session.config, trained)
     rows = []
     for number, item in enumerate(items):
         start = number * settings.samples_per_item
         given = answers[start : start + settings.samples_per_item]
-        rows.append(scored(item, prompts[start], given, settings, shared))
+        rows.append(scored(item, prompts[start], given, settings, shared, rubric))
     return rows
 
 
 def scored(
-    item: Item, prompt: Prompt, answers: Sequence[Answer], settings: Evaluation, shared: Mapping[str, Any]
+    item: Item,
+    prompt: Prompt,
+    answers: Sequence[Answer],
+    settings: Evaluation,
+    shared: Mapping[str, Any],
+    rubric: Rubric,
 ) -> dict[str, Any]:
     """The line of predictions.jsonl for an item; `answers` are its samples, `shared` as from `shared_of`."""
     scores = [
@@ -230,11 +251,13 @@ def scored(
             item.expected_answer,
             prompt=item.prompt,
             finish_reason=answer.finish_reason,
-            **shared["scoring"],
+            extract=rubric.extract,
+            match=rubric.match,
+            strict=shared["scoring"]["strict"],
         )
         for answer in answers
     ]
-    return judged.row(item, prompt, answers, scores, settings, shared)
+    return judged.row(item, prompt, answers, scores, settings, shared, rubric)
 
 
 def shared_of(config: Config, trained: Sealed) -> dict[str, Any]:

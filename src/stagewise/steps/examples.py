@@ -1,6 +1,7 @@
 """What a phase is trained on: the stages as tokens, and which of them each optimizer step takes."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from stagewise.config import Config
@@ -13,6 +14,7 @@ from stagewise.record.code import code_digest, deciding_versions
 from stagewise.record.facts import SplitFacts
 from stagewise.record.manifest import Sealed
 from stagewise.steps.common import Session
+from stagewise.steps.own import collected
 from stagewise.tracking.package import TOKENIZER
 from stagewise.tracking.records import Record
 from stagewise.training import token_cache
@@ -27,14 +29,15 @@ def texts(config: Config, stages: Mapping[str, Sequence[Trace]]) -> list[str]:
     return [text for traces in stages.values() for trace in traces for text in (f"{trace.prompt}\n", complete(trace))]
 
 
-def read_stages(config: Config, split: Sealed) -> dict[str, tuple[Trace, ...]]:
+def read_stages(config: Config, split: Sealed, folder: Path | None) -> dict[str, tuple[Trace, ...]]:
+    """`folder`: what a layout of a user's own is imported from."""
     layout = config.data.train.layout
     names = [stage.name for stage in config.split.stages]
-    return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout).rows for name in names}
+    return {name: parse_traces(split.artifact(f"stages/{name}.jsonl"), name, layout, folder).rows for name in names}
 
 
-def read_items(config: Config, split: Record) -> tuple[Item, ...]:
-    return parse_items(split.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
+def read_items(config: Config, split: Record, folder: Path) -> tuple[Item, ...]:
+    return parse_items(split.artifact("eval.jsonl"), "eval", config.data.eval.layout, folder).rows
 
 
 def check_data(
@@ -57,8 +60,10 @@ def encode_stages(session: Session, split: Record, parent: Record, tokenizer: An
         "code": code_digest("model.templates"),
         "packages": deciding_versions("train"),
     }
+    if own := collected(config, "train", session.base).entries:
+        decides["own_code"] = own
     made = token_cache.kept(
-        session.caches / "tokens", decides, lambda: encode(config, read_stages(config, split), tokenizer)
+        session.caches / "tokens", decides, lambda: encode(config, read_stages(config, split, session.base), tokenizer)
     )
     return {stage.name: made[stage.name] for stage in config.split.stages}  # in the curriculum's order
 

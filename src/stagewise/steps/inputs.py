@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from stagewise import own_code
 from stagewise.config import Config, resolved
 from stagewise.errors import LineageError
 from stagewise.record.frozen import Stage
@@ -17,8 +18,9 @@ def split_part(config: Config) -> dict[str, Any]:
     """Epochs are the training's: a change of theirs leaves the stages as they are."""
     part = resolved(config)
     stages = [{key: value for key, value in stage.items() if key != "epochs"} for stage in part["split"]["stages"]]
-    by_tokens = config.split.quantiles is not None and config.split.quantiles.signal == "tokens"
-    model = {"model": part["model"]} if by_tokens else {}  # whose tokenizer counts them
+    signal = config.split.quantiles.signal if config.split.quantiles else ""
+    by_tokens = signal == "tokens" or own_code.is_reference(signal)
+    model = {"model": part["model"]} if by_tokens else {}  # whose tokenizer counts them, or may
     return {"data": part["data"], "split": part["split"] | {"stages": stages}, **model}
 
 

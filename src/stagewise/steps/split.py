@@ -7,7 +7,8 @@ from typing import Any
 
 from stagewise.config import Config, ScratchModel
 from stagewise.curriculum import stages as core
-from stagewise.curriculum.signals import CountTokens
+from stagewise.curriculum.signals import SIGNALS, CountTokens
+from stagewise.data.layouts import LAYOUTS
 from stagewise.data.leakage import overlap
 from stagewise.data.sources import load_items, load_traces
 from stagewise.data.traces import Dataset, Item, Trace
@@ -18,12 +19,14 @@ from stagewise.record.facts import SplitFacts
 from stagewise.record.frozen import Data, Stage
 from stagewise.steps.common import ONE_THREAD, Made, Session, Spec
 from stagewise.steps.inputs import dataset, split_part
+from stagewise.steps.own import collected
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.runs import OUT, ActiveRun
 
 
 def specify(session: Session) -> Spec:
     config = session.config
+    own = collected(config, "split", session.base)
     source, items = load_traces(config.data.train, session.base), load_items(config.data.eval, session.base)
 
     def body(run: ActiveRun, work: Path) -> Made:
@@ -40,7 +43,15 @@ def specify(session: Session) -> Spec:
         machine=ONE_THREAD,
         tags={},
         body=body,
+        own=own,
     )
+
+
+def check_own(config: Config, folder: Path) -> None:
+    """Imports what the split runs of a user's own. Raises `CodeError` for what cannot serve."""
+    LAYOUTS.chosen({config.data.train.layout, config.data.eval.layout}, folder)
+    if config.split.quantiles:
+        SIGNALS.chosen([config.split.quantiles.signal], folder)
 
 
 def inputs_of(source: str, items: str) -> dict[str, str]:
@@ -54,7 +65,7 @@ def _body(session: Session, source: Dataset[Trace], items: Dataset[Item], run: A
     if found and config.data.leakage == "error":
         raise DataError(_leakage(source, items, found))
     counter = token_counter(config, session.base, session.caches)
-    stages = core.assign(source, config.split, config.data.duplicates == "drop", counter)
+    stages = core.assign(source, config.split, config.data.duplicates == "drop", counter, session.base)
     stats = core.stats(source, items, stages, found)
     _write(folder, config, source, items, stages, stats)
     facts = facts_of(source, items, stages)
@@ -115,8 +126,9 @@ def token_counter(config: Config, base: Path, caches: Path) -> CountTokens:
 
     def count(texts: Any) -> list[int]:
         if isinstance(config.model, ScratchModel):
+            signal = config.split.quantiles.signal if config.split.quantiles else "tokens"
             raise ConfigError(
-                "split.quantiles.signal: found tokens with a model from scratch, whose tokenizer is made from the "
+                f"split.quantiles.signal: found {signal} with a model from scratch, whose tokenizer is made from the "
                 "stages; use characters or steps"
             )
         from stagewise.model import loading  # torch takes seconds to load, and no other signal needs it

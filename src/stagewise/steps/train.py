@@ -25,7 +25,7 @@ from stagewise.progress import Bar, say
 from stagewise.record.code import fingerprint_parts
 from stagewise.record.facts import SelfCheck, SplitFacts, TrainFacts
 from stagewise.record.manifest import Sealed
-from stagewise.steps.common import Made, Session, Spec, find, unless_recorded
+from stagewise.steps.common import Made, Session, Spec, find, unless_recorded, with_own
 from stagewise.steps.determinants import chain, check_parent, inputs_of, part_of, source_files, ways_of
 from stagewise.steps.examples import (
     check_data,
@@ -40,6 +40,7 @@ from stagewise.steps.examples import (
     texts,
 )
 from stagewise.steps.inputs import CURVE, ORDER, STATE, check_split
+from stagewise.steps.own import collected
 from stagewise.steps.phase import datasets, describe, dtypes, in_words, metrics, model_params, step_metrics, totals
 from stagewise.tracking.journal import Journal
 from stagewise.tracking.models import fetch_checkpoint, log_checkpoint
@@ -67,8 +68,8 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
         inputs = inputs_of(parent, None)
         runs["parent"] = parent
 
-    where = machine(config, phase)
-    identity = flatten(fingerprint_parts("train", "steps.train", part, inputs, where))
+    where, own = machine(config, phase), collected(config, "train", session.base)
+    identity = flatten(fingerprint_parts("train", "steps.train", part, with_own(inputs, own.entries), where))
 
     def body(run: ActiveRun, work: Path) -> Made:
         if parent is None or phase == 0:
@@ -87,6 +88,7 @@ def specify(session: Session, split: Record, arm: str, phase: int, seed: int, pa
         machine=where,
         tags=wanted.tags,
         body=body,
+        own=own,
     )
 
 
@@ -98,9 +100,9 @@ def _make_base(
 ) -> Made:
     config = session.config
     device = set_up(config.compute).device
-    stages = read_stages(config, split)
+    stages = read_stages(config, split, session.base)
     loaded = loading.create(config.model, seed, texts(config, stages), session.base, session.caches)
-    check_data(config, encode(config, stages, loaded.tokenizer), read_items(config, split), loaded)
+    check_data(config, encode(config, stages, loaded.tokenizer), read_items(config, split, session.base), loaded)
     loaded.model.to(device)
     ways = self_check.found(loaded, session.caches, config.compute.device)
     loaded.model.to("cpu")
@@ -169,7 +171,7 @@ def _prepare(
     checkpoint = fetch_checkpoint(run, parent, work / "parent")
     loaded = loading.load(checkpoint, loop.WEIGHTS)
     encoded = encode_stages(session, split, parent, loaded.tokenizer)
-    check_data(config, encoded, read_items(config, split), loaded)
+    check_data(config, encoded, read_items(config, split, session.base), loaded)
     phases = plan_arm(config, encoded, wanted.arm, wanted.seed or 0)
     job = Job(
         steps=phases[wanted.phase - 1].steps,

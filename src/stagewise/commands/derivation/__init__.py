@@ -15,10 +15,11 @@ docs/verify.md.
 import importlib
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from stagewise.analysis.gate import decide
-from stagewise.commands.derivation import code
+from stagewise.commands.derivation import code, own
 from stagewise.commands.derivation.code import MODULES
 from stagewise.commands.derivation.expected import config_of
 from stagewise.config import Promotion
@@ -50,8 +51,9 @@ SAID = {
 class Rules:
     """`verification.walk.Rules` of the steps in this package."""
 
-    def __init__(self) -> None:
-        self.memo: dict[Any, Any] = {}
+    def __init__(self, own_code: Path | None = None) -> None:
+        """`own_code`: a folder for the study's own code, if it may be run."""
+        self.memo: dict[Any, Any] = {own.PLACE: own_code}
         """What several runs of a record have in common, made once."""
 
     def same(self, sealed: Sealed) -> bool:
@@ -76,7 +78,8 @@ class Rules:
         return points
 
     def code(self, sealed: Sealed) -> Iterator[Finding]:
-        return code.check(sealed)
+        yield from code.check(sealed)
+        yield from own.check(sealed)
 
     def derive(self, sealed: Sealed, chain: Chain) -> Derived:
         kind = sealed.manifest.kind

@@ -5,11 +5,13 @@ from typing import Any
 
 from stagewise.commands.derivation.checkpoint import tokenizer_of
 from stagewise.commands.derivation.expected import Expected, config_of, hold, same, short
+from stagewise.commands.derivation.own import folder_of
 from stagewise.config import Config, Evaluation
 from stagewise.curriculum.targets import Target
 from stagewise.data.traces import parse_items
 from stagewise.evaluation import predictions
 from stagewise.evaluation.generation import Answer, Prompt
+from stagewise.evaluation.judged import Rubric, rubric_of
 from stagewise.record.facts import EvalFacts, SplitFacts
 from stagewise.record.manifest import Sealed
 from stagewise.steps import evaluate as step
@@ -21,9 +23,9 @@ from stagewise.verification.findings import Finding
 def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Finding]:
     config = config_of(sealed)
     made_of, trained = chain.made_from(sealed, "split"), chain.made_from(sealed, "train")
-    target, settings = Target.of(trained), config.evaluation
+    target, settings, folder = Target.of(trained), config.evaluation, folder_of(sealed, memo)
     rows = predictions.decode(sealed.artifact(predictions.FILE))
-    items = parse_items(made_of.artifact("eval.jsonl"), "eval", config.data.eval.layout).rows
+    items = parse_items(made_of.artifact("eval.jsonl"), "eval", config.data.eval.layout, folder).rows
     yield from same(f"artifact {predictions.FILE}, rows", len(rows), len(items))
     # First how often each was answered: whoever wrote the record also chose how often it says.
     counts = [*same(f"artifact {predictions.FILE}, samples", *_samples(rows, settings))]
@@ -31,15 +33,19 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         yield from counts
         return
     prompts = step.prompts_of(tokenizer_of(chain, trained), config, items)[:: settings.samples_per_item]
+    rubric = rubric_of(settings, folder)
     rebuilt = [
-        _rescored(config, trained, item, prompt, row) for item, prompt, row in zip(items, prompts, rows, strict=True)
+        _rescored(config, trained, item, prompt, row, rubric)
+        for item, prompt, row in zip(items, prompts, rows, strict=True)
     ]
     for row, again in zip(rows, rebuilt, strict=True):
         yield from _row(row, again)
         yield from _bounds(row, settings)
     # What a comparison that took too long leaves open is taken as recorded: it is unchecked, and breaks nothing else.
     rebuilt = [again | _open(row, again) for row, again in zip(rows, rebuilt, strict=True)]
-    yield from same(f"artifact {step.TABLE}", sealed.json(step.TABLE), predictions.table(rebuilt))
+    yield from same(
+        f"artifact {step.TABLE}", sealed.json(step.TABLE), predictions.table(rebuilt, step.measured(settings))
+    )
     metrics, (asked,) = predictions.metrics(rebuilt), step.datasets(made_of.facts(SplitFacts))
     resumed_at = sealed.facts(EvalFacts).resumed_at_answer
     facts = step.facts_of(settings, trained, rebuilt, resumed_at)
@@ -60,7 +66,9 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     yield from hold(sealed, chain, expected)
 
 
-def _rescored(config: Config, trained: Sealed, item: Any, prompt: Prompt, row: Mapping[str, Any]) -> dict[str, Any]:
+def _rescored(
+    config: Config, trained: Sealed, item: Any, prompt: Prompt, row: Mapping[str, Any], rubric: Rubric
+) -> dict[str, Any]:
     """The row that its own outputs give. What only the model could tell again is taken from it: how it ended, and
     how many tokens it took."""
     settings = config.evaluation
@@ -69,7 +77,7 @@ def _rescored(config: Config, trained: Sealed, item: Any, prompt: Prompt, row: M
         Answer(text, sample["output_tokens"], sample["finish_reason"], row["near_ties"])
         for text, sample in zip(texts, samples, strict=True)
     ]
-    return step.scored(item, prompt, answers, settings, step.shared_of(config, trained))
+    return step.scored(item, prompt, answers, settings, step.shared_of(config, trained), rubric)
 
 
 def _row(row: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[Finding]:

@@ -19,7 +19,8 @@ from stagewise.hashing import canonical_json, digest_json, sha256
 from stagewise.record.code import deciding, identity
 from stagewise.record.frozen import Frozen
 from stagewise.record.manifest import Sealed
-from stagewise.steps.common import ARCHIVE, ASKED, COMMIT, DIFF, TREE, code_tags, described
+from stagewise.steps.common import ARCHIVE, ASKED, COMMIT, DIFF, TREE, code_tags, described, with_own
+from stagewise.steps.own import FOLDER as OWN
 from stagewise.tracking.datasets import DatasetRef
 from stagewise.tracking.runs import FINGERPRINT, KIND, NOTE, PARENT, flatten
 from stagewise.verification.chain import Chain
@@ -188,13 +189,15 @@ def _fingerprint(sealed: Sealed, expected: Expected) -> Iterator[Finding]:
         kind, there = manifest.kind, manifest.environment
         versions, code = deciding(kind, there.packages), manifest.code.step_sha256
         part, machine = manifest.config.part, manifest.machine
-        follows = digest_json(identity(kind, part, expected.inputs, machine, code, versions, there.python))
+        inputs = with_own(expected.inputs, manifest.code.own or {})
+        follows = digest_json(identity(kind, part, inputs, machine, code, versions, there.python))
     yield from same("manifest.json, fingerprint", manifest.fingerprint, follows)
 
 
 def _artifacts(sealed: Sealed, expected: Expected) -> Iterator[Finding]:
     found = set(sealed.manifest.outputs.artifacts)
     wanted = {*expected.setup, *expected.artifacts}
+    found = {name for name in found if not name.startswith(f"{OWN}/")}  # checked with the code
     for name in sorted((found ^ wanted) - set(CODE)):
         told, follows = ("a file", "none") if name in found else ("none", "a file")
         yield Finding("manifest.json, outputs.artifacts", f"{name}: {told}", f"{name}: {follows}", FOLLOWS)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stagewise.commands.derivation.expected import Expected, config_of, hold, same
+from stagewise.commands.derivation.own import folder_of
 from stagewise.config import GenerateSource
 from stagewise.curriculum import stages as core
 from stagewise.curriculum.signals import CountTokens
@@ -25,13 +26,13 @@ from stagewise.verification.walk import Underivable
 
 
 def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Finding]:
-    config = config_of(sealed)
+    config, folder = config_of(sealed), folder_of(sealed, memo)
     rows = sealed.json("rows.json")
     schemas.check(rows, "rows", "rows.json")
     files = {stage.name: sealed.artifact(f"stages/{stage.name}.jsonl") for stage in config.split.stages}
     data = core.rebuilt(rows, files)
-    source = parse_traces(data, name_of(config.data.train), config.data.train.layout)
-    items = parse_items(sealed.artifact("eval.jsonl"), name_of(config.data.eval), config.data.eval.layout)
+    source = parse_traces(data, name_of(config.data.train), config.data.train.layout, folder)
+    items = parse_items(sealed.artifact("eval.jsonl"), name_of(config.data.eval), config.data.eval.layout, folder)
     for what, dataset, asked, load in (
         ("source", source, config.data.train, load_traces),
         ("eval set", items, config.data.eval, load_items),
@@ -40,7 +41,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
         if isinstance(asked, GenerateSource) and asked.generate.count == len(dataset.rows):
             again = load(asked, Path()).sha256
             yield from same(f"the {what}, generated again", dataset.sha256, again)
-    stages = core.assign(source, config.split, config.data.duplicates == "drop", _token_counter(chain))
+    stages = core.assign(source, config.split, config.data.duplicates == "drop", _token_counter(chain), folder)
     criteria = core.criteria(config.split, stages)
     follows = step.facts_of(source, items, stages)
     yield from same("source, rebuilt from the stages", sha256(data), sealed.facts(SplitFacts).source["sha256"])

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from stagewise.commands.derivation import checkpoint
 from stagewise.commands.derivation.expected import Expected, config_of, hold, kept, refused, same
+from stagewise.commands.derivation.own import folder_of
 from stagewise.config import Config, FolderModel, GGUFModel, ScratchModel
 from stagewise.curriculum.order import Instance, Phase
 from stagewise.curriculum.targets import Target, target_of
@@ -45,7 +47,7 @@ def derive(sealed: Sealed, chain: Chain, memo: dict[Any, Any]) -> Iterator[Findi
     parent = chain.made_from(sealed, "parent") if target.phase else None
     follows: dict[str, Any] = {name: getattr(facts, name) for name in AS_TOLD if name in facts.model_fields_set}
     order: list[list[Instance]] = []
-    stages = _stages(config, made_of, memo)
+    stages = _stages(config, made_of, folder_of(sealed, memo), memo)
     follows |= {"model_source": None} if facts.model_source and not _has_files(config, parent) else {}
     if parent is None:
         follows |= {"resumed_at_step": 0, "passed_over": [], "lost": []}
@@ -113,8 +115,12 @@ def _key(config: Config) -> str:
     return digest_json([config.model_dump(mode="json")[name] for name in ("training", "arms", "split", "data")])
 
 
-def _stages(config: Config, made_of: Sealed, memo: dict[Any, Any]) -> Mapping[str, Sequence[Trace]]:
-    return kept(memo, ("stages", made_of.digest, _key(config)), lambda: examples.read_stages(config, made_of))
+def _stages(
+    config: Config, made_of: Sealed, folder: Path | None, memo: dict[Any, Any]
+) -> Mapping[str, Sequence[Trace]]:
+    return kept(
+        memo, ("stages", made_of.digest, _key(config), folder), lambda: examples.read_stages(config, made_of, folder)
+    )
 
 
 def _encoded(
