@@ -114,9 +114,7 @@ class Registry(Mapping[str, T]):
         if not own_code.is_reference(name):
             return self[name]
         if folder is None:
-            raise CodeError(
-                f"{name}: is code of the study's own, which nothing runs here; verify --trust-code recomputes with it"
-            )
+            raise CodeError(f"{name}: code of the study's own, which is not run here; see verify --trust-code")
         return self.own(name, own_code.load(name, folder))
 
 
