@@ -66,7 +66,7 @@ def test_of_a_config(store: Any, tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["main", "--config", str(tmp_path / "config.yaml")])
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
-    assert "evaluation.extract.0: found 'telepathy': Input should be 'gsm8k', 'boxed'" in line
+    assert "evaluation.extract.0: found 'telepathy': no extractor 'telepathy'; there are: answer_is, boxed" in line
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ def test_pass_at_k_and_majority_of_one_item() -> None:
     given = [Answer(text, 2, "stop") for text in ("5", "4", "4", "6")]
     settings = Evaluation(samples_per_item=4, temperature=0.7, top_p=0.9)
     scores = [score(answer.text, "4") for answer in given]
-    row = judged.row(item, Prompt("x", "2+2?\n", [1, 2], 0), given, scores, settings, SHARED)
+    row = judged.row(
+        item, Prompt("x", "2+2?\n", [1, 2], 0), given, scores, settings, SHARED, judged.rubric_of(settings)
+    )
     assert row["flexible"] == 0.0  # the first sample's
     assert row["pass_at"] == {"1": 0.5, "2": pytest.approx(5 / 6), "4": 1.0}
     assert row["majority"] == {"answer": "4", "flexible": 1.0}
