@@ -40,7 +40,9 @@ def row(*verdicts: Score, output: str = "4") -> dict[str, Any]:
     (item,) = parse_items(line.encode(), "eval").rows
     answers = [Answer(output, 3, "stop") for _ in verdicts]
     sampled = {"samples_per_item": len(verdicts), "temperature": 0.7} if len(verdicts) > 1 else {}
-    return judged.row(item, Prompt("x-1", "?", [1], 0), answers, verdicts, Evaluation(**sampled), SHARED)
+    settings = Evaluation(**sampled)
+    rubric = judged.rubric_of(settings)
+    return judged.row(item, Prompt("x-1", "?", [1], 0), answers, verdicts, settings, SHARED, rubric)
 
 
 RIGHT, WRONG = score("4", "4"), score("5", "4")
